@@ -1,0 +1,471 @@
+-- The whole schema of today. A new file gets it at once; an older one walks migrations/ to the same
+-- end. PRAGMA user_version counts the steps. The sqlite3 shell can open and change the file: nothing
+-- here needs a function of the application.
+--
+-- Times are INTEGER milliseconds since 1970, UTC. Amounts of money are INTEGER millionths of the unit.
+-- Messages, events and the ledger carry users.id, never a phone number.
+
+-- One row: which key belongs to this file, and whether it was just restored from a copy.
+CREATE TABLE store_identity (
+  id              INTEGER PRIMARY KEY CHECK (id = 1),
+  key_fingerprint BLOB    NOT NULL CHECK (length(key_fingerprint) = 32),
+  safe_hold       INTEGER NOT NULL DEFAULT 0 CHECK (safe_hold IN (0, 1)),
+  created_at      INTEGER NOT NULL
+) STRICT;
+
+-- What an operator changed while the server ran; the file and the environment win over it.
+CREATE TABLE settings (
+  key        TEXT    PRIMARY KEY,
+  value      TEXT    NOT NULL,
+  updated_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Opens the two guarded roads below, inside the transaction that uses them and never longer.
+--   retention: events with id <= upto may be deleted     erasure: the evidence of user upto may be blanked
+CREATE TABLE guards (
+  name TEXT    PRIMARY KEY CHECK (name IN ('retention', 'erasure')),
+  upto INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- People -----------------------------------------------------------------------------------------
+
+CREATE TABLE users (
+  id                       INTEGER PRIMARY KEY AUTOINCREMENT,
+  phone                    TEXT UNIQUE CHECK (phone GLOB '+[1-9]*' AND length(phone) BETWEEN 5 AND 16),
+  channel_address          TEXT UNIQUE,              -- somebody without a number: 'whatsapp:US.1349…'
+  country                  TEXT CHECK (length(country) = 2),
+  consent                  TEXT NOT NULL DEFAULT 'unknown'
+                           CHECK (consent IN ('opt_in', 'unknown', 'opt_out', 'stop')),
+  hold                     TEXT CHECK (hold IN ('review')),
+  reachable                INTEGER NOT NULL DEFAULT 1 CHECK (reachable IN (0, 1)),
+  unreachable_reason       TEXT,
+  suppressed               INTEGER NOT NULL DEFAULT 0 CHECK (suppressed IN (0, 1)),
+  attributes               BLOB NOT NULL,            -- JSONB object; json(attributes) shows it
+  last_inbound_at          INTEGER,
+  last_whatsapp_inbound_at INTEGER,                  -- the 24-hour window hangs on this
+  import_id                INTEGER,                  -- the import that touched the row last, and its line:
+  import_row               INTEGER,                  --   how a number that stands twice in a file is noticed
+  erased_at                INTEGER,
+  created_at               INTEGER NOT NULL,
+  updated_at               INTEGER NOT NULL,
+  CHECK (phone IS NOT NULL OR channel_address IS NOT NULL OR erased_at IS NOT NULL)
+) STRICT;
+
+CREATE TABLE topics (
+  id           INTEGER PRIMARY KEY AUTOINCREMENT,
+  name         TEXT NOT NULL UNIQUE COLLATE NOCASE,
+  default_rule TEXT NOT NULL CHECK (default_rule IN ('opt_in_required', 'all_opted_in')),
+  created_at   INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE subscriptions (
+  user_id  INTEGER NOT NULL REFERENCES users (id),
+  topic_id INTEGER NOT NULL REFERENCES topics (id) ON DELETE CASCADE,
+  state    TEXT    NOT NULL CHECK (state IN ('subscribed', 'unsubscribed')),
+  at       INTEGER NOT NULL,
+  PRIMARY KEY (user_id, topic_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX subscriptions_topic ON subscriptions (topic_id, state, user_id);
+
+-- Every change of consent, for good. The digest covers the row without its evidence, and the keyed
+-- hash of the evidence, so erasing the words leaves the chain whole.
+CREATE TABLE consent_ledger (
+  id            INTEGER PRIMARY KEY AUTOINCREMENT,
+  user_id       INTEGER NOT NULL REFERENCES users (id),
+  previous      TEXT    NOT NULL CHECK (previous IN ('opt_in', 'unknown', 'opt_out', 'stop')),
+  state         TEXT    NOT NULL CHECK (state IN ('opt_in', 'unknown', 'opt_out', 'stop')),
+  source        TEXT    NOT NULL,                    -- keyword, import, api, operator, twilio, …
+  actor         TEXT    NOT NULL,                    -- user, key:3, import:5, operator:1, twilio
+  evidence      TEXT,
+  evidence_hash BLOB,
+  obtained_at   INTEGER,                             -- when the person said so, if not now
+  at            INTEGER NOT NULL,
+  digest        BLOB    NOT NULL CHECK (length(digest) = 32)
+) STRICT;
+CREATE INDEX consent_ledger_user ON consent_ledger (user_id, id);
+
+-- One link for each write transaction that added to the ledger:
+-- hash = SHA-256(previous hash, first id, last id, digests of the rows between them).
+CREATE TABLE consent_links (
+  id       INTEGER PRIMARY KEY AUTOINCREMENT,
+  first_id INTEGER NOT NULL,
+  last_id  INTEGER NOT NULL CHECK (last_id >= first_id),
+  hash     BLOB    NOT NULL CHECK (length(hash) = 32),
+  at       INTEGER NOT NULL
+) STRICT;
+
+-- Addresses that are never sent to, as HMAC-SHA-256 under the key file: they outlive erasure and
+-- hold for people we don't know yet.
+CREATE TABLE suppressions (
+  address_hash BLOB    PRIMARY KEY CHECK (length(address_hash) = 32),
+  reason       TEXT    NOT NULL CHECK (reason IN ('do_not_contact', 'erased')),
+  source       TEXT    NOT NULL,
+  created_at   INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Imports ----------------------------------------------------------------------------------------
+
+CREATE TABLE imports (
+  id          INTEGER PRIMARY KEY AUTOINCREMENT,
+  state       TEXT    NOT NULL CHECK (state IN ('queued', 'running', 'finished', 'failed')),
+  file_name   TEXT    NOT NULL,
+  spool_path  TEXT,                                  -- the copy that a restart goes on with
+  format      TEXT,
+  encoding    TEXT,
+  options     TEXT    NOT NULL,
+  actor       TEXT    NOT NULL,
+  bytes       INTEGER NOT NULL DEFAULT 0,
+  bytes_read  INTEGER NOT NULL DEFAULT 0,
+  rows        INTEGER NOT NULL DEFAULT 0,            -- done so far: a restart begins behind them
+  created     INTEGER NOT NULL DEFAULT 0,
+  updated     INTEGER NOT NULL DEFAULT 0,
+  unchanged   INTEGER NOT NULL DEFAULT 0,
+  duplicates  INTEGER NOT NULL DEFAULT 0,
+  rejected    INTEGER NOT NULL DEFAULT 0,
+  reasons     TEXT    NOT NULL DEFAULT '{}',
+  error       TEXT,
+  created_at  INTEGER NOT NULL,
+  started_at  INTEGER,
+  finished_at INTEGER
+) STRICT;
+
+CREATE TABLE import_issues (
+  import_id INTEGER NOT NULL REFERENCES imports (id) ON DELETE CASCADE,
+  row       INTEGER NOT NULL,                        -- as a spreadsheet counts: the header is row 1
+  reason    TEXT    NOT NULL,
+  rejected  INTEGER NOT NULL CHECK (rejected IN (0, 1)),
+  column_name TEXT,
+  message   TEXT    NOT NULL,
+  cells     TEXT    NOT NULL,                        -- JSON object: the row as it stood in the file
+  PRIMARY KEY (import_id, row, reason)
+) STRICT, WITHOUT ROWID;
+
+-- What to send, to whom ------------------------------------------------------------------------------
+
+CREATE TABLE segments (
+  id         INTEGER PRIMARY KEY AUTOINCREMENT,
+  name       TEXT    NOT NULL UNIQUE,
+  definition TEXT    NOT NULL CHECK (json_valid(definition)),
+  version    INTEGER NOT NULL DEFAULT 1,
+  created_at INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE templates (
+  id         INTEGER PRIMARY KEY AUTOINCREMENT,
+  name       TEXT    NOT NULL UNIQUE,
+  version    INTEGER NOT NULL DEFAULT 1,             -- the row of template_versions in use
+  deleted_at INTEGER,
+  created_at INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL
+) STRICT;
+
+-- Texts never change: an edit adds a version, and a message keeps the one that it was made from.
+CREATE TABLE template_versions (
+  template_id       INTEGER NOT NULL REFERENCES templates (id),
+  version           INTEGER NOT NULL,
+  channel           TEXT    NOT NULL CHECK (channel IN ('sms', 'whatsapp')),
+  locale            TEXT,
+  body              TEXT    NOT NULL,
+  media_urls        TEXT    NOT NULL DEFAULT '[]' CHECK (json_valid(media_urls)),
+  content_sid       TEXT    CHECK (content_sid GLOB 'HX*'),
+  content_variables TEXT    NOT NULL DEFAULT '{}' CHECK (json_valid(content_variables)),
+  created_at        INTEGER NOT NULL,
+  PRIMARY KEY (template_id, version)
+) STRICT, WITHOUT ROWID;
+
+-- The senders of config.toml, with the id that rows refer to and what happened to each.
+CREATE TABLE senders (
+  id            INTEGER PRIMARY KEY AUTOINCREMENT,
+  address       TEXT    NOT NULL UNIQUE,             -- '+1…', 'whatsapp:+…' or 'MG…'
+  kind          TEXT    NOT NULL CHECK (kind IN ('whatsapp', 'sandbox', 'long_code', 'toll_free',
+                                                 'ten_dlc', 'short_code', 'service')),
+  is_configured INTEGER NOT NULL DEFAULT 1 CHECK (is_configured IN (0, 1)),
+  pause_reason  TEXT,
+  paused_until  INTEGER,                             -- NULL with a reason: until somebody resumes
+  created_at    INTEGER NOT NULL
+) STRICT;
+
+-- Whom each sender wrote to of its own accord, for the limit on people a day.
+CREATE TABLE sender_recipients (
+  sender_id INTEGER NOT NULL REFERENCES senders (id),
+  user_id   INTEGER NOT NULL REFERENCES users (id),
+  at        INTEGER NOT NULL,
+  PRIMARY KEY (sender_id, user_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX sender_recipients_at ON sender_recipients (sender_id, at);
+
+-- One row: the breaker that stops all sending on the account.
+CREATE TABLE account (
+  id           INTEGER PRIMARY KEY CHECK (id = 1),
+  pause_reason TEXT,
+  paused_until INTEGER
+) STRICT;
+INSERT INTO account (id) VALUES (1);
+
+CREATE TABLE campaigns (
+  id                    INTEGER PRIMARY KEY AUTOINCREMENT,
+  name                  TEXT    NOT NULL,
+  status                TEXT    NOT NULL DEFAULT 'draft'
+                        CHECK (status IN ('draft', 'scheduled', 'launching', 'running', 'paused',
+                                          'finished', 'cancelled')),
+  pause_reason          TEXT,
+  kind                  TEXT    NOT NULL CHECK (kind IN ('marketing', 'transactional')),
+  channel               TEXT    NOT NULL CHECK (channel IN ('sms', 'whatsapp')),
+  sender                TEXT,                        -- NULL: the first configured one of the channel
+  topic_id              INTEGER REFERENCES topics (id),
+  template_id           INTEGER NOT NULL REFERENCES templates (id),
+  template_version      INTEGER,                     -- frozen at launch
+  segment_id            INTEGER REFERENCES segments (id),
+  exclude_segment_ids   TEXT    NOT NULL DEFAULT '[]' CHECK (json_valid(exclude_segment_ids)),
+  definition            TEXT,                        -- segment without exclusions, frozen at launch
+  trigger_type          TEXT,
+  schedule_at           TEXT,                        -- civil time as it was given: '2026-12-01T09:00:00'
+  schedule_timezone     TEXT,
+  local_to_recipient    INTEGER NOT NULL DEFAULT 0 CHECK (local_to_recipient IN (0, 1)),
+  starts_at             INTEGER,                     -- the same as an instant
+  if_missed             TEXT    NOT NULL DEFAULT 'send' CHECK (if_missed IN ('send', 'skip', 'ask')),
+  late_hours            REAL    NOT NULL DEFAULT 4,
+  rate_limit_per_second REAL    CHECK (rate_limit_per_second > 0),
+  quiet_hours           TEXT,                        -- JSON: null (preset), "off", a window, {"preset":…}
+  expires_after_hours   REAL    CHECK (expires_after_hours > 0),
+  expires_at            INTEGER,
+  max_recipients        INTEGER CHECK (max_recipients > 0),
+  frozen_through        INTEGER,                     -- users.id up to which the audience is frozen,
+  frozen_last           INTEGER,                     --   of those there were at the launch
+  version               INTEGER NOT NULL DEFAULT 1,  -- of the edit; the ETag
+  created_at            INTEGER NOT NULL,
+  updated_at            INTEGER NOT NULL,
+  launched_at           INTEGER,
+  finished_at           INTEGER,
+  CHECK ((segment_id IS NULL) <> (trigger_type IS NULL))
+) STRICT;
+CREATE INDEX campaigns_live ON campaigns (status)
+  WHERE status IN ('scheduled', 'launching', 'running', 'paused');
+
+-- Messages -----------------------------------------------------------------------------------------
+
+-- The row is the queue. Indexes: the key, the UNIQUE, (user, id), and one over what waits.
+CREATE TABLE messages (
+  id               INTEGER PRIMARY KEY AUTOINCREMENT,
+  campaign_id      INTEGER REFERENCES campaigns (id),
+  user_id          INTEGER NOT NULL REFERENCES users (id),
+  occasion         TEXT    NOT NULL DEFAULT '',      -- '' launch, a trigger's id, 'test:…', a run
+  status           TEXT    NOT NULL DEFAULT 'queued'
+                   CHECK (status IN ('queued', 'sending', 'uncertain', 'accepted', 'sent', 'delivered',
+                                     'read', 'failed', 'undelivered', 'expired', 'skipped', 'cancelled')),
+  reason           TEXT,                             -- why it waits, was skipped, failed, …
+  kind             TEXT    NOT NULL CHECK (kind IN ('marketing', 'transactional', 'reply', 'confirmation')),
+  channel          TEXT    NOT NULL CHECK (channel IN ('sms', 'whatsapp')),
+  lane             INTEGER NOT NULL,                 -- the queue it waits in: the campaign's id, or
+                                                     --   -(2·sender + 1) transactional, -(2·sender) other
+  due_at           INTEGER NOT NULL,                 -- not before
+  closes_at        INTEGER NOT NULL DEFAULT 253402300799000,  -- the person's window ends: earliest first
+  expires_at       INTEGER,
+  attempts         INTEGER NOT NULL DEFAULT 0,
+  sender_id        INTEGER REFERENCES senders (id),
+  topic_id         INTEGER REFERENCES topics (id),
+  template_id      INTEGER,
+  template_version INTEGER,
+  variables        TEXT    CHECK (json_valid(variables)),  -- of a single message or a trigger
+  reference        TEXT,
+  body             TEXT,                             -- as it went out
+  media_urls       TEXT    CHECK (json_valid(media_urls)),
+  parts            INTEGER,
+  sid              TEXT,
+  error_code       INTEGER,
+  price_micros     INTEGER,
+  price_unit       TEXT,
+  is_simulated     INTEGER NOT NULL DEFAULT 0 CHECK (is_simulated IN (0, 1)),
+  last_event_id    INTEGER,                          -- head of the message's own chain of events
+  created_at       INTEGER NOT NULL,
+  accepted_at      INTEGER,
+  sent_at          INTEGER,
+  delivered_at     INTEGER,
+  read_at          INTEGER,
+  UNIQUE (campaign_id, user_id, occasion)
+) STRICT;
+CREATE INDEX messages_user ON messages (user_id, id);
+CREATE INDEX messages_queue ON messages (lane, closes_at, due_at) WHERE status = 'queued';
+CREATE INDEX messages_reference ON messages (reference) WHERE reference IS NOT NULL;
+
+-- One hand-over of a message to Twilio.
+CREATE TABLE attempts (
+  message_id    INTEGER NOT NULL REFERENCES messages (id),
+  number        INTEGER NOT NULL CHECK (number >= 1),
+  sender_id     INTEGER NOT NULL REFERENCES senders (id),
+  outcome       TEXT    NOT NULL DEFAULT 'pending'
+                CHECK (outcome IN ('pending', 'accepted', 'refused', 'uncertain', 'withdrawn', 'settled')),
+  started_at    INTEGER NOT NULL,
+  answered_at   INTEGER,
+  http_status   INTEGER,
+  sid           TEXT,
+  status        TEXT,                                -- Twilio's own last word on this attempt
+  error_code    INTEGER,
+  error_message TEXT,
+  PRIMARY KEY (message_id, number)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX attempts_sid ON attempts (sid) WHERE sid IS NOT NULL;
+CREATE INDEX attempts_open ON attempts (outcome, message_id) WHERE outcome IN ('pending', 'uncertain');
+
+-- What came from Twilio: the raw parameters in their order, and what was read out of them.
+-- A row is 'pending' when its effect failed and waits for a replay.
+CREATE TABLE inbound (
+  id           INTEGER PRIMARY KEY AUTOINCREMENT,
+  message_sid  TEXT    NOT NULL UNIQUE,
+  state        TEXT    NOT NULL CHECK (state IN ('pending', 'done')),
+  source       TEXT    NOT NULL CHECK (source IN ('webhook', 'catch_up')),
+  user_id      INTEGER REFERENCES users (id),        -- NULL: unmatched
+  from_address TEXT,
+  to_address   TEXT,
+  channel      TEXT    CHECK (channel IN ('sms', 'whatsapp')),
+  kind         TEXT    CHECK (kind IN ('message', 'stop', 'start', 'help', 'subscribe', 'unsubscribe',
+                                       'review', 'unmatched')),
+  body         TEXT,
+  media        TEXT    NOT NULL DEFAULT '[]' CHECK (json_valid(media)),
+  reply        TEXT,                                 -- what the webhook's answer said back
+  params       TEXT    CHECK (json_valid(params)),   -- [["From","+1…"],…]; NULL after erasure
+  error        TEXT,
+  received_at  INTEGER NOT NULL
+) STRICT;
+CREATE INDEX inbound_user ON inbound (user_id, id);
+CREATE INDEX inbound_pending ON inbound (id) WHERE state = 'pending';
+
+CREATE TABLE receipts (
+  id          INTEGER PRIMARY KEY AUTOINCREMENT,
+  sid         TEXT    NOT NULL,
+  status      TEXT    NOT NULL,
+  error_code  INTEGER NOT NULL DEFAULT 0,
+  state       TEXT    NOT NULL CHECK (state IN ('pending', 'done', 'unmatched')),
+  message_id  INTEGER REFERENCES messages (id),
+  attempt     INTEGER,
+  params      TEXT    CHECK (json_valid(params)),
+  error       TEXT,
+  received_at INTEGER NOT NULL,
+  UNIQUE (sid, status, error_code)
+) STRICT;
+CREATE INDEX receipts_pending ON receipts (id) WHERE state = 'pending';
+
+-- Business events that start messages. An id is taken once, for good.
+CREATE TABLE triggers (
+  id          TEXT    PRIMARY KEY,
+  type        TEXT    NOT NULL,
+  occurred_at INTEGER NOT NULL,
+  user_id     INTEGER REFERENCES users (id),
+  segment     TEXT    CHECK (json_valid(segment)),
+  data        TEXT    NOT NULL DEFAULT '{}' CHECK (json_valid(data)),
+  send_at     INTEGER,
+  cancels     TEXT,
+  received_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What happened ------------------------------------------------------------------------------------
+
+-- Audit trail, timeline and public stream at once. Events of one message are a chain: previous_id
+-- leads from the newest to the oldest, so no index on the message is needed.
+CREATE TABLE events (
+  id          INTEGER PRIMARY KEY AUTOINCREMENT,
+  type        TEXT    NOT NULL,
+  at          INTEGER NOT NULL,
+  user_id     INTEGER,
+  campaign_id INTEGER,
+  message_id  INTEGER,
+  previous_id INTEGER,
+  data        TEXT    NOT NULL DEFAULT '{}'
+) STRICT;
+CREATE INDEX events_user ON events (user_id, id) WHERE user_id IS NOT NULL AND message_id IS NULL;
+
+CREATE TRIGGER events_are_final BEFORE UPDATE ON events
+BEGIN SELECT RAISE(ABORT, 'events are final'); END;
+CREATE TRIGGER events_go_by_retention_only BEFORE DELETE ON events
+WHEN NOT EXISTS (SELECT 1 FROM guards WHERE name = 'retention' AND OLD.id <= upto)
+BEGIN SELECT RAISE(ABORT, 'events are deleted by retention only'); END;
+
+CREATE TRIGGER ledger_keeps_rows BEFORE DELETE ON consent_ledger
+BEGIN SELECT RAISE(ABORT, 'the consent ledger keeps its rows'); END;
+CREATE TRIGGER ledger_is_final BEFORE UPDATE ON consent_ledger
+WHEN NOT (NEW.evidence IS NULL
+          AND NEW.id = OLD.id AND NEW.user_id = OLD.user_id AND NEW.previous = OLD.previous
+          AND NEW.state = OLD.state AND NEW.source = OLD.source AND NEW.actor = OLD.actor
+          AND NEW.evidence_hash IS OLD.evidence_hash AND NEW.obtained_at IS OLD.obtained_at
+          AND NEW.at = OLD.at AND NEW.digest = OLD.digest
+          AND EXISTS (SELECT 1 FROM guards WHERE name = 'erasure' AND upto = OLD.user_id))
+BEGIN SELECT RAISE(ABORT, 'the consent ledger is final'); END;
+CREATE TRIGGER links_are_final BEFORE UPDATE ON consent_links
+BEGIN SELECT RAISE(ABORT, 'the consent chain is final'); END;
+CREATE TRIGGER links_stay BEFORE DELETE ON consent_links
+BEGIN SELECT RAISE(ABORT, 'the consent chain keeps its links'); END;
+
+-- Counts that pages show, written in the transaction that changes the rows they count.
+CREATE TABLE campaign_counts (
+  campaign_id INTEGER NOT NULL REFERENCES campaigns (id) ON DELETE CASCADE,
+  status      TEXT    NOT NULL,
+  reason      TEXT    NOT NULL DEFAULT '',
+  error_code  INTEGER NOT NULL DEFAULT 0,
+  n           INTEGER NOT NULL,
+  PRIMARY KEY (campaign_id, status, reason, error_code)
+) STRICT, WITHOUT ROWID;
+
+-- Sums over a campaign that no status tells: parts, price, replies, opt-outs, part-less time stamps.
+CREATE TABLE campaign_sums (
+  campaign_id       INTEGER PRIMARY KEY REFERENCES campaigns (id) ON DELETE CASCADE,
+  parts             INTEGER NOT NULL DEFAULT 0,
+  priced            INTEGER NOT NULL DEFAULT 0,      -- messages whose price is known
+  price_micros      INTEGER NOT NULL DEFAULT 0,
+  replies           INTEGER NOT NULL DEFAULT 0,
+  opt_outs          INTEGER NOT NULL DEFAULT 0,
+  accepted          INTEGER NOT NULL DEFAULT 0,      -- ever accepted, whatever became of it
+  first_accepted_at INTEGER,
+  last_accepted_at  INTEGER
+) STRICT;
+
+-- How often each kind of event happened on a UTC day (days since 1970).
+CREATE TABLE daily_counts (
+  day  INTEGER NOT NULL,
+  type TEXT    NOT NULL,
+  n    INTEGER NOT NULL,
+  PRIMARY KEY (day, type)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE user_counts (
+  consent TEXT    PRIMARY KEY CHECK (consent IN ('opt_in', 'unknown', 'opt_out', 'stop')),
+  n       INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO user_counts (consent, n) VALUES ('opt_in', 0), ('unknown', 0), ('opt_out', 0), ('stop', 0);
+
+-- Who may come in ----------------------------------------------------------------------------------
+
+CREATE TABLE operators (
+  id            INTEGER PRIMARY KEY AUTOINCREMENT,
+  email         TEXT    NOT NULL UNIQUE COLLATE NOCASE,
+  password_hash TEXT    NOT NULL,                    -- argon2id, PHC string
+  role          TEXT    NOT NULL CHECK (role IN ('admin', 'operator', 'viewer')),
+  created_at    INTEGER NOT NULL,
+  last_login_at INTEGER,
+  disabled_at   INTEGER
+) STRICT;
+
+CREATE TABLE api_keys (
+  id           INTEGER PRIMARY KEY AUTOINCREMENT,
+  name         TEXT    NOT NULL,
+  secret_hash  BLOB    NOT NULL UNIQUE CHECK (length(secret_hash) = 32),  -- SHA-256 of 256 random bits
+  scopes       TEXT    NOT NULL,                     -- 'read,write,send,admin'
+  created_at   INTEGER NOT NULL,
+  expires_at   INTEGER,
+  last_used_at INTEGER,
+  revoked_at   INTEGER
+) STRICT;
+
+CREATE TABLE idempotency_keys (
+  api_key_id INTEGER NOT NULL REFERENCES api_keys (id),
+  path       TEXT    NOT NULL,
+  key        TEXT    NOT NULL,
+  body_hash  BLOB    NOT NULL CHECK (length(body_hash) = 32),
+  status     INTEGER NOT NULL,
+  body       TEXT    NOT NULL,
+  created_at INTEGER NOT NULL,
+  PRIMARY KEY (api_key_id, path, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX idempotency_keys_age ON idempotency_keys (created_at);
+
+INSERT INTO topics (name, default_rule, created_at) VALUES ('general', 'all_opted_in', 0);

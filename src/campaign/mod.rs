@@ -1,0 +1,1 @@
+//! Flow: from a plan to queued rows.

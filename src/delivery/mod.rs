@@ -1,0 +1,1 @@
+//! Flow: from a queued row to Twilio, and what came of it.

@@ -1,0 +1,1 @@
+//! Consent: its states, and the keywords by which people change it.

@@ -1,0 +1,10 @@
+//! Words and rules of the field, as pure functions and types that cannot be wrong.
+//! Nothing here knows a clock, SQL or HTTP: values and `now` come in, decisions go out.
+
+pub mod consent;
+pub mod encoding;
+pub mod phone;
+pub mod quiet_hours;
+pub mod segment;
+pub mod template;
+pub mod timezone;

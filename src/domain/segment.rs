@@ -1,0 +1,1 @@
+//! The segment definition language: parsed, checked, bounded.

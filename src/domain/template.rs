@@ -1,0 +1,1 @@
+//! Message templates: `{name}` placeholders, checked once and rendered per person.

@@ -1,0 +1,1 @@
+//! From a phone number to the time zones in which its owner may be.

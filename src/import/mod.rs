@@ -1,0 +1,1 @@
+//! Flow: from a file to users.

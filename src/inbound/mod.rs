@@ -1,0 +1,1 @@
+//! Flow: from Twilio to rows.

@@ -1,0 +1,18 @@
+//! WhatsApp and SMS campaigns over Twilio: one process, one SQLite file.
+//!
+//! Reading order, from the words of the field to the edge where things happen:
+//! [`domain`] decides, [`store`] keeps, [`twilio`] speaks the wire; the flows [`import`],
+//! [`campaign`], [`delivery`] and [`inbound`] join them over rows; `web` and `commands` are the
+//! doors, and `app` puts the process together. `ARCHITECTURE.md` tells the whole story.
+
+pub mod clock;
+pub mod domain;
+pub mod store;
+pub mod twilio;
+
+pub mod campaign;
+pub mod delivery;
+pub mod import;
+pub mod inbound;
+
+pub mod simulator;

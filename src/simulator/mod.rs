@@ -1,0 +1,1 @@
+//! A strict local stand-in for Twilio: REST in, signed callbacks out.

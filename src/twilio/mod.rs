@@ -1,0 +1,3 @@
+//! All knowledge of Twilio's wire: requests, answers, errors, signatures, webhook forms.
+
+pub mod signature;

@@ -1,0 +1,1 @@
+//! `X-Twilio-Signature`: made and checked.
