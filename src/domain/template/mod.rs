@@ -5,6 +5,7 @@
 //! a campaign parses once and renders a million times.
 
 mod content_variables;
+mod grammar;
 mod placeholder;
 mod warning;
 
