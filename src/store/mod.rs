@@ -1,11 +1,20 @@
 //! SQLite: the only place with SQL. Two doors, [`Store::read`] and [`Store::write`]; then one file per
 //! noun, whose functions take the connection or the [`Tx`] that a door handed out.
 
+pub mod campaigns;
 mod effects;
 mod error;
+pub mod events;
 mod key;
 pub mod ledger;
+pub mod messages;
 mod open;
+pub mod outcomes;
+pub mod segment_sql;
+pub mod senders;
+pub mod suppressions;
+pub mod topics;
+pub mod users;
 mod writer;
 
 use std::sync::Arc;

@@ -1,0 +1,3 @@
+//! One binary for all tests that need a real store: its files mirror `src/`.
+
+mod segments;
