@@ -194,7 +194,7 @@ fn sizes_are_bounded() {
 
 #[test]
 fn a_growing_chain_of_filters_is_refused() {
-    let grow = "|replace('a','aaaaaaaaaaaaaaaa')".repeat(6);
+    let grow = "|replace('a','aaaaaaaaaaaaaaaa')".repeat(4);
     let template = Template::parse(&format!("{{a{grow}}}")).expect("template");
     let outcome = template.render(&context(json!({"a": "a".repeat(1000)})));
     assert!(
@@ -264,6 +264,7 @@ fn business_answers_that_change_consent_are_warned_of() {
         "Reply STOP at any time to opt-out",
         "Reply STOP to end these texts",
         "Send us a photo before the end of May",
+        "SEND US A PHOTO BEFORE THE END OF MAY",
         "We write to say the shop is closed. YES, closed",
         "Stop by and say hello",
         "{{ is a brace, so is }}",
