@@ -64,11 +64,7 @@ pub fn count(body: &str) -> Count {
     }
     Count {
         encoding: Encoding::Gsm7,
-        parts: if units <= GSM7_SINGLE {
-            1
-        } else {
-            packing.parts
-        },
+        parts: if units <= GSM7_SINGLE { 1 } else { packing.parts },
         units: saturate(units),
         characters: saturate(characters),
     }
@@ -112,18 +108,12 @@ fn count_ucs2(body: &str) -> Count {
             packing.push(width);
         } else {
             // Longer than a part: it has to be cut, but never between surrogates.
-            grapheme
-                .chars()
-                .for_each(|character| packing.push(character.len_utf16()));
+            grapheme.chars().for_each(|character| packing.push(character.len_utf16()));
         }
     }
     Count {
         encoding: Encoding::Ucs2,
-        parts: if length <= UCS2_SINGLE {
-            1
-        } else {
-            packing.parts
-        },
+        parts: if length <= UCS2_SINGLE { 1 } else { packing.parts },
         units: saturate(units),
         characters: saturate(body.chars().count()),
     }
@@ -138,11 +128,7 @@ struct Packing {
 
 impl Packing {
     fn new(room: usize) -> Self {
-        Self {
-            room,
-            used: 0,
-            parts: 1,
-        }
+        Self { room, used: 0, parts: 1 }
     }
 
     fn push(&mut self, width: usize) {
@@ -161,9 +147,9 @@ fn septets(character: char) -> Option<usize> {
         '\u{c}' | '[' | '\\' | ']' | '^' | '{' | '|' | '}' | '~' | '€' => Some(2),
         '`' => None,
         '\n' | '\r' | ' '..='z' => Some(1),
-        '¡' | '£' | '¤' | '¥' | '§' | '¿' | 'Ä' | 'Å' | 'Æ' | 'Ç' | 'É' | 'Ñ' | 'Ö' | 'Ø' | 'Ü'
-        | 'ß' | 'à' | 'ä' | 'å' | 'æ' | 'è' | 'é' | 'ì' | 'ñ' | 'ò' | 'ö' | 'ø' | 'ù' | 'ü'
-        | 'Γ' | 'Δ' | 'Θ' | 'Λ' | 'Ξ' | 'Π' | 'Σ' | 'Φ' | 'Ψ' | 'Ω' => Some(1),
+        '¡' | '£' | '¤' | '¥' | '§' | '¿' | 'Ä' | 'Å' | 'Æ' | 'Ç' | 'É' | 'Ñ' | 'Ö' | 'Ø' | 'Ü' | 'ß'
+        | 'à' | 'ä' | 'å' | 'æ' | 'è' | 'é' | 'ì' | 'ñ' | 'ò' | 'ö' | 'ø' | 'ù' | 'ü' | 'Γ' | 'Δ' | 'Θ'
+        | 'Λ' | 'Ξ' | 'Π' | 'Σ' | 'Φ' | 'Ψ' | 'Ω' => Some(1),
         _ => None,
     }
 }
@@ -172,9 +158,7 @@ fn look_alike(character: char) -> Option<&'static str> {
     if matches!(character, '\n' | '\r' | ' '..='_' | 'a'..='~') {
         return None;
     }
-    let index = LOOK_ALIKES
-        .binary_search_by_key(&character, |(from, _)| *from)
-        .ok()?;
+    let index = LOOK_ALIKES.binary_search_by_key(&character, |(from, _)| *from).ok()?;
     LOOK_ALIKES.get(index).map(|(_, to)| to.as_str())
 }
 
@@ -222,17 +206,12 @@ mod tests {
 
     impl From<Count> for Expected {
         fn from(count: Count) -> Self {
-            Self {
-                encoding: count.encoding.as_str().to_owned(),
-                segments: count.parts,
-                units: count.units,
-            }
+            Self { encoding: count.encoding.as_str().to_owned(), segments: count.parts, units: count.units }
         }
     }
 
     fn vectors() -> Vec<Vector> {
-        let file: Vectors =
-            serde_json::from_str(include_str!("data/segment_vectors.json")).expect("vectors");
+        let file: Vectors = serde_json::from_str(include_str!("data/segment_vectors.json")).expect("vectors");
         assert_eq!(file.vectors.len(), 47);
         file.vectors
     }
@@ -250,12 +229,7 @@ mod tests {
     fn smart_encoding_is_counted_as_the_vendor_counts_it() {
         for vector in vectors() {
             let counted = count(&smart_encode(&vector.body));
-            assert_eq!(
-                Expected::from(counted),
-                vector.smart_encoded,
-                "{}",
-                vector.id
-            );
+            assert_eq!(Expected::from(counted), vector.smart_encoded, "{}", vector.id);
         }
     }
 

@@ -330,11 +330,9 @@ fn whatsapp(facts: &Facts, now: i64) -> Option<Reason> {
 
 fn frequency_cap(facts: &Facts, now: i64) -> Verdict {
     match facts.frequency_cap_until {
-        Some(until) if facts.kind == Kind::Marketing && until > now => Verdict::Defer {
-            until,
-            reason: Reason::FrequencyCap,
-            closes_at: None,
-        },
+        Some(until) if facts.kind == Kind::Marketing && until > now => {
+            Verdict::Defer { until, reason: Reason::FrequencyCap, closes_at: None }
+        }
         _ => Verdict::Send { closes_at: None },
     }
 }
@@ -347,32 +345,22 @@ fn hours(facts: &Facts, now: i64) -> Verdict {
         return Verdict::Skip(Reason::ZoneTooWide);
     }
     if let Some(until) = facts.not_before.filter(|until| *until > now) {
-        return Verdict::Defer {
-            until,
-            reason: Reason::LocalTime,
-            closes_at: None,
-        };
+        return Verdict::Defer { until, reason: Reason::LocalTime, closes_at: None };
     }
     match facts.hours {
-        Some(Decision::Wait { until, closes_at }) => Verdict::Defer {
-            until,
-            reason: Reason::QuietHours,
-            closes_at: Some(closes_at),
-        },
-        Some(Decision::Open { closes_at }) => Verdict::Send {
-            closes_at: Some(closes_at),
-        },
+        Some(Decision::Wait { until, closes_at }) => {
+            Verdict::Defer { until, reason: Reason::QuietHours, closes_at: Some(closes_at) }
+        }
+        Some(Decision::Open { closes_at }) => Verdict::Send { closes_at: Some(closes_at) },
         Some(Decision::ZoneTooWide) | None => Verdict::Send { closes_at: None },
     }
 }
 
 fn daily_limit(facts: &Facts, now: i64) -> Verdict {
     match facts.daily_limit_until {
-        Some(until) if until > now && facts.kind != Kind::Reply => Verdict::Defer {
-            until,
-            reason: Reason::DailyLimit,
-            closes_at: None,
-        },
+        Some(until) if until > now && facts.kind != Kind::Reply => {
+            Verdict::Defer { until, reason: Reason::DailyLimit, closes_at: None }
+        }
         _ => Verdict::Send { closes_at: None },
     }
 }

@@ -148,10 +148,8 @@ mod tests {
     #[test]
     fn news_ranks_as_twilio_can_send_it_in_any_order() {
         let order = ["accepted", "sent", "failed", "delivered", "read"];
-        let ranks: Vec<u8> = order
-            .iter()
-            .map(|word| Status::from_twilio(word, None).unwrap().rank())
-            .collect();
+        let ranks: Vec<u8> =
+            order.iter().map(|word| Status::from_twilio(word, None).unwrap().rank()).collect();
         assert!(ranks.is_sorted_by(|a, b| a < b), "{ranks:?}");
         assert_eq!(Status::Failed.rank(), Status::Undelivered.rank());
         assert_eq!(Status::Failed.rank(), Status::Expired.rank());

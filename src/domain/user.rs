@@ -22,10 +22,7 @@ pub struct AttributesError {
 }
 
 fn refused(field: impl Into<String>, message: impl Into<String>) -> AttributesError {
-    AttributesError {
-        field: field.into(),
-        message: message.into(),
-    }
+    AttributesError { field: field.into(), message: message.into() }
 }
 
 /// Checks names, depth and size.
@@ -49,10 +46,7 @@ pub fn check_attributes(attributes: &Map<String, Value>) -> Result<(), Attribute
             ));
         }
         if is_deeper_than(value, MAX_DEPTH) {
-            return Err(refused(
-                format!("attributes.{name}"),
-                format!("nested deeper than {MAX_DEPTH}"),
-            ));
+            return Err(refused(format!("attributes.{name}"), format!("nested deeper than {MAX_DEPTH}")));
         }
         if has_nul(value) {
             return Err(refused(format!("attributes.{name}"), "a NUL character can't be kept"));
@@ -125,7 +119,10 @@ mod tests {
     #[test]
     fn patches_merge_as_rfc_7396_has_it() {
         let mut target = map(json!({"a": "b", "c": {"d": "e", "f": "g"}}));
-        assert!(merge_patch(&mut target, &map(json!({"a": "z", "c": {"f": null}, "n": {"x": null, "y": 1}}))));
+        assert!(merge_patch(
+            &mut target,
+            &map(json!({"a": "z", "c": {"f": null}, "n": {"x": null, "y": 1}}))
+        ));
         assert_eq!(Value::Object(target.clone()), json!({"a": "z", "c": {"d": "e"}, "n": {"y": 1}}));
         assert!(!merge_patch(&mut target, &map(json!({"a": "z", "gone": null}))));
     }

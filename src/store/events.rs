@@ -58,22 +58,15 @@ pub fn append(tx: &Tx<'_>, kind: EventType, event: NewEvent) -> Result<i64, Stor
             "INSERT INTO events (type, at, user_id, campaign_id, message_id, previous_id, data)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?
-        .insert((
-            kind.as_str(),
-            tx.now,
-            event.user_id,
-            event.campaign_id,
-            message_id,
-            previous_id,
-            data,
-        ))?;
+        .insert((kind.as_str(), tx.now, event.user_id, event.campaign_id, message_id, previous_id, data))?;
     let mut effects = tx.effects.borrow_mut();
     *effects.daily.entry((tx.now.div_euclid(DAY), kind.as_str())).or_default() += 1;
     effects.last_event_id = id;
     Ok(id)
 }
 
-const COLUMNS: &str = "e.id, e.type, e.at, e.user_id, u.phone, e.campaign_id, e.message_id, m.reference, e.data";
+const COLUMNS: &str =
+    "e.id, e.type, e.at, e.user_id, u.phone, e.campaign_id, e.message_id, m.reference, e.data";
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<Event> {
     let data: String = row.get(8)?;
@@ -118,9 +111,8 @@ pub fn list_after(
         .prepare_cached(&sql)?
         .query_map((after, WINDOW, &wanted, limit as i64), from_row)?
         .collect::<Result<_, _>>()?;
-    let newest: i64 = conn
-        .prepare_cached("SELECT coalesce(max(id), 0) FROM events")?
-        .query_row([], |row| row.get(0))?;
+    let newest: i64 =
+        conn.prepare_cached("SELECT coalesce(max(id), 0) FROM events")?.query_row([], |row| row.get(0))?;
     let looked = match found.last() {
         Some(last) if found.len() == limit => last.id,
         _ => newest.min(after + WINDOW).max(after),
@@ -155,10 +147,7 @@ pub fn of_message(conn: &Connection, last_event_id: Option<i64>) -> Result<Vec<E
            LEFT JOIN messages m ON m.id = e.message_id
          ORDER BY e.id DESC LIMIT 500"
     );
-    let found = conn
-        .prepare_cached(&sql)?
-        .query_map([last_event_id], from_row)?
-        .collect::<Result<_, _>>()?;
+    let found = conn.prepare_cached(&sql)?.query_map([last_event_id], from_row)?.collect::<Result<_, _>>()?;
     Ok(found)
 }
 
@@ -166,12 +155,7 @@ pub fn of_message(conn: &Connection, last_event_id: Option<i64>) -> Result<Vec<E
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
-pub fn of_user(
-    conn: &Connection,
-    user_id: i64,
-    before: i64,
-    limit: usize,
-) -> Result<Vec<Event>, StoreError> {
+pub fn of_user(conn: &Connection, user_id: i64, before: i64, limit: usize) -> Result<Vec<Event>, StoreError> {
     let sql = format!(
         "SELECT {COLUMNS} FROM events e
            LEFT JOIN users u ON u.id = e.user_id

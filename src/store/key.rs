@@ -21,8 +21,7 @@ impl std::fmt::Debug for StoreKey {
 impl StoreKey {
     /// HMAC-SHA-256 of `text`: 32 bytes.
     pub fn hash(&self, text: &str) -> [u8; 32] {
-        let mut mac =
-            Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes a key of any length");
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes a key of any length");
         mac.update(text.as_bytes());
         mac.finalize().into_bytes().into()
     }
@@ -33,32 +32,23 @@ impl StoreKey {
     }
 
     /// Reads the key, or makes one if `may_create`. The file holds 64 hexadecimal digits, mode 0600.
-    pub(super) fn load(
-        key_file: &Path,
-        path: &Path,
-        may_create: bool,
-    ) -> Result<StoreKey, OpenError> {
+    pub(super) fn load(key_file: &Path, path: &Path, may_create: bool) -> Result<StoreKey, OpenError> {
         match std::fs::read_to_string(key_file) {
             Ok(text) => parse(text.trim()).map(StoreKey).ok_or_else(|| OpenError::KeyMismatch {
                 key_file: key_file.to_owned(),
                 path: path.to_owned(),
             }),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && may_create => {
-                create(key_file).map_err(|error| OpenError::NotWritable {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && may_create => create(key_file)
+                .map_err(|error| OpenError::NotWritable {
                     path: key_file.to_owned(),
                     reason: error.to_string(),
-                })
-            }
+                }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                Err(OpenError::KeyMissing {
-                    key_file: key_file.to_owned(),
-                    path: path.to_owned(),
-                })
+                Err(OpenError::KeyMissing { key_file: key_file.to_owned(), path: path.to_owned() })
             }
-            Err(error) => Err(OpenError::NotWritable {
-                path: key_file.to_owned(),
-                reason: error.to_string(),
-            }),
+            Err(error) => {
+                Err(OpenError::NotWritable { path: key_file.to_owned(), reason: error.to_string() })
+            }
         }
     }
 }

@@ -58,9 +58,11 @@ pub fn record(
     change: &ConsentChange<'_>,
 ) -> Result<(), StoreError> {
     if previous != change.state {
-        tx.conn
-            .prepare_cached("UPDATE users SET consent = ?2, updated_at = ?3 WHERE id = ?1")?
-            .execute((user_id, change.state.as_str(), tx.now))?;
+        tx.conn.prepare_cached("UPDATE users SET consent = ?2, updated_at = ?3 WHERE id = ?1")?.execute((
+            user_id,
+            change.state.as_str(),
+            tx.now,
+        ))?;
         let mut effects = tx.effects.borrow_mut();
         *effects.users.entry(previous).or_default() -= 1;
         *effects.users.entry(change.state).or_default() += 1;
@@ -206,10 +208,8 @@ pub(super) fn append_link(
         .unwrap_or_default();
     let digests: Vec<[u8; 32]> = rows.iter().map(|(_, digest)| *digest).collect();
     let hash = link_hash(&previous, first.0, last.0, &digests);
-    conn.prepare_cached(
-        "INSERT INTO consent_links (first_id, last_id, hash, at) VALUES (?1, ?2, ?3, ?4)",
-    )?
-    .execute((first.0, last.0, hash, now))?;
+    conn.prepare_cached("INSERT INTO consent_links (first_id, last_id, hash, at) VALUES (?1, ?2, ?3, ?4)")?
+        .execute((first.0, last.0, hash, now))?;
     Ok(())
 }
 
@@ -248,11 +248,10 @@ pub fn verify(conn: &Connection, key: &StoreKey) -> Result<ChainReport, StoreErr
         expected_first = last + 1;
         previous_hash = hash;
     }
-    let unlinked: i64 = conn.query_row(
-        "SELECT count(*) FROM consent_ledger WHERE id >= ?1",
-        [expected_first],
-        |row| row.get(0),
-    )?;
+    let unlinked: i64 =
+        conn.query_row("SELECT count(*) FROM consent_ledger WHERE id >= ?1", [expected_first], |row| {
+            row.get(0)
+        })?;
     if unlinked > 0 {
         report.problems.push(format!("{unlinked} rows from {expected_first} on belong to no link"));
     }

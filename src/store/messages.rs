@@ -49,8 +49,7 @@ pub struct Standing {
     pub last_event_id: Option<i64>,
 }
 
-const STANDING: &str =
-    "m.id, m.user_id, m.campaign_id, m.occasion, m.status, m.reason, m.error_code, m.attempts, m.expires_at, m.last_event_id";
+const STANDING: &str = "m.id, m.user_id, m.campaign_id, m.occasion, m.status, m.reason, m.error_code, m.attempts, m.expires_at, m.last_event_id";
 
 fn standing_from_row(row: &Row<'_>) -> rusqlite::Result<Standing> {
     let occasion: String = row.get(3)?;
@@ -82,10 +81,7 @@ impl Standing {
             error_code: code.unwrap_or(0),
         };
         let mut effects = tx.effects.borrow_mut();
-        *effects
-            .counts
-            .entry(key(self.status, self.reason.as_deref(), self.error_code))
-            .or_default() -= 1;
+        *effects.counts.entry(key(self.status, self.reason.as_deref(), self.error_code)).or_default() -= 1;
         *effects.counts.entry(key(to, reason, code)).or_default() += 1;
     }
 
@@ -203,10 +199,7 @@ pub fn person(
            LEFT JOIN subscriptions s ON s.user_id = u.id AND s.topic_id = ?2
          WHERE u.id = ?1"
     );
-    Ok(conn
-        .prepare_cached(&sql)?
-        .query_row((user_id, topic_id), |row| person_from_row(row, 0))
-        .optional()?)
+    Ok(conn.prepare_cached(&sql)?.query_row((user_id, topic_id), |row| person_from_row(row, 0)).optional()?)
 }
 
 fn channel_of(row: &Row<'_>, at: usize) -> rusqlite::Result<Channel> {
@@ -252,10 +245,7 @@ pub fn due(conn: &Connection, lane: i64, now: Millis, limit: usize) -> Result<Ve
     let mut closes_at = next_window(conn, lane, i64::MIN)?;
     while let Some(at) = closes_at {
         let room = limit - found.len();
-        for row in conn
-            .prepare_cached(&sql)?
-            .query_map((lane, at, now, room as i64), due_from_row)?
-        {
+        for row in conn.prepare_cached(&sql)?.query_map((lane, at, now, room as i64), due_from_row)? {
             found.push(row?);
         }
         if found.len() >= limit {

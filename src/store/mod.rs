@@ -84,9 +84,7 @@ impl Shared {
             inner.last_event.send_replace(effects.last_event_id);
         }
         inner.batches.fetch_add(1, Ordering::Relaxed);
-        inner
-            .closures
-            .fetch_add(closures as u64, Ordering::Relaxed);
+        inner.closures.fetch_add(closures as u64, Ordering::Relaxed);
     }
 }
 
@@ -132,13 +130,7 @@ impl Store {
             }),
         };
         let writer = Writer::start(conn, paths.path.clone(), key.clone(), shared.clone());
-        Ok(Store {
-            readers,
-            writer,
-            shared,
-            key,
-            paths: Arc::new(paths),
-        })
+        Ok(Store { readers, writer, shared, key, paths: Arc::new(paths) })
     }
 
     /// Runs `query` on one snapshot, on a blocking thread, for at most [`READ_LIMIT`].
@@ -183,17 +175,15 @@ impl Store {
     {
         let answer = async {
             let outcome = self.writer.submit(change).await?;
-            outcome.await.unwrap_or_else(|_| {
-                Err(StoreError::Unavailable("the store is closed".to_owned()).into())
-            })
+            outcome
+                .await
+                .unwrap_or_else(|_| Err(StoreError::Unavailable("the store is closed".to_owned()).into()))
         };
         match tokio::time::timeout(WRITE_LIMIT, answer).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(StoreError::Unavailable(format!(
-                "no answer within {} s",
-                WRITE_LIMIT.as_secs()
-            ))
-            .into()),
+            Err(_) => {
+                Err(StoreError::Unavailable(format!("no answer within {} s", WRITE_LIMIT.as_secs())).into())
+            }
         }
     }
 
@@ -234,10 +224,7 @@ impl Store {
     /// Batches and closures committed since the start.
     pub fn commits(&self) -> (u64, u64) {
         let inner = &self.shared.inner;
-        (
-            inner.batches.load(Ordering::Relaxed),
-            inner.closures.load(Ordering::Relaxed),
-        )
+        (inner.batches.load(Ordering::Relaxed), inner.closures.load(Ordering::Relaxed))
     }
 
     /// The key that hashes addresses.
@@ -265,9 +252,8 @@ where
     F: FnOnce(&Connection) -> Result<T, E>,
     E: From<StoreError>,
 {
-    let conn = readers
-        .get()
-        .map_err(|error| StoreError::Unavailable(format!("no reader is free: {error}")))?;
+    let conn =
+        readers.get().map_err(|error| StoreError::Unavailable(format!("no reader is free: {error}")))?;
     let limit = limit.map(|limit| {
         let end = Instant::now() + limit;
         move || Instant::now() > end
@@ -292,12 +278,7 @@ pub struct Tx<'a> {
 
 impl<'a> Tx<'a> {
     fn new(conn: &'a Connection, key: &'a StoreKey, now: Millis) -> Tx<'a> {
-        Tx {
-            conn,
-            key,
-            now,
-            effects: RefCell::default(),
-        }
+        Tx { conn, key, now, effects: RefCell::default() }
     }
 
     fn into_effects(self) -> Effects {
@@ -343,10 +324,7 @@ impl<'a> Tx<'a> {
     ///
     /// # Errors
     /// What `body` returns.
-    pub fn nested<T, E: From<StoreError>>(
-        &self,
-        body: impl FnOnce(&Tx<'_>) -> Result<T, E>,
-    ) -> Result<T, E> {
+    pub fn nested<T, E: From<StoreError>>(&self, body: impl FnOnce(&Tx<'_>) -> Result<T, E>) -> Result<T, E> {
         let inner = Tx::new(self.conn, self.key, self.now);
         let run = |sql: &str| {
             self.conn
@@ -357,10 +335,9 @@ impl<'a> Tx<'a> {
         run("SAVEPOINT nested")?;
         let outcome = body(&inner);
         if self.conn.is_autocommit() {
-            return Err(StoreError::Unavailable(
-                "the transaction was rolled back by SQLite".to_owned(),
-            )
-            .into());
+            return Err(
+                StoreError::Unavailable("the transaction was rolled back by SQLite".to_owned()).into()
+            );
         }
         match outcome {
             Ok(value) => {

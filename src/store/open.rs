@@ -36,10 +36,7 @@ pub struct StorePaths {
 impl StorePaths {
     /// `DIR/ese.db` and `DIR/ese.key`.
     pub fn inside(dir: &Path) -> StorePaths {
-        StorePaths {
-            path: dir.join("ese.db"),
-            key_file: dir.join("ese.key"),
-        }
+        StorePaths { path: dir.join("ese.db"), key_file: dir.join("ese.key") }
     }
 }
 
@@ -58,11 +55,7 @@ pub(super) fn prepare(paths: &StorePaths, now: i64) -> Result<(Connection, Store
         .query_row("PRAGMA user_version", [], |row| row.get(0))
         .map_err(|source| explain(path, source))?;
     if version > SCHEMA_VERSION {
-        return Err(OpenError::Newer {
-            path: path.clone(),
-            found: version,
-            known: SCHEMA_VERSION,
-        });
+        return Err(OpenError::Newer { path: path.clone(), found: version, known: SCHEMA_VERSION });
     }
     let key = StoreKey::load(&paths.key_file, path, version == 0)?;
     if version == 0 {
@@ -101,16 +94,10 @@ pub(super) fn prepare_reader(conn: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn create_schema(
-    conn: &mut Connection,
-    path: &Path,
-    key: &StoreKey,
-    now: i64,
-) -> Result<(), OpenError> {
+fn create_schema(conn: &mut Connection, path: &Path, key: &StoreKey, now: i64) -> Result<(), OpenError> {
     let explain = |source| explain(path, source);
-    let tables: i64 = conn
-        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
-        .map_err(explain)?;
+    let tables: i64 =
+        conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(explain)?;
     if tables > 0 {
         return Err(OpenError::Foreign {
             path: path.to_owned(),
@@ -124,8 +111,7 @@ fn create_schema(
         (key.fingerprint(), now),
     )
     .map_err(explain)?;
-    tx.pragma_update(None, "user_version", SCHEMA_VERSION)
-        .map_err(explain)?;
+    tx.pragma_update(None, "user_version", SCHEMA_VERSION).map_err(explain)?;
     tx.commit().map_err(explain)
 }
 
@@ -143,19 +129,12 @@ fn migrate(conn: &mut Connection, version: i64, steps: &[&str]) -> rusqlite::Res
 
 fn check_key(conn: &Connection, paths: &StorePaths, key: &StoreKey) -> Result<(), OpenError> {
     let stored: Vec<u8> = conn
-        .query_row(
-            "SELECT key_fingerprint FROM store_identity WHERE id = 1",
-            [],
-            |row| row.get(0),
-        )
+        .query_row("SELECT key_fingerprint FROM store_identity WHERE id = 1", [], |row| row.get(0))
         .map_err(|source| explain(&paths.path, source))?;
     if stored == key.fingerprint() {
         return Ok(());
     }
-    Err(OpenError::KeyMismatch {
-        key_file: paths.key_file.clone(),
-        path: paths.path.clone(),
-    })
+    Err(OpenError::KeyMismatch { key_file: paths.key_file.clone(), path: paths.path.clone() })
 }
 
 /// Only its owner may read a file full of phone numbers.
@@ -168,28 +147,22 @@ fn create_private(path: &Path) -> std::io::Result<()> {
 }
 
 fn not_writable(path: &Path, error: &std::io::Error) -> OpenError {
-    OpenError::NotWritable {
-        path: path.to_owned(),
-        reason: error.to_string(),
-    }
+    OpenError::NotWritable { path: path.to_owned(), reason: error.to_string() }
 }
 
 fn explain(path: &Path, source: rusqlite::Error) -> OpenError {
     use rusqlite::ErrorCode as Code;
     let path = path.to_owned();
     match source.sqlite_error_code() {
-        Some(Code::NotADatabase) => OpenError::Foreign {
-            path,
-            reason: "it is not an SQLite file".to_owned(),
-        },
-        Some(Code::ReadOnly | Code::CannotOpen | Code::PermissionDenied) => OpenError::NotWritable {
-            path,
-            reason: source.to_string(),
-        },
-        Some(Code::DatabaseBusy | Code::DatabaseLocked) => OpenError::NotWritable {
-            path,
-            reason: "another process holds the lock on it".to_owned(),
-        },
+        Some(Code::NotADatabase) => {
+            OpenError::Foreign { path, reason: "it is not an SQLite file".to_owned() }
+        }
+        Some(Code::ReadOnly | Code::CannotOpen | Code::PermissionDenied) => {
+            OpenError::NotWritable { path, reason: source.to_string() }
+        }
+        Some(Code::DatabaseBusy | Code::DatabaseLocked) => {
+            OpenError::NotWritable { path, reason: "another process holds the lock on it".to_owned() }
+        }
         _ => OpenError::Sqlite { path, source },
     }
 }
@@ -215,9 +188,7 @@ mod tests {
         migrate(&mut old, 1, &steps).unwrap();
         migrate(&mut old, 3, &steps).unwrap();
         let today = Connection::open_in_memory().unwrap();
-        today
-            .execute_batch("CREATE TABLE a (x); CREATE TABLE b (x); CREATE TABLE c (x)")
-            .unwrap();
+        today.execute_batch("CREATE TABLE a (x); CREATE TABLE b (x); CREATE TABLE c (x)").unwrap();
         assert_eq!(shape(&old), shape(&today));
         let version: i64 = old.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
         assert_eq!(version, 3);

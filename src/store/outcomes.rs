@@ -118,7 +118,9 @@ fn advance(
         )?
         .execute((standing.id, to.as_str(), reason, code, event_id, tx.now))?;
     standing.count_move(tx, to, reason, code);
-    if standing.status.is_open() && matches!(to, Status::Accepted | Status::Sent | Status::Delivered | Status::Read) {
+    if standing.status.is_open()
+        && matches!(to, Status::Accepted | Status::Sent | Status::Delivered | Status::Read)
+    {
         note_acceptance(tx, standing)?;
     }
     Ok(())
@@ -214,7 +216,8 @@ pub fn uncertain(tx: &Tx<'_>, key: AttemptKey, why: &str) -> Result<(), StoreErr
     if changed == 0 || standing.attempts != key.number || standing.status != Status::Sending {
         return Ok(());
     }
-    let event_id = standing.note(tx, EventType::MessageUncertain, json!({"reason": "answer_lost", "why": why}))?;
+    let event_id =
+        standing.note(tx, EventType::MessageUncertain, json!({"reason": "answer_lost", "why": why}))?;
     tx.conn
         .prepare_cached(
             "UPDATE messages SET status = 'uncertain', reason = 'answer_lost', last_event_id = ?2 WHERE id = ?1",
@@ -311,12 +314,7 @@ pub fn find_attempt(
     }
     Ok(conn
         .prepare_cached("SELECT message_id, number FROM attempts WHERE sid = ?1")?
-        .query_row([sid], |row| {
-            Ok(AttemptKey {
-                message_id: row.get(0)?,
-                number: row.get(1)?,
-            })
-        })
+        .query_row([sid], |row| Ok(AttemptKey { message_id: row.get(0)?, number: row.get(1)? }))
         .optional()?)
 }
 
@@ -519,12 +517,7 @@ fn pause_account(tx: &Tx<'_>, failure: &Failure, until_tomorrow: bool) -> Result
 pub fn pending_attempts(conn: &Connection) -> Result<Vec<AttemptKey>, StoreError> {
     let keys = conn
         .prepare_cached("SELECT message_id, number FROM attempts WHERE outcome = 'pending'")?
-        .query_map([], |row| {
-            Ok(AttemptKey {
-                message_id: row.get(0)?,
-                number: row.get(1)?,
-            })
-        })?
+        .query_map([], |row| Ok(AttemptKey { message_id: row.get(0)?, number: row.get(1)? }))?
         .collect::<Result<_, _>>()?;
     Ok(keys)
 }

@@ -214,14 +214,11 @@ impl Compiler {
                 "'accepted', 'sent', 'delivered', 'read'",
                 "coalesce(m.accepted_at, m.sent_at, m.created_at)",
             ),
-            EngagementKind::Delivered => {
-                ("'delivered', 'read'", "coalesce(m.delivered_at, m.read_at)")
-            }
+            EngagementKind::Delivered => ("'delivered', 'read'", "coalesce(m.delivered_at, m.read_at)"),
             EngagementKind::Read => ("'read'", "m.read_at"),
-            EngagementKind::Failed => (
-                "'failed', 'undelivered', 'expired'",
-                "coalesce(m.accepted_at, m.created_at)",
-            ),
+            EngagementKind::Failed => {
+                ("'failed', 'undelivered', 'expired'", "coalesce(m.accepted_at, m.created_at)")
+            }
             EngagementKind::Replied => return self.replied(engagement),
         };
         self.push("EXISTS (SELECT 1 FROM messages AS m WHERE m.user_id = u.id");
@@ -397,10 +394,9 @@ impl Compiler {
         );
         match value {
             Scalar::Text(part) => self.bind("e.atom = ? AND e.type = 'text'", [text(part)]),
-            Scalar::Number(number) => self.bind(
-                "e.atom = ? AND e.type IN ('integer', 'real')",
-                [number_value(*number)],
-            ),
+            Scalar::Number(number) => {
+                self.bind("e.atom = ? AND e.type IN ('integer', 'real')", [number_value(*number)])
+            }
             Scalar::Bool(true) => self.push("e.type = 'true'"),
             Scalar::Bool(false) => self.push("e.type = 'false'"),
         }

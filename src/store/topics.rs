@@ -54,11 +54,7 @@ pub fn find(conn: &Connection, name: &str) -> Result<Option<Topic>, StoreError> 
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
-pub fn insert(
-    tx: &Tx<'_>,
-    name: &str,
-    is_open_to_opted_in: bool,
-) -> Result<Option<i64>, StoreError> {
+pub fn insert(tx: &Tx<'_>, name: &str, is_open_to_opted_in: bool) -> Result<Option<i64>, StoreError> {
     let rule = if is_open_to_opted_in { "all_opted_in" } else { "opt_in_required" };
     tx.change_plan();
     Ok(tx

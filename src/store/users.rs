@@ -127,11 +127,8 @@ pub fn insert(tx: &Tx<'_>, user: &NewUser<'_>) -> Result<i64, StoreError> {
         ))?;
     *tx.effects.borrow_mut().users.entry(consent).or_default() += 1;
     if user.import.is_none() {
-        let event = NewEvent {
-            user_id: Some(id),
-            data: Some(json!({"actor": user.actor})),
-            ..NewEvent::default()
-        };
+        let event =
+            NewEvent { user_id: Some(id), data: Some(json!({"actor": user.actor})), ..NewEvent::default() };
         events::append(tx, EventType::UserCreated, event)?;
     }
     if let Some(change) = &user.consent {
@@ -199,13 +196,8 @@ pub fn list(
 /// # Errors
 /// [`StoreError`] from SQLite.
 pub fn count(conn: &Connection, predicate: &Predicate) -> Result<i64, StoreError> {
-    let sql = format!(
-        "SELECT count(*) FROM users u WHERE u.erased_at IS NULL AND ({})",
-        predicate.sql
-    );
-    Ok(conn
-        .prepare_cached(&sql)?
-        .query_row(params_from_iter(predicate.params.iter()), |row| row.get(0))?)
+    let sql = format!("SELECT count(*) FROM users u WHERE u.erased_at IS NULL AND ({})", predicate.sql);
+    Ok(conn.prepare_cached(&sql)?.query_row(params_from_iter(predicate.params.iter()), |row| row.get(0))?)
 }
 
 /// Writes the whole set of attributes, with an event that names what changed.
@@ -236,11 +228,7 @@ pub(super) fn write_attributes(
 }
 
 fn note_update(tx: &Tx<'_>, user_id: i64, data: Value) -> Result<(), StoreError> {
-    let event = NewEvent {
-        user_id: Some(user_id),
-        data: Some(data),
-        ..NewEvent::default()
-    };
+    let event = NewEvent { user_id: Some(user_id), data: Some(data), ..NewEvent::default() };
     events::append(tx, EventType::UserUpdated, event)?;
     Ok(())
 }
@@ -249,12 +237,7 @@ fn note_update(tx: &Tx<'_>, user_id: i64, data: Value) -> Result<(), StoreError>
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
-pub fn set_reachable(
-    tx: &Tx<'_>,
-    user_id: i64,
-    reason: Option<&str>,
-    actor: &str,
-) -> Result<(), StoreError> {
+pub fn set_reachable(tx: &Tx<'_>, user_id: i64, reason: Option<&str>, actor: &str) -> Result<(), StoreError> {
     let changed = tx
         .conn
         .prepare_cached(
@@ -363,11 +346,8 @@ pub fn erase(tx: &Tx<'_>, user: &User, actor: &str) -> Result<(), StoreError> {
         (user.id, tx.now),
     )?;
     *tx.effects.borrow_mut().users.entry(user.consent).or_default() -= 1;
-    let event = NewEvent {
-        user_id: Some(user.id),
-        data: Some(json!({"actor": actor})),
-        ..NewEvent::default()
-    };
+    let event =
+        NewEvent { user_id: Some(user.id), data: Some(json!({"actor": actor})), ..NewEvent::default() };
     events::append(tx, EventType::UserErased, event)?;
     Ok(())
 }

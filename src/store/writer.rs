@@ -83,13 +83,7 @@ impl Writer {
     /// Starts the thread on `conn`.
     pub(super) fn start(conn: Connection, path: PathBuf, key: StoreKey, shared: Shared) -> Writer {
         let (queue, jobs) = mpsc::channel(QUEUE);
-        let thread = Thread {
-            conn: Some(conn),
-            path,
-            key,
-            shared,
-            jobs,
-        };
+        let thread = Thread { conn: Some(conn), path, key, shared, jobs };
         std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || {
@@ -104,25 +98,15 @@ impl Writer {
     }
 
     /// Queues `run`; the receiver yields its outcome after the commit.
-    pub(super) async fn submit<F, T, E>(
-        &self,
-        run: F,
-    ) -> Result<oneshot::Receiver<Result<T, E>>, StoreError>
+    pub(super) async fn submit<F, T, E>(&self, run: F) -> Result<oneshot::Receiver<Result<T, E>>, StoreError>
     where
         F: FnOnce(&Tx<'_>) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
         let (reply, outcome) = oneshot::channel();
-        let job = Box::new(Closure {
-            run: Some(run),
-            outcome: None,
-            reply,
-        });
-        self.queue
-            .send(job)
-            .await
-            .map_err(|_| StoreError::Unavailable("the store is closed".to_owned()))?;
+        let job = Box::new(Closure { run: Some(run), outcome: None, reply });
+        self.queue.send(job).await.map_err(|_| StoreError::Unavailable("the store is closed".to_owned()))?;
         Ok(outcome)
     }
 }
@@ -206,9 +190,7 @@ impl Thread {
             }
         };
         if conn.is_autocommit() {
-            return Err(StoreError::Unavailable(
-                "the transaction was rolled back by SQLite".to_owned(),
-            ));
+            return Err(StoreError::Unavailable("the transaction was rolled back by SQLite".to_owned()));
         }
         if is_kept {
             effects.merge(tx.into_effects());

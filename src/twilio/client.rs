@@ -163,20 +163,12 @@ impl Client {
             .user_agent(concat!("event-stream-engine/", env!("CARGO_PKG_VERSION")))
             .build()?;
         let url = |path: &str| {
-            credentials
-                .api_base
-                .join(path)
-                .map_err(|_| ClientError::BadBase(credentials.api_base.clone()))
+            credentials.api_base.join(path).map_err(|_| ClientError::BadBase(credentials.api_base.clone()))
         };
         let sid = &credentials.account_sid;
         let messages = url(&format!("/2010-04-01/Accounts/{sid}/Messages.json"))?;
         let account = url(&format!("/2010-04-01/Accounts/{sid}.json"))?;
-        Ok(Client {
-            http,
-            messages,
-            account,
-            credentials,
-        })
+        Ok(Client { http, messages, account, credentials })
     }
 
     /// True when Twilio is a stand-in on this machine.
@@ -202,20 +194,13 @@ impl Client {
             None => form.push(("Body", &message.body)),
         }
         form.extend(message.media_urls.iter().map(|url| ("MediaUrl", url.as_str())));
-        let answer = self
-            .authorized(self.http.post(self.messages.clone()))
-            .form(&form)
-            .send()
-            .await;
+        let answer = self.authorized(self.http.post(self.messages.clone())).form(&form).send().await;
         match answer {
             Ok(answer) => read_answer(answer).await,
-            Err(error) if error.is_connect() || error.is_builder() => SendOutcome::NotSent {
-                why: chain(&error),
-            },
-            Err(error) => SendOutcome::Uncertain {
-                http_status: None,
-                why: chain(&error),
-            },
+            Err(error) if error.is_connect() || error.is_builder() => {
+                SendOutcome::NotSent { why: chain(&error) }
+            }
+            Err(error) => SendOutcome::Uncertain { http_status: None, why: chain(&error) },
         }
     }
 
@@ -240,10 +225,8 @@ impl Client {
         if status == 401 {
             return Err("the credentials were refused (20003)".to_owned());
         }
-        let account: Account = answer
-            .json()
-            .await
-            .map_err(|_| format!("answer {status}, which is not an account"))?;
+        let account: Account =
+            answer.json().await.map_err(|_| format!("answer {status}, which is not an account"))?;
         match account.status.as_deref() {
             Some("active") => Ok(account.friendly_name.unwrap_or_default()),
             Some(other) => Err(format!("the account is {other}")),
@@ -252,10 +235,7 @@ impl Client {
     }
 
     fn authorized(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
-        request.basic_auth(
-            &self.credentials.user,
-            Some(self.credentials.password.expose_secret()),
-        )
+        request.basic_auth(&self.credentials.user, Some(self.credentials.password.expose_secret()))
     }
 }
 
@@ -280,10 +260,7 @@ async fn read_answer(answer: reqwest::Response) -> SendOutcome {
         Ok(body) => body,
         Err(_) if status == 429 => Default::default(),
         Err(error) => {
-            return SendOutcome::Uncertain {
-                http_status: Some(status),
-                why: chain(&error),
-            };
+            return SendOutcome::Uncertain { http_status: Some(status), why: chain(&error) };
         }
     };
     match status {
@@ -294,10 +271,7 @@ async fn read_answer(answer: reqwest::Response) -> SendOutcome {
                 why: format!("the answer could not be read: {error}"),
             },
         },
-        429 => SendOutcome::Throttled {
-            code: error_body(&body).0,
-            retry_after,
-        },
+        429 => SendOutcome::Throttled { code: error_body(&body).0, retry_after },
         400..=499 => {
             let (code, message) = error_body(&body);
             SendOutcome::Refused {
@@ -307,18 +281,13 @@ async fn read_answer(answer: reqwest::Response) -> SendOutcome {
                 message,
             }
         }
-        _ => SendOutcome::Uncertain {
-            http_status: Some(status),
-            why: format!("HTTP {status}"),
-        },
+        _ => SendOutcome::Uncertain { http_status: Some(status), why: format!("HTTP {status}") },
     }
 }
 
 fn error_body(body: &[u8]) -> (i64, String) {
     let parsed: Option<ErrorBody> = serde_json::from_slice(body).ok();
-    parsed.map_or((0, String::new()), |error| {
-        (error.code.unwrap_or(0), error.message.unwrap_or_default())
-    })
+    parsed.map_or((0, String::new()), |error| (error.code.unwrap_or(0), error.message.unwrap_or_default()))
 }
 
 /// An error with its causes, without the URL.

@@ -13,10 +13,7 @@ pub fn parse_form(body: &[u8]) -> Params {
 }
 
 fn get<'a>(params: &'a Params, name: &str) -> Option<&'a str> {
-    params
-        .iter()
-        .find(|(key, value)| key == name && !value.is_empty())
-        .map(|(_, value)| value.as_str())
+    params.iter().find(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| value.as_str())
 }
 
 fn number<T: FromStr>(params: &Params, name: &str) -> Option<T> {
@@ -138,7 +135,9 @@ mod tests {
 
     #[test]
     fn media_are_bounded_whatever_num_media_says() {
-        let params = parse_form(b"MessageSid=SM1&AccountSid=AC1&From=%2B1415&NumMedia=99999999&MediaUrl0=https%3A%2F%2Fx");
+        let params = parse_form(
+            b"MessageSid=SM1&AccountSid=AC1&From=%2B1415&NumMedia=99999999&MediaUrl0=https%3A%2F%2Fx",
+        );
         assert_eq!(InboundForm::read(&params).unwrap().media.len(), 1);
     }
 }

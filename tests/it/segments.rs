@@ -16,8 +16,22 @@ const HOUR: i64 = 3_600_000;
 const DAY: i64 = 24 * HOUR;
 
 const KEYS: [&str; 16] = [
-    "name", "age", "tags", "joined", "nested", "a\"b", "a.b", "a", "b", "$", "[0]", "tags[0]",
-    "'; DROP TABLE users; --", "😀", "back\\slash", "new\nline",
+    "name",
+    "age",
+    "tags",
+    "joined",
+    "nested",
+    "a\"b",
+    "a.b",
+    "a",
+    "b",
+    "$",
+    "[0]",
+    "tags[0]",
+    "'; DROP TABLE users; --",
+    "😀",
+    "back\\slash",
+    "new\nline",
 ];
 const TOPICS: [(&str, &str); 2] = [("general", "all_opted_in"), ("news", "opt_in_required")];
 
@@ -52,9 +66,32 @@ struct Message {
 /// Single values that people hold and definitions ask for, so that questions often hit.
 fn scalar() -> impl Strategy<Value = Value> {
     let texts = [
-        "", "Ana", "ana", "ANA LUZ", "Ünal", "ünal", "5", "1", "true", "null", "[1]", "[\"Ana\"]",
-        "{\"a\":1}", "a%b", "_", "50%", "it's", "say \"hi\"", "back\\slash", "😀", "'; DROP TABLE users; --",
-        "2026-11-23", "now", "+94771234567", "é", "e\u{301}",
+        "",
+        "Ana",
+        "ana",
+        "ANA LUZ",
+        "Ünal",
+        "ünal",
+        "5",
+        "1",
+        "true",
+        "null",
+        "[1]",
+        "[\"Ana\"]",
+        "{\"a\":1}",
+        "a%b",
+        "_",
+        "50%",
+        "it's",
+        "say \"hi\"",
+        "back\\slash",
+        "😀",
+        "'; DROP TABLE users; --",
+        "2026-11-23",
+        "now",
+        "+94771234567",
+        "é",
+        "e\u{301}",
     ];
     prop_oneof![
         4 => select(texts.map(|text| json!(text)).to_vec()),
@@ -68,11 +105,27 @@ fn scalar() -> impl Strategy<Value = Value> {
 
 fn date_text() -> impl Strategy<Value = Value> {
     select(vec![
-        json!("2026-11-23"), json!("2026-11-22"), json!("2024-02-29"), json!("2023-02-29"), json!("2026-02-30"),
-        json!("2026-11-23T09:30:00Z"), json!("2026-11-23T15:00:00+05:30"), json!("2026-11-23T09:30:00.250Z"),
-        json!("2026-11-23 09:30"), json!("2026-11-23T12:00:00.001Z"), json!("2026-11-23T12:00:00Z"),
-        json!("2026-13-01"), json!("12:00"), json!("now"), json!("2451545"), json!(2_451_545), json!("soon"),
-        json!("1969-12-31T23:59:59Z"), json!("20261123"), json!("-2026-11-23"), json!("2026-11-23T25:00:00Z"),
+        json!("2026-11-23"),
+        json!("2026-11-22"),
+        json!("2024-02-29"),
+        json!("2023-02-29"),
+        json!("2026-02-30"),
+        json!("2026-11-23T09:30:00Z"),
+        json!("2026-11-23T15:00:00+05:30"),
+        json!("2026-11-23T09:30:00.250Z"),
+        json!("2026-11-23 09:30"),
+        json!("2026-11-23T12:00:00.001Z"),
+        json!("2026-11-23T12:00:00Z"),
+        json!("2026-13-01"),
+        json!("12:00"),
+        json!("now"),
+        json!("2451545"),
+        json!(2_451_545),
+        json!("soon"),
+        json!("1969-12-31T23:59:59Z"),
+        json!("20261123"),
+        json!("-2026-11-23"),
+        json!("2026-11-23T25:00:00Z"),
     ])
 }
 
@@ -92,20 +145,44 @@ fn object(pairs: Vec<(&str, Value)>) -> Value {
 
 fn moment() -> impl Strategy<Value = i64> {
     select(vec![
-        NOW - 40 * DAY, NOW - 30 * DAY, NOW - 7 * DAY, NOW - DAY, NOW - 12 * HOUR - 1, NOW - 12 * HOUR, NOW - 1,
-        NOW, NOW + 1, NOW + DAY,
+        NOW - 40 * DAY,
+        NOW - 30 * DAY,
+        NOW - 7 * DAY,
+        NOW - DAY,
+        NOW - 12 * HOUR - 1,
+        NOW - 12 * HOUR,
+        NOW - 1,
+        NOW,
+        NOW + 1,
+        NOW + DAY,
     ])
 }
 
 fn message() -> impl Strategy<Value = Message> {
     let statuses = vec![
-        "queued", "sending", "uncertain", "accepted", "sent", "delivered", "read", "failed", "undelivered",
-        "expired", "skipped", "cancelled",
+        "queued",
+        "sending",
+        "uncertain",
+        "accepted",
+        "sent",
+        "delivered",
+        "read",
+        "failed",
+        "undelivered",
+        "expired",
+        "skipped",
+        "cancelled",
     ];
     let time = || prop::option::of(moment());
     (prop::option::of(1..3_i64), select(statuses), moment(), time(), time(), time(), time()).prop_map(
         |(campaign_id, status, created_at, accepted_at, sent_at, delivered_at, read_at)| Message {
-            campaign_id, status, created_at, accepted_at, sent_at, delivered_at, read_at,
+            campaign_id,
+            status,
+            created_at,
+            accepted_at,
+            sent_at,
+            delivered_at,
+            read_at,
         },
     )
 }
@@ -131,7 +208,15 @@ fn person() -> impl Strategy<Value = Person> {
         let (subscriptions, messages, inbound, triggers) = history;
         let phone = prefix.map(str::to_owned);
         Person {
-            phone, country, consent, created_at, last_inbound_at, attributes, subscriptions, messages, inbound,
+            phone,
+            country,
+            consent,
+            created_at,
+            last_inbound_at,
+            attributes,
+            subscriptions,
+            messages,
+            inbound,
             triggers,
         }
     })
@@ -221,14 +306,13 @@ fn history_leaf() -> impl Strategy<Value = Value> {
             leaf
         },
     );
-    let trigger = (select(vec!["order.paid", "cart"]), prop::option::of(1..4), prop::option::of(span())).prop_map(
-        |(kind, at_least, within_last)| {
+    let trigger = (select(vec!["order.paid", "cart"]), prop::option::of(1..4), prop::option::of(span()))
+        .prop_map(|(kind, at_least, within_last)| {
             let mut leaf = json!({"trigger": kind});
             at_least.inspect(|count| leaf["at_least"] = json!(count));
             within_last.inspect(|span| leaf["within_last"] = span.clone());
             leaf
-        },
-    );
+        });
     prop_oneof![engagement, trigger, Just(json!({"sample": {"percent": 100, "seed": "x"}}))]
 }
 
@@ -390,7 +474,8 @@ fn field_matches(field: &str, node: &Map<String, Value>, person: &Person) -> boo
         "phone" => attribute_matches(operator, Some(&value), Some(&json!(person.phone))),
         "consent" => attribute_matches(operator, Some(&value), Some(&json!(person.consent))),
         "country" => {
-            let upper: Value = serde_json::from_str(&value.to_string().to_uppercase().replace("NULL", "null")).unwrap();
+            let upper: Value =
+                serde_json::from_str(&value.to_string().to_uppercase().replace("NULL", "null")).unwrap();
             attribute_matches(operator, Some(&upper), Some(&json!(person.country)))
         }
         "topic" => {
@@ -436,10 +521,7 @@ fn engagement_matches(kind: &str, node: &Map<String, Value>, person: &Person) ->
             ),
             "delivered" => (&["delivered", "read"], m.delivered_at.or(m.read_at)),
             "read" => (&["read"], m.read_at),
-            "failed" => (
-                &["failed", "undelivered", "expired"],
-                Some(m.accepted_at.unwrap_or(m.created_at)),
-            ),
+            "failed" => (&["failed", "undelivered", "expired"], Some(m.accepted_at.unwrap_or(m.created_at))),
             other => panic!("{other}"),
         };
         statuses.contains(&m.status) && is_recent(node, at)
@@ -466,10 +548,19 @@ fn fill(connection: &Connection, people: &[Person]) {
         let sql = "INSERT INTO users (id, phone, channel_address, country, consent, attributes, last_inbound_at, \
                    created_at, updated_at) VALUES (?, ?, ?, ?, ?, jsonb(?), ?, ?, 0)";
         connection
-            .execute(sql, params![
-                id, person.phone, format!("whatsapp:{id}"), person.country, person.consent,
-                person.attributes.to_string(), person.last_inbound_at, person.created_at
-            ])
+            .execute(
+                sql,
+                params![
+                    id,
+                    person.phone,
+                    format!("whatsapp:{id}"),
+                    person.country,
+                    person.consent,
+                    person.attributes.to_string(),
+                    person.last_inbound_at,
+                    person.created_at
+                ],
+            )
             .unwrap();
         fill_history(connection, id, person);
     }
@@ -485,10 +576,20 @@ fn fill_history(connection: &Connection, id: i64, person: &Person) {
                    created_at, accepted_at, sent_at, delivered_at, read_at) \
                    VALUES (?, ?, ?, ?, 'marketing', 'sms', 1, 0, ?, ?, ?, ?, ?)";
         connection
-            .execute(sql, params![
-                m.campaign_id, id, number.to_string(), m.status, m.created_at, m.accepted_at, m.sent_at,
-                m.delivered_at, m.read_at
-            ])
+            .execute(
+                sql,
+                params![
+                    m.campaign_id,
+                    id,
+                    number.to_string(),
+                    m.status,
+                    m.created_at,
+                    m.accepted_at,
+                    m.sent_at,
+                    m.delivered_at,
+                    m.read_at
+                ],
+            )
             .unwrap();
     }
     for (number, at) in person.inbound.iter().enumerate() {
@@ -510,7 +611,8 @@ fn compiled(definition: &Value) -> Predicate {
 }
 
 fn selected(connection: &Connection, predicate: &Predicate) -> Vec<i64> {
-    let sql = format!("SELECT u.id FROM users AS u WHERE u.erased_at IS NULL AND {} ORDER BY u.id", predicate.sql);
+    let sql =
+        format!("SELECT u.id FROM users AS u WHERE u.erased_at IS NULL AND {} ORDER BY u.id", predicate.sql);
     let mut statement = connection.prepare(&sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
     let rows = statement.query_map(params_from_iter(&predicate.params), |row| row.get(0)).unwrap();
     rows.collect::<Result<_, _>>().unwrap()
@@ -518,9 +620,16 @@ fn selected(connection: &Connection, predicate: &Predicate) -> Vec<i64> {
 
 fn people_with(attributes: &[Value]) -> Vec<Person> {
     let person = |attributes: &Value| Person {
-        phone: None, country: None, consent: "unknown", created_at: 0, last_inbound_at: None,
-        attributes: attributes.clone(), subscriptions: vec![None; TOPICS.len()], messages: vec![],
-        inbound: vec![], triggers: vec![],
+        phone: None,
+        country: None,
+        consent: "unknown",
+        created_at: 0,
+        last_inbound_at: None,
+        attributes: attributes.clone(),
+        subscriptions: vec![None; TOPICS.len()],
+        messages: vec![],
+        inbound: vec![],
+        triggers: vec![],
     };
     attributes.iter().map(person).collect()
 }
@@ -567,8 +676,32 @@ proptest! {
 #[test]
 fn hostile_names_and_values_are_only_data() {
     let hostile = [
-        "'; DROP TABLE users; --", "\"", "'", "$", "$.name", "[0]", "tags[0]", "#-1", "a\" OR 1=1 --", "\\", "\\\"",
-        "😀", "%", "_", "?", "?1", ":name", "@x", "\u{1}", "\u{7f}", "\u{feff}", "ünï", "\r\n", "null", "{", "}}",
+        "'; DROP TABLE users; --",
+        "\"",
+        "'",
+        "$",
+        "$.name",
+        "[0]",
+        "tags[0]",
+        "#-1",
+        "a\" OR 1=1 --",
+        "\\",
+        "\\\"",
+        "😀",
+        "%",
+        "_",
+        "?",
+        "?1",
+        ":name",
+        "@x",
+        "\u{1}",
+        "\u{7f}",
+        "\u{feff}",
+        "ünï",
+        "\r\n",
+        "null",
+        "{",
+        "}}",
     ];
     let people: Vec<Value> = hostile.iter().map(|name| json!({ *name: name })).collect();
     let connection = database();

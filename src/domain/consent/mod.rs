@@ -90,15 +90,9 @@ mod tests {
             assert_eq!(consent.to_string(), name);
             let json = serde_json::to_string(&consent).expect("json");
             assert_eq!(json, format!("\"{name}\""));
-            assert_eq!(
-                serde_json::from_str::<Consent>(&json).expect("state"),
-                consent
-            );
+            assert_eq!(serde_json::from_str::<Consent>(&json).expect("state"), consent);
         }
-        assert_eq!(
-            "STOP".parse::<Consent>(),
-            Err(UnknownConsent("STOP".into()))
-        );
+        assert_eq!("STOP".parse::<Consent>(), Err(UnknownConsent("STOP".into())));
     }
 
     #[test]

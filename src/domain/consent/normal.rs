@@ -19,12 +19,7 @@ impl Normal {
         let mut words = String::new();
         let mut length = 0;
         let mut is_apart = false;
-        for character in text
-            .chars()
-            .stream_safe()
-            .nfkd()
-            .flat_map(char::to_lowercase)
-        {
+        for character in text.chars().stream_safe().nfkd().flat_map(char::to_lowercase) {
             if is_ignored(character) {
                 continue;
             }
@@ -33,10 +28,7 @@ impl Normal {
                 continue;
             }
             if length >= KEPT {
-                return Self {
-                    words,
-                    is_cut: true,
-                };
+                return Self { words, is_cut: true };
             }
             if is_apart && !words.is_empty() {
                 words.push(' ');
@@ -51,10 +43,7 @@ impl Normal {
                 _ => words.push(character),
             }
         }
-        Self {
-            words,
-            is_cut: false,
-        }
+        Self { words, is_cut: false }
     }
 
     /// The words with one blank between them.

@@ -77,10 +77,7 @@ pub struct Address {
 impl Address {
     /// A phone on a channel.
     pub fn of(channel: Channel, phone: &Phone) -> Address {
-        Address {
-            channel,
-            party: Party::Phone(phone.clone()),
-        }
+        Address { channel, party: Party::Phone(phone.clone()) }
     }
 
     /// Reads an address from the wire. Whatever is no E.164 number is kept as an id. None only
@@ -138,24 +135,9 @@ mod tests {
     fn addresses_are_read_from_the_wire_and_written_back() {
         for (text, channel, is_phone, wire) in [
             ("+14155550101", Channel::Sms, true, "+14155550101"),
-            (
-                "whatsapp:+14155550101",
-                Channel::Whatsapp,
-                true,
-                "whatsapp:+14155550101",
-            ),
-            (
-                "whatsapp:whatsapp:+14155550101",
-                Channel::Whatsapp,
-                true,
-                "whatsapp:+14155550101",
-            ),
-            (
-                "WhatsApp: +14155550101 ",
-                Channel::Whatsapp,
-                true,
-                "whatsapp:+14155550101",
-            ),
+            ("whatsapp:+14155550101", Channel::Whatsapp, true, "whatsapp:+14155550101"),
+            ("whatsapp:whatsapp:+14155550101", Channel::Whatsapp, true, "whatsapp:+14155550101"),
+            ("WhatsApp: +14155550101 ", Channel::Whatsapp, true, "whatsapp:+14155550101"),
             (
                 "whatsapp:US.13491208655302741918",
                 Channel::Whatsapp,
@@ -188,10 +170,7 @@ mod tests {
     fn channels_have_one_name_each() {
         for channel in [Channel::Sms, Channel::Whatsapp] {
             assert_eq!(channel.as_str().parse(), Ok(channel));
-            assert_eq!(
-                serde_json::to_value(channel).unwrap(),
-                serde_json::json!(channel.as_str())
-            );
+            assert_eq!(serde_json::to_value(channel).unwrap(), serde_json::json!(channel.as_str()));
         }
         assert!("fax".parse::<Channel>().is_err());
     }

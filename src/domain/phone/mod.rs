@@ -107,12 +107,9 @@ impl Phone {
 
     /// The number with its middle hidden, for lists and logs: `+1 415 ··· ··01`.
     pub fn masked(&self) -> String {
-        let (code, national) = self
-            .digits()
-            .split_at(calling_code_length(self.digits()).min(self.digits().len()));
-        let tail = national
-            .get(national.len().saturating_sub(2)..)
-            .unwrap_or_default();
+        let (code, national) =
+            self.digits().split_at(calling_code_length(self.digits()).min(self.digits().len()));
+        let tail = national.get(national.len().saturating_sub(2)..).unwrap_or_default();
         match national.get(..3) {
             Some(head) if national.len() >= 8 => format!("+{code} {head} ··· ··{tail}"),
             _ => format!("+{code} ··· ··{tail}"),
@@ -130,9 +127,9 @@ fn region_of(number: &PhoneNumber) -> Option<rlibphonenumber::RegionStr> {
 /// ITU-T E.164 list of assigned codes: 1 and 7 have one digit, these have two, the rest three.
 fn calling_code_length(digits: &str) -> usize {
     const TWO: [&str; 44] = [
-        "20", "27", "30", "31", "32", "33", "34", "36", "39", "40", "41", "43", "44", "45", "46",
-        "47", "48", "49", "51", "52", "53", "54", "55", "56", "57", "58", "60", "61", "62", "63",
-        "64", "65", "66", "81", "82", "84", "86", "90", "91", "92", "93", "94", "95", "98",
+        "20", "27", "30", "31", "32", "33", "34", "36", "39", "40", "41", "43", "44", "45", "46", "47", "48",
+        "49", "51", "52", "53", "54", "55", "56", "57", "58", "60", "61", "62", "63", "64", "65", "66", "81",
+        "82", "84", "86", "90", "91", "92", "93", "94", "95", "98",
     ];
     match digits.get(..2) {
         Some(start) if start.starts_with(['1', '7']) => 1,
@@ -196,21 +193,11 @@ mod tests {
     #[test]
     fn e164_text_is_taken_by_its_shape_alone() {
         for good in ["+14155550101", "+9477", "+123456789012345"] {
-            assert_eq!(
-                Phone::from_e164(good).as_ref().map(Phone::as_str),
-                Some(good)
-            );
+            assert_eq!(Phone::from_e164(good).as_ref().map(Phone::as_str), Some(good));
         }
-        for bad in [
-            "",
-            "+",
-            "+123",
-            "14155550101",
-            "+04155550101",
-            "+1234567890123456",
-            "+1415 5550101",
-            "+١٢٣٤٥٦٧",
-        ] {
+        for bad in
+            ["", "+", "+123", "14155550101", "+04155550101", "+1234567890123456", "+1415 5550101", "+١٢٣٤٥٦٧"]
+        {
             assert_eq!(Phone::from_e164(bad), None, "{bad}");
         }
     }
@@ -240,11 +227,7 @@ mod tests {
     fn calling_codes_agree_with_the_library() {
         for code in PHONE_NUMBER_UTIL.get_supported_calling_codes() {
             let text = format!("{code}1234567");
-            assert_eq!(
-                calling_code_length(&text),
-                code.to_string().len(),
-                "calling code {code}"
-            );
+            assert_eq!(calling_code_length(&text), code.to_string().len(), "calling code {code}");
         }
     }
 

@@ -14,8 +14,7 @@ use super::{
 type Object = Map<String, Value>;
 
 /// What an object of a definition can be, told by the one key of these that it has.
-const KINDS: [&str; 8] =
-    ["all", "any", "not", "attribute", "field", "engagement", "trigger", "sample"];
+const KINDS: [&str; 8] = ["all", "any", "not", "attribute", "field", "engagement", "trigger", "sample"];
 
 const FIELDS: [&str; 6] = ["phone", "country", "consent", "created_at", "last_inbound_at", "topic"];
 
@@ -53,15 +52,12 @@ const OPERATORS: [(&str, Operator); 15] = [
     ("within_last", Operator::WithinLast),
 ];
 
-const PHONE_OPERATORS: &[&str] = &[
-    "equals", "not_equals", "in", "not_in", "contains", "starts_with", "exists", "not_exists",
-];
-const COUNTRY_OPERATORS: &[&str] =
-    &["equals", "not_equals", "in", "not_in", "exists", "not_exists"];
+const PHONE_OPERATORS: &[&str] =
+    &["equals", "not_equals", "in", "not_in", "contains", "starts_with", "exists", "not_exists"];
+const COUNTRY_OPERATORS: &[&str] = &["equals", "not_equals", "in", "not_in", "exists", "not_exists"];
 const CHOICE_OPERATORS: &[&str] = &["equals", "not_equals", "in", "not_in"];
 const TIME_OPERATORS: &[&str] = &["before", "after", "within_last"];
-const OPTIONAL_TIME_OPERATORS: &[&str] =
-    &["before", "after", "within_last", "exists", "not_exists"];
+const OPTIONAL_TIME_OPERATORS: &[&str] = &["before", "after", "within_last", "exists", "not_exists"];
 
 const ENGAGEMENTS: [(&str, EngagementKind); 5] = [
     ("sent", EngagementKind::Sent),
@@ -347,11 +343,7 @@ impl Parser {
         let kind = self.read(object, at, "trigger", value::filled_text);
         let at_least = self.optional(object, at, "at_least", value::count);
         let within_last = self.optional(object, at, "within_last", Span::parse);
-        let count = TriggerCount {
-            kind: kind?,
-            at_least: at_least?.unwrap_or(1),
-            within_last: within_last?,
-        };
+        let count = TriggerCount { kind: kind?, at_least: at_least?.unwrap_or(1), within_last: within_last? };
         Some(Node::Condition(Condition::Trigger(count)))
     }
 

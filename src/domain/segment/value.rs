@@ -61,10 +61,7 @@ impl Span {
     /// Reads a whole number and a unit: `45m`, `12h`, `30d`, `2w`.
     pub(super) fn parse(value: &Value) -> Result<Self, String> {
         let wrong = || {
-            format!(
-                "{} is no span of time; write a whole number and m, h, d or w, as in `30d`",
-                shown(value)
-            )
+            format!("{} is no span of time; write a whole number and m, h, d or w, as in `30d`", shown(value))
         };
         let written = value.as_str().ok_or_else(wrong)?;
         let unit = written.chars().next_back().ok_or_else(wrong)?;
@@ -97,12 +94,7 @@ impl Span {
 
 /// Reads `2026-11-23` (midnight UTC) or an RFC 3339 instant, as milliseconds since 1970.
 pub(super) fn instant(value: &Value) -> Result<i64, String> {
-    let wrong = || {
-        format!(
-            "{} is no date; write `2026-11-23` or `2026-11-23T09:30:00Z`",
-            shown(value)
-        )
-    };
+    let wrong = || format!("{} is no date; write `2026-11-23` or `2026-11-23T09:30:00Z`", shown(value));
     let written = value.as_str().ok_or_else(wrong)?;
     let timestamp = if written.len() == 10 {
         written
@@ -117,9 +109,7 @@ pub(super) fn instant(value: &Value) -> Result<i64, String> {
 
 /// Reads a text that a condition compares with.
 pub(super) fn text(value: &Value) -> Result<String, String> {
-    let written = value
-        .as_str()
-        .ok_or_else(|| format!("{} is no text", shown(value)))?;
+    let written = value.as_str().ok_or_else(|| format!("{} is no text", shown(value)))?;
     if written.contains('\0') {
         return Err("a text has no NUL character in it".into());
     }
@@ -257,9 +247,7 @@ pub(super) fn share_ppm(value: &Value) -> Result<u32, String> {
         .filter(|percent| *percent > 0.0 && *percent <= 100.0)
         .map(|percent| (percent * 10_000.0).round() as u32)
         .filter(|ppm| *ppm > 0)
-        .ok_or_else(|| {
-            format!("{} is no percentage; write a number from 0.0001 to 100", shown(value))
-        })
+        .ok_or_else(|| format!("{} is no percentage; write a number from 0.0001 to 100", shown(value)))
 }
 
 /// A value as an error shows it, cut short.

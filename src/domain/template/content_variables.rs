@@ -24,15 +24,10 @@ impl ContentVariables {
         }
         let mut templates = Vec::with_capacity(variables.len());
         for (key, value) in variables {
-            let refuse = |reason: String| TemplateError::ContentVariable {
-                key: key.clone(),
-                reason,
-            };
+            let refuse = |reason: String| TemplateError::ContentVariable { key: key.clone(), reason };
             let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
             if key.is_empty() || key.len() > MAX_KEY || !key.chars().all(is_name) {
-                return Err(refuse(format!(
-                    "a name has 1 to {MAX_KEY} letters, digits or `_`"
-                )));
+                return Err(refuse(format!("a name has 1 to {MAX_KEY} letters, digits or `_`")));
             }
             let text = value
                 .as_str()

@@ -40,9 +40,7 @@ pub(super) struct Parser<'a> {
 
 impl<'a> Parser<'a> {
     pub(super) fn new(source: &'a str) -> Self {
-        Self {
-            characters: source.chars().peekable(),
-        }
+        Self { characters: source.chars().peekable() }
     }
 
     fn peek(&mut self) -> Option<char> {
@@ -82,9 +80,7 @@ impl<'a> Parser<'a> {
             }
             Some(character) if character.is_alphabetic() || character == '_' => {}
             Some(character) => {
-                return Err(format!(
-                    "`{character}` begins no name; a name begins with a letter"
-                ));
+                return Err(format!("`{character}` begins no name; a name begins with a letter"));
             }
         }
         let mut segments = vec![self.word()];
@@ -95,10 +91,7 @@ impl<'a> Parser<'a> {
             }
             segments.push(segment);
         }
-        Ok(Variable {
-            name: segments.join("."),
-            segments,
-        })
+        Ok(Variable { name: segments.join("."), segments })
     }
 
     /// A filter's name (`d` told as `default`) and arguments.
@@ -123,10 +116,7 @@ impl<'a> Parser<'a> {
                 (0, most) => format!("at most {most} arguments"),
                 (least, _) => format!("{least} arguments"),
             };
-            Err(format!(
-                "`{name}` takes {number}, here are {}",
-                arguments.len()
-            ))
+            Err(format!("`{name}` takes {number}, here are {}", arguments.len()))
         }
     }
 
@@ -181,9 +171,7 @@ impl<'a> Parser<'a> {
 
     fn number(&mut self) -> Result<Argument, String> {
         let mut digits = String::new();
-        while let Some(character) = self
-            .characters
-            .next_if(|c| c.is_ascii_digit() || matches!(c, '-' | '.'))
+        while let Some(character) = self.characters.next_if(|c| c.is_ascii_digit() || matches!(c, '-' | '.'))
         {
             digits.push(character);
         }

@@ -106,10 +106,9 @@ impl Template {
                     pieces.push(Piece::Placeholder(placeholder));
                 }
                 '}' => {
-                    return Err(position.error(
-                        "}",
-                        "a `}` without its `{`; write `}}` to print a brace".to_owned(),
-                    ));
+                    return Err(
+                        position.error("}", "a `}` without its `{`; write `}}` to print a brace".to_owned())
+                    );
                 }
                 _ => text.push(character),
             }
@@ -136,11 +135,7 @@ impl Template {
         if placeholders > MAX_PLACEHOLDERS {
             return Err(TemplateError::TooManyPlaceholders);
         }
-        Ok(Self {
-            pieces,
-            variables,
-            text_length,
-        })
+        Ok(Self { pieces, variables, text_length })
     }
 
     /// The variables as written (`name`, `address.city`), each once, in order of first use, those
@@ -164,11 +159,7 @@ impl Template {
                 return Err(RenderError::TooLong);
             }
         }
-        if missing.is_empty() {
-            Ok(output)
-        } else {
-            Err(RenderError::Missing(missing))
-        }
+        if missing.is_empty() { Ok(output) } else { Err(RenderError::Missing(missing)) }
     }
 }
 
@@ -208,10 +199,7 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn new(body: &'a str) -> Self {
-        Self {
-            characters: body.chars().peekable(),
-            position: Position { line: 1, column: 1 },
-        }
+        Self { characters: body.chars().peekable(), position: Position { line: 1, column: 1 } }
     }
 
     fn next(&mut self) -> Option<(Position, char)> {

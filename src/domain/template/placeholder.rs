@@ -63,9 +63,7 @@ impl Placeholder {
     /// Reads what stands between the braces; an error is a reason in words.
     pub(super) fn parse(source: &str) -> Result<Self, String> {
         if source.chars().count() > MAX_EXPRESSION {
-            return Err(format!(
-                "a placeholder has at most {MAX_EXPRESSION} characters"
-            ));
+            return Err(format!("a placeholder has at most {MAX_EXPRESSION} characters"));
         }
         let mut parser = Parser::new(source);
         let variable = parser.variable()?;
@@ -120,9 +118,9 @@ impl Placeholder {
                     let Some(scope) = scope(value, arguments, context, missing) else {
                         return Ok(());
                     };
-                    let filtered = expression.eval(scope).map_err(|error| {
-                        RenderError::Failed(format!("`{}`: {error}", self.variable.name))
-                    })?;
+                    let filtered = expression
+                        .eval(scope)
+                        .map_err(|error| RenderError::Failed(format!("`{}`: {error}", self.variable.name)))?;
                     current = (!is_nothing(&filtered)).then_some(Current::Filtered(filtered));
                 }
                 (Stage::Default(_), Some(_)) | (Stage::Filters(..), None) => {}
@@ -150,11 +148,7 @@ impl Placeholder {
         Ok(())
     }
 
-    fn write_filtered(
-        &self,
-        value: &minijinja::Value,
-        output: &mut String,
-    ) -> Result<(), RenderError> {
+    fn write_filtered(&self, value: &minijinja::Value, output: &mut String) -> Result<(), RenderError> {
         match value.kind() {
             ValueKind::String => output.push_str(value.as_str().unwrap_or_default()),
             ValueKind::Bool => output.push_str(if value.is_true() { "true" } else { "false" }),
@@ -218,10 +212,9 @@ fn scope(
     let mut names = vec![("value".to_owned(), value)];
     for (index, argument) in arguments.iter().enumerate() {
         match (argument.find(context), argument) {
-            (Some(found), _) => names.push((
-                format!("argument{index}"),
-                minijinja::Value::from(Serde(found)),
-            )),
+            (Some(found), _) => {
+                names.push((format!("argument{index}"), minijinja::Value::from(Serde(found))))
+            }
             (None, Argument::Variable(variable)) => {
                 push_new(missing, &variable.name);
                 return None;
@@ -249,9 +242,8 @@ impl Chain {
         self.source.push_str(filter);
         let first = self.arguments.len();
         self.arguments.extend(arguments);
-        let names: Vec<String> = (first..self.arguments.len())
-            .map(|index| format!("argument{index}"))
-            .collect();
+        let names: Vec<String> =
+            (first..self.arguments.len()).map(|index| format!("argument{index}")).collect();
         if !names.is_empty() {
             self.source.push_str(&format!("({})", names.join(",")));
         }

@@ -34,10 +34,7 @@ fn placeholders_are_filled() {
         ("Hi {name}", "Hi Ana"),
         ("{ name }, {name}", "Ana, Ana"),
         ("{{name}} {{{name}}}", "{name} {Ana}"),
-        (
-            "{age} {price} {whole} {big} {is_member}",
-            "5 5.5 5 12345678901234567890 true",
-        ),
+        ("{age} {price} {whole} {big} {is_member}", "5 5.5 5 12345678901234567890 true"),
         ("{address.city|upper}", "GALLE"),
         ("{tags.1} {tags|join(\", \")} {tags|length}", "b a, b 2"),
         ("{first-name} {ශ්‍රී} {Straße}", "Ana x Ring"),
@@ -98,13 +95,7 @@ fn all_missing_variables_are_told_at_once() {
 /// Body, line, column, the placeholder as told, and a piece of the reason.
 const REFUSED: [(&str, usize, usize, &str, &str); 20] = [
     ("Hi {name", 1, 4, "{name", "`}` is missing"),
-    (
-        "Hi\n {name|default(\"x}",
-        2,
-        2,
-        "{name|default(\"x}",
-        "quote is not closed",
-    ),
+    ("Hi\n {name|default(\"x}", 2, 2, "{name|default(\"x}", "quote is not closed"),
     ("a } b", 1, 3, "}", "without its `{`"),
     ("{}", 1, 1, "{}", "name is missing"),
     ("{ }", 1, 1, "{ }", "name is missing"),
@@ -112,42 +103,12 @@ const REFUSED: [(&str, usize, usize, &str, &str); 20] = [
     ("{a b}", 1, 1, "{a b}", "no spaces"),
     ("{a {b}", 1, 1, "{a {", "brace inside"),
     ("{name|uper}", 1, 1, "{name|uper}", "did you mean `upper`?"),
-    (
-        "{name|indent(99)}",
-        1,
-        1,
-        "{name|indent(99)}",
-        "no filter `indent`",
-    ),
+    ("{name|indent(99)}", 1, 1, "{name|indent(99)}", "no filter `indent`"),
     ("{name|}", 1, 1, "{name|}", "filter is missing"),
-    (
-        "{name|default}",
-        1,
-        1,
-        "{name|default}",
-        "default(\"there\")",
-    ),
-    (
-        "{name|default(“x”)}",
-        1,
-        1,
-        "{name|default(“x”)}",
-        "straight quotes",
-    ),
-    (
-        "{name|upper(1)}",
-        1,
-        1,
-        "{name|upper(1)}",
-        "takes no arguments",
-    ),
-    (
-        "{name|replace('a' 'b')}",
-        1,
-        1,
-        "{name|replace('a' 'b')}",
-        "`,` or `)`",
-    ),
+    ("{name|default}", 1, 1, "{name|default}", "default(\"there\")"),
+    ("{name|default(“x”)}", 1, 1, "{name|default(“x”)}", "straight quotes"),
+    ("{name|upper(1)}", 1, 1, "{name|upper(1)}", "takes no arguments"),
+    ("{name|replace('a' 'b')}", 1, 1, "{name|replace('a' 'b')}", "`,` or `)`"),
     ("{a.}", 1, 1, "{a.}", "behind `.`"),
     ("{1 + 1}", 1, 1, "{1 + 1}", "begins no name"),
     ("{a * b}", 1, 1, "{a * b}", "`*` is not expected"),
@@ -158,12 +119,8 @@ const REFUSED: [(&str, usize, usize, &str, &str); 20] = [
 #[test]
 fn an_error_names_the_place_and_what_to_write() {
     for (body, line, column, placeholder, reason) in REFUSED {
-        let Err(TemplateError::Placeholder {
-            line: l,
-            column: c,
-            placeholder: p,
-            reason: r,
-        }) = Template::parse(body)
+        let Err(TemplateError::Placeholder { line: l, column: c, placeholder: p, reason: r }) =
+            Template::parse(body)
         else {
             panic!("{body} was taken");
         };
@@ -186,10 +143,7 @@ fn sizes_are_bounded() {
     let template = Template::parse("{a}").expect("template");
     let long = |length: usize| context(json!({"a": "é".repeat(length)}));
     assert!(template.render(&long(MAX_OUTPUT)).is_ok());
-    assert_eq!(
-        template.render(&long(MAX_OUTPUT + 1)),
-        Err(RenderError::TooLong)
-    );
+    assert_eq!(template.render(&long(MAX_OUTPUT + 1)), Err(RenderError::TooLong));
 }
 
 #[test]
@@ -197,25 +151,13 @@ fn a_growing_chain_of_filters_is_refused() {
     let grow = "|replace('a','aaaaaaaaaaaaaaaa')".repeat(4);
     let template = Template::parse(&format!("{{a{grow}}}")).expect("template");
     let outcome = template.render(&context(json!({"a": "a".repeat(1000)})));
-    assert!(
-        matches!(outcome, Err(RenderError::Failed(_))),
-        "{outcome:?}"
-    );
+    assert!(matches!(outcome, Err(RenderError::Failed(_))), "{outcome:?}");
 }
 
 #[test]
 fn what_is_no_text_fails_with_a_hint() {
-    for body in [
-        "{tags}",
-        "{address}",
-        "{tags|sort}",
-        "{name|abs}",
-        "{name|int}",
-    ] {
-        assert!(
-            matches!(render(body), Err(RenderError::Failed(_))),
-            "{body}"
-        );
+    for body in ["{tags}", "{address}", "{tags|sort}", "{name|abs}", "{name|int}"] {
+        assert!(matches!(render(body), Err(RenderError::Failed(_))), "{body}");
     }
 }
 
@@ -237,10 +179,7 @@ fn business_answers_that_change_consent_are_warned_of() {
     let warned = [
         ("Reply YES to confirm", "YES"),
         ("Please reply with \"yes\" to confirm your visit", "YES"),
-        (
-            "Reply C to confirm or CANCEL to cancel your appointment",
-            "CANCEL",
-        ),
+        ("Reply C to confirm or CANCEL to cancel your appointment", "CANCEL"),
         ("Text STOP to cancel your order", "STOP"),
         ("Type END when you are done", "END"),
         ("Send quit for the next question", "QUIT"),
@@ -277,42 +216,26 @@ fn business_answers_that_change_consent_are_warned_of() {
 #[test]
 fn doubled_braces_are_warned_of() {
     let warnings = warnings("Hi {{ name }}");
-    assert_eq!(
-        warnings,
-        ["`{{name}}` prints {name} as it stands; write `{name}` for the variable"]
-    );
+    assert_eq!(warnings, ["`{{name}}` prints {name} as it stands; write `{name}` for the variable"]);
 }
 
 #[test]
 fn content_variables_become_one_json_text() {
-    let variables = ContentVariables::parse(&context(
-        json!({"1": "{name}", "2": "{address.city}, {a|default('x')}"}),
-    ))
-    .expect("variables");
+    let variables =
+        ContentVariables::parse(&context(json!({"1": "{name}", "2": "{address.city}, {a|default('x')}"})))
+            .expect("variables");
     assert_eq!(variables.variables(), ["name", "address.city", "a"]);
-    assert_eq!(
-        variables.render(&ana()).as_deref(),
-        Ok(r#"{"1":"Ana","2":"Galle, x"}"#)
-    );
+    assert_eq!(variables.render(&ana()).as_deref(), Ok(r#"{"1":"Ana","2":"Galle, x"}"#));
     let spaced = context(json!({"name": " A\r\n\tB     \"C\" ", "address": {"city": "x"}}));
-    assert_eq!(
-        variables.render(&spaced).as_deref(),
-        Ok(r#"{"1":"A B \"C\"","2":"x, x"}"#)
-    );
+    assert_eq!(variables.render(&spaced).as_deref(), Ok(r#"{"1":"A B \"C\"","2":"x, x"}"#));
     assert_eq!(
         variables.render(&Map::new()),
-        Err(RenderError::Missing(vec![
-            "name".into(),
-            "address.city".into()
-        ]))
+        Err(RenderError::Missing(vec!["name".into(), "address.city".into()]))
     );
     let long = context(json!({"name": "x".repeat(1601), "address": {"city": "x"}}));
     assert_eq!(variables.render(&long), Err(RenderError::TooLong));
     let blank = context(json!({"name": " \n ", "address": {"city": "x"}}));
-    assert!(matches!(
-        variables.render(&blank),
-        Err(RenderError::Failed(_))
-    ));
+    assert!(matches!(variables.render(&blank), Err(RenderError::Failed(_))));
 }
 
 #[test]
@@ -327,10 +250,7 @@ fn content_variables_are_checked() {
     ];
     for row in rows {
         let error = ContentVariables::parse(&context(row.clone())).expect_err("refused");
-        assert!(
-            matches!(error, TemplateError::ContentVariable { .. }),
-            "{row}: {error}"
-        );
+        assert!(matches!(error, TemplateError::ContentVariable { .. }), "{row}: {error}");
     }
 }
 

@@ -1,39 +1,17 @@
 //! What a template may say but probably should not.
 
 /// Words that a person may not be asked for as a business answer, because Twilio or we act on them.
-const STOP_WORDS: [&str; 8] = [
-    "stop",
-    "stopall",
-    "unsubscribe",
-    "cancel",
-    "end",
-    "quit",
-    "revoke",
-    "optout",
-];
+const STOP_WORDS: [&str; 8] = ["stop", "stopall", "unsubscribe", "cancel", "end", "quit", "revoke", "optout"];
 
 /// Words that ask for an answer.
-const INVITATIONS: [&str; 9] = [
-    "reply", "text", "txt", "send", "answer", "respond", "type", "write", "say",
-];
+const INVITATIONS: [&str; 9] = ["reply", "text", "txt", "send", "answer", "respond", "type", "write", "say"];
 
 /// Small words that may stand between the invitation and the keyword.
-const BETWEEN: [&str; 10] = [
-    "with", "back", "the", "word", "just", "us", "by", "in", "please", "either",
-];
+const BETWEEN: [&str; 10] = ["with", "back", "the", "word", "just", "us", "by", "in", "please", "either"];
 
 /// What follows the keyword in the opt-out line that each marketing text should have.
-const OPT_OUT: [&str; 9] = [
-    "unsubscribe",
-    "opt",
-    "optout",
-    "stop",
-    "cancel",
-    "end",
-    "quit",
-    "leave",
-    "resubscribe",
-];
+const OPT_OUT: [&str; 9] =
+    ["unsubscribe", "opt", "optout", "stop", "cancel", "end", "quit", "leave", "resubscribe"];
 
 /// What the opt-out line may speak of; anything else behind `cancel` or `end` is business.
 const OPT_OUT_OBJECTS: [&str; 24] = [
@@ -110,10 +88,8 @@ fn doubled_braces(body: &str) -> Option<&str> {
 }
 
 fn invited_keywords(sentence: &str) -> Vec<String> {
-    let words: Vec<&str> = sentence
-        .split(|c: char| !c.is_alphanumeric())
-        .filter(|word| !word.is_empty())
-        .collect();
+    let words: Vec<&str> =
+        sentence.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
     let lower: Vec<String> = words.iter().map(|word| word.to_lowercase()).collect();
     let is_shouting = words.iter().all(|word| *word == word.to_uppercase());
     let mut found = Vec::new();
@@ -122,9 +98,7 @@ fn invited_keywords(sentence: &str) -> Vec<String> {
         if is_keyword(word) {
             let rest = lower.get(index + 1..).unwrap_or_default();
             let is_direct = invitation.is_some_and(|at| {
-                lower
-                    .get(at + 1..index)
-                    .is_some_and(|words| words.iter().all(|word| is_filler(word)))
+                lower.get(at + 1..index).is_some_and(|words| words.iter().all(|word| is_filler(word)))
             });
             let is_written_large = !is_shouting && *original == original.to_uppercase();
             let is_invited = is_direct || (invitation.is_some() && is_written_large);
@@ -162,9 +136,9 @@ fn is_opt_out_line(keyword: &str, rest: &[String]) -> bool {
         None => true,
         Some("to" | "2") => match rest.next() {
             Some("unsubscribe" | "resubscribe" | "optout" | "opt") => true,
-            Some(word) if OPT_OUT.contains(&word) => rest
-                .next()
-                .is_none_or(|object| OPT_OUT_OBJECTS.contains(&object)),
+            Some(word) if OPT_OUT.contains(&word) => {
+                rest.next().is_none_or(|object| OPT_OUT_OBJECTS.contains(&object))
+            }
             _ => false,
         },
         _ => false,

@@ -11,16 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::normal::Normal;
 
 /// Words of the rule and of Twilio's defaults: an edited table can add to them, not lose them.
-const ALWAYS_STOP: [&str; 8] = [
-    "stop",
-    "stopall",
-    "unsubscribe",
-    "cancel",
-    "end",
-    "quit",
-    "revoke",
-    "optout",
-];
+const ALWAYS_STOP: [&str; 8] =
+    ["stop", "stopall", "unsubscribe", "cancel", "end", "quit", "revoke", "optout"];
 
 /// Most words of a keyword before the name of a topic, as in `opt out news`.
 const LONGEST_PREFIX: usize = 3;
@@ -110,15 +102,10 @@ impl KeywordTable {
             whole.extend(keys(words).map(|key| (key, intent.clone())));
         }
         whole.extend(ALWAYS_STOP.map(|word| (word.to_owned(), Intent::Stop)));
-        let mut leaves_topic: HashMap<_, _> =
-            keys(&lists.subscribe).map(|key| (key, false)).collect();
+        let mut leaves_topic: HashMap<_, _> = keys(&lists.subscribe).map(|key| (key, false)).collect();
         leaves_topic.extend(keys(&lists.unsubscribe).map(|key| (key, true)));
-        let mut table = Self {
-            whole,
-            leaves_topic,
-            revocation: HashMap::new(),
-            unspaced_revocation: Vec::new(),
-        };
+        let mut table =
+            Self { whole, leaves_topic, revocation: HashMap::new(), unspaced_revocation: Vec::new() };
         for phrase in &lists.revocation {
             table.add_revocation(&Normal::of(phrase));
         }
@@ -133,10 +120,7 @@ impl KeywordTable {
         if phrase.as_str().chars().any(is_unspaced) {
             self.unspaced_revocation.push(phrase.as_str().to_owned());
         } else {
-            self.revocation
-                .entry(first.clone())
-                .or_default()
-                .push(words);
+            self.revocation.entry(first.clone()).or_default().push(words);
         }
     }
 
@@ -169,43 +153,29 @@ impl KeywordTable {
                 .find(|topic| Normal::of(topic).key().is_some_and(|key| key == name))
                 .filter(|_| !name.is_empty())?
                 .to_owned();
-            Some(if leaves {
-                Intent::Unsubscribe(topic)
-            } else {
-                Intent::Subscribe(topic)
-            })
+            Some(if leaves { Intent::Unsubscribe(topic) } else { Intent::Subscribe(topic) })
         })
     }
 
     fn is_short_with_stop(&self, words: &[&str]) -> bool {
-        words.len() <= SHORT_TEXT
-            && words
-                .iter()
-                .any(|word| self.whole.get(*word) == Some(&Intent::Stop))
+        words.len() <= SHORT_TEXT && words.iter().any(|word| self.whole.get(*word) == Some(&Intent::Stop))
     }
 
     fn is_revocation(&self, text: &Normal, words: &[&str]) -> bool {
         let has_phrase = words.iter().enumerate().any(|(index, word)| {
             let rest = words.get(index..).unwrap_or_default();
             self.revocation.get(*word).is_some_and(|phrases| {
-                phrases.iter().any(|phrase| {
-                    phrase.len() <= rest.len() && phrase.iter().zip(rest).all(|(a, b)| a == b)
-                })
+                phrases
+                    .iter()
+                    .any(|phrase| phrase.len() <= rest.len() && phrase.iter().zip(rest).all(|(a, b)| a == b))
             })
         });
-        has_phrase
-            || self
-                .unspaced_revocation
-                .iter()
-                .any(|phrase| text.as_str().contains(phrase.as_str()))
+        has_phrase || self.unspaced_revocation.iter().any(|phrase| text.as_str().contains(phrase.as_str()))
     }
 }
 
 fn keys(words: &[String]) -> impl Iterator<Item = String> {
-    words
-        .iter()
-        .filter_map(|word| Normal::of(word).key())
-        .filter(|key| !key.is_empty())
+    words.iter().filter_map(|word| Normal::of(word).key()).filter(|key| !key.is_empty())
 }
 
 /// Han and kana, which are written without blanks between words.

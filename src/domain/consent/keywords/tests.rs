@@ -82,30 +82,14 @@ fn a_topic_is_left_or_joined_by_its_name() {
     let subscribe = |topic: &str| Intent::Subscribe(topic.to_owned());
     expect(
         &unsubscribe("News"),
-        &[
-            "STOP news",
-            "stop NEWS.",
-            "UNSUBSCRIBE: News",
-            "opt out news",
-            "Optout news",
-        ],
+        &["STOP news", "stop NEWS.", "UNSUBSCRIBE: News", "opt out news", "Optout news"],
     );
     expect(
         &unsubscribe("order-updates"),
-        &[
-            "STOP order updates",
-            "stop Order-Updates!",
-            "stop orderupdates",
-        ],
+        &["STOP order updates", "stop Order-Updates!", "stop orderupdates"],
     );
-    expect(
-        &unsubscribe("Angebote für Gäste"),
-        &["stop ANGEBOTE FUR GASTE"],
-    );
-    expect(
-        &subscribe("News"),
-        &["SUBSCRIBE news", "subscribe \"News\""],
-    );
+    expect(&unsubscribe("Angebote für Gäste"), &["stop ANGEBOTE FUR GASTE"]);
+    expect(&subscribe("News"), &["SUBSCRIBE news", "subscribe \"News\""]);
     expect(&Intent::Review, &["STOP weather", "UNSUBSCRIBE newsletter"]);
     expect(&Intent::Plain, &["SUBSCRIBE", "SUBSCRIBE weather", "news"]);
     let table = KeywordTable::default();
@@ -199,10 +183,7 @@ fn the_words_of_the_rule_survive_an_edited_table() {
 #[test]
 fn a_table_with_an_unknown_list_is_refused() {
     let mut json = serde_json::to_value(KeywordLists::default()).expect("json");
-    assert_eq!(
-        serde_json::from_value::<KeywordLists>(json.clone()).expect("lists"),
-        KeywordLists::default()
-    );
+    assert_eq!(serde_json::from_value::<KeywordLists>(json.clone()).expect("lists"), KeywordLists::default());
     json["halt"] = serde_json::json!([]);
     assert!(serde_json::from_value::<KeywordLists>(json).is_err());
 }
@@ -227,24 +208,17 @@ fn hostile_bodies_are_read_in_linear_time() {
         classify(body);
     }
     // Some 10 ms; sorting a run of marks or trying every start would take far longer.
-    assert!(
-        start.elapsed() < Duration::from_secs(2),
-        "{:?}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
     assert_eq!(classify(&bodies[3]), Intent::Stop);
     let late = "x ".repeat(SIZE / 2) + "stop";
     assert_eq!(classify(&late), Intent::Plain);
-    assert_eq!(
-        classify(&("stop".to_owned() + &" x".repeat(SIZE / 2))),
-        Intent::Review
-    );
+    assert_eq!(classify(&("stop".to_owned() + &" x".repeat(SIZE / 2))), Intent::Review);
 }
 
 fn surroundings() -> impl Strategy<Value = String> {
     let piece = prop::sample::select(vec![
-        " ", "\n", "\t", ".", "!", "?", "\"", "'", "“", "”", "’", "…", "(", ")", "*", "_", "-",
-        "🛑", "\u{200b}", "\u{feff}", "\u{a0}", "\0", ",", "#",
+        " ", "\n", "\t", ".", "!", "?", "\"", "'", "“", "”", "’", "…", "(", ")", "*", "_", "-", "🛑",
+        "\u{200b}", "\u{feff}", "\u{a0}", "\0", ",", "#",
     ]);
     prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
 }
