@@ -13,8 +13,9 @@ use rusqlite::types::Value;
 use sha2::{Digest, Sha256};
 
 use crate::domain::segment::{
-    AttributePath, AttributeTest, Bound, Comparison, Condition, CountryTest, Definition, Engagement,
-    EngagementKind, LastInboundTest, Node, Number, PhoneTest, Sample, Scalar, TimeTest, TriggerCount,
+    AttributePath, AttributeTest, Bound, Comparison, Condition, CountryTest, Definition,
+    Engagement, EngagementKind, LastInboundTest, Node, Number, PhoneTest, Sample, Scalar, TimeTest,
+    TriggerCount,
 };
 
 /// A boolean SQL expression over a table `users` under the alias `u`. It is 0 or 1, never NULL, and
@@ -30,11 +31,18 @@ pub struct Predicate {
 
 /// Compiles a definition, as seen at `now_ms` (milliseconds since 1970, UTC).
 pub fn compile(definition: &Definition, now_ms: i64) -> Predicate {
-    let mut compiler = Compiler { sql: String::new(), params: Vec::new(), now_ms };
+    let mut compiler = Compiler {
+        sql: String::new(),
+        params: Vec::new(),
+        now_ms,
+    };
     compiler.push("(");
     compiler.node(definition.root());
     compiler.push(")");
-    Predicate { sql: compiler.sql, params: compiler.params }
+    Predicate {
+        sql: compiler.sql,
+        params: compiler.params,
+    }
 }
 
 struct Compiler {
@@ -125,8 +133,14 @@ fn cost(node: &Node) -> u32 {
         Node::All(children) | Node::Any(children) => children.iter().map(cost).sum(),
         Node::Not(inner) => cost(inner),
         Node::Condition(condition) => match condition {
-            Condition::Attribute { test: AttributeTest::Contains(_), .. } => 4,
-            Condition::Attribute { test: AttributeTest::Time(_), .. } => 5,
+            Condition::Attribute {
+                test: AttributeTest::Contains(_),
+                ..
+            } => 4,
+            Condition::Attribute {
+                test: AttributeTest::Time(_),
+                ..
+            } => 5,
             Condition::Attribute { .. } => 2,
             Condition::Engagement(_) | Condition::Topic(_) => 20,
             _ => 1,
@@ -170,7 +184,10 @@ impl Compiler {
 
     fn between_then_and_now(&mut self, span_ms: i64) {
         let now = self.now_ms;
-        self.bind(" BETWEEN ? AND ?", [now.saturating_sub(span_ms).into(), now.into()]);
+        self.bind(
+            " BETWEEN ? AND ?",
+            [now.saturating_sub(span_ms).into(), now.into()],
+        );
     }
 
     /// Spreads ids by a product of two linear forms modulo the prime 2^31 - 1, plus a constant, all
@@ -180,10 +197,16 @@ impl Compiler {
         const PRIME: i64 = (1 << 31) - 1;
         let digest = Sha256::digest(sample.seed.as_bytes());
         let mut drawn = digest.chunks_exact(4).map(|chunk| {
-            let number = chunk.iter().fold(0_i64, |sum, byte| sum << 8 | i64::from(*byte));
+            let number = chunk
+                .iter()
+                .fold(0_i64, |sum, byte| sum << 8 | i64::from(*byte));
             Value::from(1 + number % (PRIME - 1))
         });
-        let mut next = || drawn.next().expect("a digest has eight chunks, five are drawn");
+        let mut next = || {
+            drawn
+                .next()
+                .expect("a digest has eight chunks, five are drawn")
+        };
         let threshold = i64::from(sample.share_ppm) * PRIME / 1_000_000;
         self.bind(
             "((((u.id % 2147483647 * ? + ?) % 2147483647) * ((u.id % 2147483647 * ? + ?) % 2147483647) \
@@ -266,7 +289,10 @@ impl Compiler {
             self.between_then_and_now(span.as_millis());
         }
         if count.at_least > 1 {
-            self.bind(" GROUP BY g.user_id HAVING count(*) >= ?", [count.at_least.into()]);
+            self.bind(
+                " GROUP BY g.user_id HAVING count(*) >= ?",
+                [count.at_least.into()],
+            );
         }
         self.push(")");
     }
@@ -344,7 +370,10 @@ impl Compiler {
         ];
         self.push("(");
         let mut joint = "";
-        for (asked, values, expected) in tests.into_iter().filter(|(_, values, _)| !values.is_empty()) {
+        for (asked, values, expected) in tests
+            .into_iter()
+            .filter(|(_, values, _)| !values.is_empty())
+        {
             self.bind(&format!("{joint}{asked} IN ("), [text(path)]);
             self.bind_list(values);
             self.push(")");
@@ -359,23 +388,23 @@ impl Compiler {
     /// Numbers sort below all text, so an upper bound of infinity keeps texts, lists and objects
     /// out within the same extraction. true and false are kept out where 0 or 1 are in the range.
     fn attribute_number(&mut self, path: &str, how: Comparison, bound: Number) {
-        let value = number_value(bound);
-        let range = match how {
-            Comparison::AtLeast => " BETWEEN ? AND 9e999",
-            Comparison::AtMost => " BETWEEN -9e999 AND ?",
-            Comparison::Greater => " > ?",
-            Comparison::Less => " < ?",
-        };
-        self.bind(&format!("({EXTRACT}{range}"), [text(path), value]);
-        let bound = match bound {
+        /// Up to here every whole number is a double, so more than one is at least the next.
+        const LAST_EXACT: f64 = 9_007_199_254_740_991.0;
+        let near = match bound {
             Number::Integer(whole) => whole as f64,
             Number::Real(real) => real,
         };
-        let is_clear_of_bools = match how {
-            Comparison::AtLeast => bound > 1.0,
-            Comparison::AtMost | Comparison::Less => bound < 0.0,
-            Comparison::Greater => false,
+        let exact = number_value(bound);
+        let (range, value, is_clear_of_bools) = match how {
+            Comparison::Greater if near.abs() <= LAST_EXACT => {
+                (" BETWEEN ? AND 9e999", near.next_up().into(), near >= 1.0)
+            }
+            Comparison::Greater => (" > ?", exact, false),
+            Comparison::AtLeast => (" BETWEEN ? AND 9e999", exact, near > 1.0),
+            Comparison::Less => (" < ?", exact, near <= 0.0),
+            Comparison::AtMost => (" BETWEEN -9e999 AND ?", exact, near < 0.0),
         };
+        self.bind(&format!("({EXTRACT}{range}"), [text(path), value]);
         if !is_clear_of_bools {
             self.bind(&format!(" AND {TYPE} IN ('integer', 'real')"), [text(path)]);
         }

@@ -16,8 +16,22 @@ const HOUR: i64 = 3_600_000;
 const DAY: i64 = 24 * HOUR;
 
 const KEYS: [&str; 16] = [
-    "name", "age", "tags", "joined", "nested", "a\"b", "a.b", "a", "b", "$", "[0]", "tags[0]",
-    "'; DROP TABLE users; --", "😀", "back\\slash", "new\nline",
+    "name",
+    "age",
+    "tags",
+    "joined",
+    "nested",
+    "a\"b",
+    "a.b",
+    "a",
+    "b",
+    "$",
+    "[0]",
+    "tags[0]",
+    "'; DROP TABLE users; --",
+    "😀",
+    "back\\slash",
+    "new\nline",
 ];
 const TOPICS: [(&str, &str); 2] = [("general", "all_opted_in"), ("news", "opt_in_required")];
 
@@ -52,9 +66,32 @@ struct Message {
 /// Single values that people hold and definitions ask for, so that questions often hit.
 fn scalar() -> impl Strategy<Value = Value> {
     let texts = [
-        "", "Ana", "ana", "ANA LUZ", "Ünal", "ünal", "5", "1", "true", "null", "[1]", "[\"Ana\"]",
-        "{\"a\":1}", "a%b", "_", "50%", "it's", "say \"hi\"", "back\\slash", "😀", "'; DROP TABLE users; --",
-        "2026-11-23", "now", "+94771234567", "é", "e\u{301}",
+        "",
+        "Ana",
+        "ana",
+        "ANA LUZ",
+        "Ünal",
+        "ünal",
+        "5",
+        "1",
+        "true",
+        "null",
+        "[1]",
+        "[\"Ana\"]",
+        "{\"a\":1}",
+        "a%b",
+        "_",
+        "50%",
+        "it's",
+        "say \"hi\"",
+        "back\\slash",
+        "😀",
+        "'; DROP TABLE users; --",
+        "2026-11-23",
+        "now",
+        "+94771234567",
+        "é",
+        "e\u{301}",
     ];
     prop_oneof![
         4 => select(texts.map(|text| json!(text)).to_vec()),
@@ -68,11 +105,27 @@ fn scalar() -> impl Strategy<Value = Value> {
 
 fn date_text() -> impl Strategy<Value = Value> {
     select(vec![
-        json!("2026-11-23"), json!("2026-11-22"), json!("2024-02-29"), json!("2023-02-29"), json!("2026-02-30"),
-        json!("2026-11-23T09:30:00Z"), json!("2026-11-23T15:00:00+05:30"), json!("2026-11-23T09:30:00.250Z"),
-        json!("2026-11-23 09:30"), json!("2026-11-23T12:00:00.001Z"), json!("2026-11-23T12:00:00Z"),
-        json!("2026-13-01"), json!("12:00"), json!("now"), json!("2451545"), json!(2_451_545), json!("soon"),
-        json!("1969-12-31T23:59:59Z"), json!("20261123"), json!("-2026-11-23"), json!("2026-11-23T25:00:00Z"),
+        json!("2026-11-23"),
+        json!("2026-11-22"),
+        json!("2024-02-29"),
+        json!("2023-02-29"),
+        json!("2026-02-30"),
+        json!("2026-11-23T09:30:00Z"),
+        json!("2026-11-23T15:00:00+05:30"),
+        json!("2026-11-23T09:30:00.250Z"),
+        json!("2026-11-23 09:30"),
+        json!("2026-11-23T12:00:00.001Z"),
+        json!("2026-11-23T12:00:00Z"),
+        json!("2026-13-01"),
+        json!("12:00"),
+        json!("now"),
+        json!("2451545"),
+        json!(2_451_545),
+        json!("soon"),
+        json!("1969-12-31T23:59:59Z"),
+        json!("20261123"),
+        json!("-2026-11-23"),
+        json!("2026-11-23T25:00:00Z"),
     ])
 }
 
@@ -87,27 +140,67 @@ fn attribute_value() -> impl Strategy<Value = Value> {
 }
 
 fn object(pairs: Vec<(&str, Value)>) -> Value {
-    Value::Object(pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+    Value::Object(
+        pairs
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), value))
+            .collect(),
+    )
 }
 
 fn moment() -> impl Strategy<Value = i64> {
     select(vec![
-        NOW - 40 * DAY, NOW - 30 * DAY, NOW - 7 * DAY, NOW - DAY, NOW - 12 * HOUR - 1, NOW - 12 * HOUR, NOW - 1,
-        NOW, NOW + 1, NOW + DAY,
+        NOW - 40 * DAY,
+        NOW - 30 * DAY,
+        NOW - 7 * DAY,
+        NOW - DAY,
+        NOW - 12 * HOUR - 1,
+        NOW - 12 * HOUR,
+        NOW - 1,
+        NOW,
+        NOW + 1,
+        NOW + DAY,
     ])
 }
 
 fn message() -> impl Strategy<Value = Message> {
     let statuses = vec![
-        "queued", "sending", "uncertain", "accepted", "sent", "delivered", "read", "failed", "undelivered",
-        "expired", "skipped", "cancelled",
+        "queued",
+        "sending",
+        "uncertain",
+        "accepted",
+        "sent",
+        "delivered",
+        "read",
+        "failed",
+        "undelivered",
+        "expired",
+        "skipped",
+        "cancelled",
     ];
     let time = || prop::option::of(moment());
-    (prop::option::of(1..3_i64), select(statuses), moment(), time(), time(), time(), time()).prop_map(
-        |(campaign_id, status, created_at, accepted_at, sent_at, delivered_at, read_at)| Message {
-            campaign_id, status, created_at, accepted_at, sent_at, delivered_at, read_at,
-        },
+    (
+        prop::option::of(1..3_i64),
+        select(statuses),
+        moment(),
+        time(),
+        time(),
+        time(),
+        time(),
     )
+        .prop_map(
+            |(campaign_id, status, created_at, accepted_at, sent_at, delivered_at, read_at)| {
+                Message {
+                    campaign_id,
+                    status,
+                    created_at,
+                    accepted_at,
+                    sent_at,
+                    delivered_at,
+                    read_at,
+                }
+            },
+        )
 }
 
 fn person() -> impl Strategy<Value = Person> {
@@ -118,7 +211,8 @@ fn person() -> impl Strategy<Value = Person> {
         moment(),
         prop::option::of(moment()),
     );
-    let attributes = prop::collection::vec((select(KEYS.to_vec()), attribute_value()), 0..7).prop_map(object);
+    let attributes =
+        prop::collection::vec((select(KEYS.to_vec()), attribute_value()), 0..7).prop_map(object);
     let state = select(vec![None, Some("subscribed"), Some("unsubscribed")]);
     let history = (
         prop::collection::vec(state, TOPICS.len()),
@@ -131,7 +225,15 @@ fn person() -> impl Strategy<Value = Person> {
         let (subscriptions, messages, inbound, triggers) = history;
         let phone = prefix.map(str::to_owned);
         Person {
-            phone, country, consent, created_at, last_inbound_at, attributes, subscriptions, messages, inbound,
+            phone,
+            country,
+            consent,
+            created_at,
+            last_inbound_at,
+            attributes,
+            subscriptions,
+            messages,
+            inbound,
             triggers,
         }
     })
@@ -143,22 +245,32 @@ fn leaf() -> impl Strategy<Value = Value> {
 
 fn attribute_leaf() -> impl Strategy<Value = Value> {
     let path = prop::collection::vec(select(KEYS.to_vec()), 1..3).prop_map(|keys| {
-        let escaped = keys.iter().map(|key| key.replace('\\', "\\\\").replace('.', "\\."));
+        let escaped = keys
+            .iter()
+            .map(|key| key.replace('\\', "\\\\").replace('.', "\\."));
         escaped.collect::<Vec<_>>().join(".")
     });
-    let filled = scalar().prop_filter("not empty", |value| *value != json!("")).boxed();
+    let filled = scalar()
+        .prop_filter("not empty", |value| *value != json!(""))
+        .boxed();
     let text = filled.clone().prop_filter("text", Value::is_string);
     let bound = scalar().prop_filter("ordered", |value| !value.is_boolean());
     let test = prop_oneof![
         (select(vec!["equals", "not_equals"]), scalar()).boxed(),
-        (select(vec!["in", "not_in"]), prop::collection::vec(scalar(), 1..4).prop_map(Value::from)).boxed(),
+        (
+            select(vec!["in", "not_in"]),
+            prop::collection::vec(scalar(), 1..4).prop_map(Value::from)
+        )
+            .boxed(),
         (Just("contains"), filled).boxed(),
         (Just("starts_with"), text).boxed(),
         (select(vec!["exists", "not_exists"]), Just(Value::Null)).boxed(),
         (select(vec!["gt", "gte", "lt", "lte"]), bound).boxed(),
         time_test().boxed(),
     ];
-    (path, test).prop_map(|(path, (operator, value))| with_value(json!({"attribute": path}), operator, value))
+    (path, test).prop_map(|(path, (operator, value))| {
+        with_value(json!({"attribute": path}), operator, value)
+    })
 }
 
 fn with_value(mut leaf: Value, operator: &str, value: Value) -> Value {
@@ -170,9 +282,17 @@ fn with_value(mut leaf: Value, operator: &str, value: Value) -> Value {
 }
 
 fn time_test() -> impl Strategy<Value = (&'static str, Value)> {
-    let instants = ["2026-11-23", "2026-11-23T09:30:00Z", "2026-11-23T12:00:00.001Z", "1970-01-01"];
+    let instants = [
+        "2026-11-23",
+        "2026-11-23T09:30:00Z",
+        "2026-11-23T12:00:00.001Z",
+        "1970-01-01",
+    ];
     prop_oneof![
-        (select(vec!["before", "after"]), select(instants.map(|written| json!(written)).to_vec())),
+        (
+            select(vec!["before", "after"]),
+            select(instants.map(|written| json!(written)).to_vec())
+        ),
         (Just("within_last"), span()),
     ]
 }
@@ -190,7 +310,8 @@ fn field_leaf() -> impl Strategy<Value = Value> {
             .prop_map(move |(operator, value)| with_value(json!({"field": field}), operator, value))
             .boxed()
     };
-    let phones = (0..6).flat_map(|row| ["+9477", "+1415"].map(|prefix| json!(format!("{prefix}{row:07}"))));
+    let phones =
+        (0..6).flat_map(|row| ["+9477", "+1415"].map(|prefix| json!(format!("{prefix}{row:07}"))));
     let other = vec![
         json!({"field": "phone", "operator": "starts_with", "value": "+94"}),
         json!({"field": "phone", "operator": "contains", "value": "15000"}),
@@ -199,13 +320,20 @@ fn field_leaf() -> impl Strategy<Value = Value> {
         json!({"field": "last_inbound_at", "operator": "exists"}),
         json!({"field": "last_inbound_at", "operator": "not_exists"}),
     ];
-    let times = (select(vec!["created_at", "last_inbound_at"]), time_test())
-        .prop_map(|(field, (operator, value))| with_value(json!({"field": field}), operator, value));
+    let times = (select(vec!["created_at", "last_inbound_at"]), time_test()).prop_map(
+        |(field, (operator, value))| with_value(json!({"field": field}), operator, value),
+    );
     prop_oneof![
         choice("phone", phones.collect()),
         choice("country", vec![json!("LK"), json!("us"), json!("FR")]),
-        choice("consent", vec![json!("opt_in"), json!("stop"), json!("unknown")]),
-        choice("topic", vec![json!("general"), json!("News"), json!("absent")]),
+        choice(
+            "consent",
+            vec![json!("opt_in"), json!("stop"), json!("unknown")]
+        ),
+        choice(
+            "topic",
+            vec![json!("general"), json!("News"), json!("absent")]
+        ),
         select(other),
         times,
     ]
@@ -213,23 +341,33 @@ fn field_leaf() -> impl Strategy<Value = Value> {
 
 fn history_leaf() -> impl Strategy<Value = Value> {
     let kinds = vec!["sent", "delivered", "read", "replied", "failed"];
-    let engagement = (select(kinds), prop::option::of(1..3_i64), prop::option::of(span())).prop_map(
-        |(kind, campaign_id, within_last)| {
+    let engagement = (
+        select(kinds),
+        prop::option::of(1..3_i64),
+        prop::option::of(span()),
+    )
+        .prop_map(|(kind, campaign_id, within_last)| {
             let mut leaf = json!({"engagement": kind});
             campaign_id.inspect(|id| leaf["campaign_id"] = json!(id));
             within_last.inspect(|span| leaf["within_last"] = span.clone());
             leaf
-        },
-    );
-    let trigger = (select(vec!["order.paid", "cart"]), prop::option::of(1..4), prop::option::of(span())).prop_map(
-        |(kind, at_least, within_last)| {
+        });
+    let trigger = (
+        select(vec!["order.paid", "cart"]),
+        prop::option::of(1..4),
+        prop::option::of(span()),
+    )
+        .prop_map(|(kind, at_least, within_last)| {
             let mut leaf = json!({"trigger": kind});
             at_least.inspect(|count| leaf["at_least"] = json!(count));
             within_last.inspect(|span| leaf["within_last"] = span.clone());
             leaf
-        },
-    );
-    prop_oneof![engagement, trigger, Just(json!({"sample": {"percent": 100, "seed": "x"}}))]
+        });
+    prop_oneof![
+        engagement,
+        trigger,
+        Just(json!({"sample": {"percent": 100, "seed": "x"}}))
+    ]
 }
 
 fn definition() -> impl Strategy<Value = Value> {
@@ -247,10 +385,18 @@ fn definition() -> impl Strategy<Value = Value> {
 fn matches(node: &Value, person: &Person) -> bool {
     let node = node.as_object().unwrap();
     if let Some(children) = node.get("all") {
-        return children.as_array().unwrap().iter().all(|child| matches(child, person));
+        return children
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|child| matches(child, person));
     }
     if let Some(children) = node.get("any") {
-        return children.as_array().unwrap().iter().any(|child| matches(child, person));
+        return children
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|child| matches(child, person));
     }
     if let Some(inner) = node.get("not") {
         return !matches(inner, person);
@@ -266,8 +412,13 @@ fn matches(node: &Value, person: &Person) -> bool {
         return engagement_matches(kind.as_str().unwrap(), node, person);
     }
     if let Some(kind) = node.get("trigger") {
-        let at_least = node.get("at_least").map_or(1, |count| count.as_u64().unwrap()) as usize;
-        let counted = person.triggers.iter().filter(|(own, at)| kind == own && is_recent(node, Some(*at)));
+        let at_least = node
+            .get("at_least")
+            .map_or(1, |count| count.as_u64().unwrap()) as usize;
+        let counted = person
+            .triggers
+            .iter()
+            .filter(|(own, at)| kind == own && is_recent(node, Some(*at)));
         return counted.count() >= at_least;
     }
     node["sample"]["percent"] == 100
@@ -277,7 +428,9 @@ fn look_up<'a>(attributes: &'a Value, path: &str) -> Option<&'a Value> {
     // The escapes of the path, put aside before it is cut at its dots.
     let hidden = path.replace("\\\\", "\u{1}").replace("\\.", "\u{2}");
     hidden.split('.').try_fold(attributes, |inside, key| {
-        inside.as_object()?.get(&key.replace('\u{1}', "\\").replace('\u{2}', "."))
+        inside
+            .as_object()?
+            .get(&key.replace('\u{1}', "\\").replace('\u{2}', "."))
     })
 }
 
@@ -316,8 +469,16 @@ fn attribute_matches(operator: &str, value: Option<&Value>, found: Option<&Value
     match operator {
         "equals" => is_equal(found, value),
         "not_equals" => !is_equal(found, value),
-        "in" => value.as_array().unwrap().iter().any(|one| is_equal(found, one)),
-        "not_in" => !value.as_array().unwrap().iter().any(|one| is_equal(found, one)),
+        "in" => value
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|one| is_equal(found, one)),
+        "not_in" => !value
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|one| is_equal(found, one)),
         "contains" => match (found, value) {
             (Value::Array(items), _) => items.iter().any(|item| is_equal(item, value)),
             (Value::String(text), Value::String(part)) => folded(text).contains(&folded(part)),
@@ -390,12 +551,19 @@ fn field_matches(field: &str, node: &Map<String, Value>, person: &Person) -> boo
         "phone" => attribute_matches(operator, Some(&value), Some(&json!(person.phone))),
         "consent" => attribute_matches(operator, Some(&value), Some(&json!(person.consent))),
         "country" => {
-            let upper: Value = serde_json::from_str(&value.to_string().to_uppercase().replace("NULL", "null")).unwrap();
+            let upper: Value =
+                serde_json::from_str(&value.to_string().to_uppercase().replace("NULL", "null"))
+                    .unwrap();
             attribute_matches(operator, Some(&upper), Some(&json!(person.country)))
         }
         "topic" => {
-            let names = value.as_array().cloned().unwrap_or_else(|| vec![value.clone()]);
-            let is_in = names.iter().any(|name| is_subscribed(person, name.as_str().unwrap()));
+            let names = value
+                .as_array()
+                .cloned()
+                .unwrap_or_else(|| vec![value.clone()]);
+            let is_in = names
+                .iter()
+                .any(|name| is_subscribed(person, name.as_str().unwrap()));
             is_in != operator.starts_with("not")
         }
         "created_at" => time_matches(operator, &value, Some(person.created_at)),
@@ -409,7 +577,9 @@ fn field_matches(field: &str, node: &Map<String, Value>, person: &Person) -> boo
 }
 
 fn is_subscribed(person: &Person, name: &str) -> bool {
-    let position = TOPICS.iter().position(|(topic, _)| topic.eq_ignore_ascii_case(name));
+    let position = TOPICS
+        .iter()
+        .position(|(topic, _)| topic.eq_ignore_ascii_case(name));
     position.is_some_and(|topic| match person.subscriptions[topic] {
         Some(state) => state == "subscribed",
         None => TOPICS[topic].1 == "all_opted_in" && person.consent == "opt_in",
@@ -418,15 +588,20 @@ fn is_subscribed(person: &Person, name: &str) -> bool {
 
 fn engagement_matches(kind: &str, node: &Map<String, Value>, person: &Person) -> bool {
     let campaign_id = node.get("campaign_id").map(|id| id.as_i64().unwrap());
-    let of_campaign =
-        person.messages.iter().filter(|message| campaign_id.is_none() || message.campaign_id == campaign_id);
+    let of_campaign = person
+        .messages
+        .iter()
+        .filter(|message| campaign_id.is_none() || message.campaign_id == campaign_id);
     if kind == "replied" {
         let since = match campaign_id {
             None => Some(i64::MIN),
             Some(_) => of_campaign.filter_map(|message| message.accepted_at).min(),
         };
         let Some(since) = since else { return false };
-        return person.inbound.iter().any(|at| *at >= since && is_recent(node, Some(*at)));
+        return person
+            .inbound
+            .iter()
+            .any(|at| *at >= since && is_recent(node, Some(*at)));
     }
     of_campaign.into_iter().any(|m| {
         let (statuses, at): (&[&str], _) = match kind {
@@ -450,9 +625,13 @@ fn engagement_matches(kind: &str, node: &Map<String, Value>, person: &Person) ->
 
 fn database() -> Connection {
     let connection = Connection::open_in_memory().unwrap();
-    connection.execute_batch(include_str!("../../schema.sql")).unwrap();
+    connection
+        .execute_batch(include_str!("../../schema.sql"))
+        .unwrap();
     // Campaigns, templates and senders don't matter here and are left out.
-    connection.pragma_update(None, "foreign_keys", false).unwrap();
+    connection
+        .pragma_update(None, "foreign_keys", false)
+        .unwrap();
     connection
 }
 
@@ -466,10 +645,19 @@ fn fill(connection: &Connection, people: &[Person]) {
         let sql = "INSERT INTO users (id, phone, channel_address, country, consent, attributes, last_inbound_at, \
                    created_at, updated_at) VALUES (?, ?, ?, ?, ?, jsonb(?), ?, ?, 0)";
         connection
-            .execute(sql, params![
-                id, person.phone, format!("whatsapp:{id}"), person.country, person.consent,
-                person.attributes.to_string(), person.last_inbound_at, person.created_at
-            ])
+            .execute(
+                sql,
+                params![
+                    id,
+                    person.phone,
+                    format!("whatsapp:{id}"),
+                    person.country,
+                    person.consent,
+                    person.attributes.to_string(),
+                    person.last_inbound_at,
+                    person.created_at
+                ],
+            )
             .unwrap();
         fill_history(connection, id, person);
     }
@@ -478,27 +666,43 @@ fn fill(connection: &Connection, people: &[Person]) {
 fn fill_history(connection: &Connection, id: i64, person: &Person) {
     for (topic, state) in person.subscriptions.iter().enumerate() {
         let sql = "INSERT INTO subscriptions (user_id, topic_id, state, at) SELECT ?1, ?2, ?3, 0 WHERE ?3 IS NOT NULL";
-        connection.execute(sql, params![id, topic as i64 + 1, state]).unwrap();
+        connection
+            .execute(sql, params![id, topic as i64 + 1, state])
+            .unwrap();
     }
     for (number, m) in person.messages.iter().enumerate() {
         let sql = "INSERT INTO messages (campaign_id, user_id, occasion, status, kind, channel, lane, due_at, \
                    created_at, accepted_at, sent_at, delivered_at, read_at) \
                    VALUES (?, ?, ?, ?, 'marketing', 'sms', 1, 0, ?, ?, ?, ?, ?)";
         connection
-            .execute(sql, params![
-                m.campaign_id, id, number.to_string(), m.status, m.created_at, m.accepted_at, m.sent_at,
-                m.delivered_at, m.read_at
-            ])
+            .execute(
+                sql,
+                params![
+                    m.campaign_id,
+                    id,
+                    number.to_string(),
+                    m.status,
+                    m.created_at,
+                    m.accepted_at,
+                    m.sent_at,
+                    m.delivered_at,
+                    m.read_at
+                ],
+            )
             .unwrap();
     }
     for (number, at) in person.inbound.iter().enumerate() {
         let sql = "INSERT INTO inbound (message_sid, state, source, user_id, received_at) \
                    VALUES (?, 'done', 'webhook', ?, ?)";
-        connection.execute(sql, params![format!("{id}/{number}"), id, at]).unwrap();
+        connection
+            .execute(sql, params![format!("{id}/{number}"), id, at])
+            .unwrap();
     }
     for (number, (kind, at)) in person.triggers.iter().enumerate() {
         let sql = "INSERT INTO triggers (id, type, occurred_at, user_id, received_at) VALUES (?, ?, ?, ?, 0)";
-        connection.execute(sql, params![format!("{id}/{number}"), kind, at, id]).unwrap();
+        connection
+            .execute(sql, params![format!("{id}/{number}"), kind, at, id])
+            .unwrap();
     }
 }
 
@@ -510,17 +714,31 @@ fn compiled(definition: &Value) -> Predicate {
 }
 
 fn selected(connection: &Connection, predicate: &Predicate) -> Vec<i64> {
-    let sql = format!("SELECT u.id FROM users AS u WHERE u.erased_at IS NULL AND {} ORDER BY u.id", predicate.sql);
-    let mut statement = connection.prepare(&sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
-    let rows = statement.query_map(params_from_iter(&predicate.params), |row| row.get(0)).unwrap();
+    let sql = format!(
+        "SELECT u.id FROM users AS u WHERE u.erased_at IS NULL AND {} ORDER BY u.id",
+        predicate.sql
+    );
+    let mut statement = connection
+        .prepare(&sql)
+        .unwrap_or_else(|error| panic!("{sql}: {error}"));
+    let rows = statement
+        .query_map(params_from_iter(&predicate.params), |row| row.get(0))
+        .unwrap();
     rows.collect::<Result<_, _>>().unwrap()
 }
 
 fn people_with(attributes: &[Value]) -> Vec<Person> {
     let person = |attributes: &Value| Person {
-        phone: None, country: None, consent: "unknown", created_at: 0, last_inbound_at: None,
-        attributes: attributes.clone(), subscriptions: vec![None; TOPICS.len()], messages: vec![],
-        inbound: vec![], triggers: vec![],
+        phone: None,
+        country: None,
+        consent: "unknown",
+        created_at: 0,
+        last_inbound_at: None,
+        attributes: attributes.clone(),
+        subscriptions: vec![None; TOPICS.len()],
+        messages: vec![],
+        inbound: vec![],
+        triggers: vec![],
     };
     attributes.iter().map(person).collect()
 }
@@ -567,8 +785,32 @@ proptest! {
 #[test]
 fn hostile_names_and_values_are_only_data() {
     let hostile = [
-        "'; DROP TABLE users; --", "\"", "'", "$", "$.name", "[0]", "tags[0]", "#-1", "a\" OR 1=1 --", "\\", "\\\"",
-        "😀", "%", "_", "?", "?1", ":name", "@x", "\u{1}", "\u{7f}", "\u{feff}", "ünï", "\r\n", "null", "{", "}}",
+        "'; DROP TABLE users; --",
+        "\"",
+        "'",
+        "$",
+        "$.name",
+        "[0]",
+        "tags[0]",
+        "#-1",
+        "a\" OR 1=1 --",
+        "\\",
+        "\\\"",
+        "😀",
+        "%",
+        "_",
+        "?",
+        "?1",
+        ":name",
+        "@x",
+        "\u{1}",
+        "\u{7f}",
+        "\u{feff}",
+        "ünï",
+        "\r\n",
+        "null",
+        "{",
+        "}}",
     ];
     let people: Vec<Value> = hostile.iter().map(|name| json!({ *name: name })).collect();
     let connection = database();
@@ -581,7 +823,11 @@ fn hostile_names_and_values_are_only_data() {
             assert_eq!(ids, [row as i64 + 1], "{name:?} {operator}");
         }
         let definition = json!({"attribute": path, "operator": "exists"});
-        assert_eq!(selected(&connection, &compiled(&definition)), [row as i64 + 1], "{name:?}");
+        assert_eq!(
+            selected(&connection, &compiled(&definition)),
+            [row as i64 + 1],
+            "{name:?}"
+        );
     }
     for definition in [
         json!({"field": "topic", "operator": "equals", "value": "'; DROP TABLE users; --"}),
@@ -610,14 +856,21 @@ fn no_value_stands_in_the_sql_text() {
         {"sample": {"percent": 10, "seed": "marker"}},
     ]});
     let predicate = compiled(&definition);
-    assert!(!predicate.sql.contains("marker") && !predicate.sql.contains("77001"), "{}", predicate.sql);
+    assert!(
+        !predicate.sql.contains("marker") && !predicate.sql.contains("77001"),
+        "{}",
+        predicate.sql
+    );
     assert_eq!(predicate.sql.matches('?').count(), predicate.params.len());
 }
 
 #[test]
 fn a_predicate_stands_in_a_bigger_statement_with_parameters_of_its_own() {
     let connection = database();
-    fill(&connection, &people_with(&[json!({"age": 30}), json!({"age": 10}), json!({"age": 40})]));
+    fill(
+        &connection,
+        &people_with(&[json!({"age": 30}), json!({"age": 10}), json!({"age": 40})]),
+    );
     let adults = compiled(&json!({"attribute": "age", "operator": "gte", "value": 18}));
     let older = compiled(&json!({"attribute": "age", "operator": "gt", "value": 35}));
     let sql = format!(
@@ -630,8 +883,13 @@ fn a_predicate_stands_in_a_bigger_statement_with_parameters_of_its_own() {
     values.extend(adults.params);
     values.extend(older.params);
     values.push(100.into());
-    assert_eq!(connection.execute(&sql, params_from_iter(values)).unwrap(), 1);
-    let user: i64 = connection.query_row("SELECT user_id FROM messages", [], |row| row.get(0)).unwrap();
+    assert_eq!(
+        connection.execute(&sql, params_from_iter(values)).unwrap(),
+        1
+    );
+    let user: i64 = connection
+        .query_row("SELECT user_id FROM messages", [], |row| row.get(0))
+        .unwrap();
     assert_eq!(user, 1);
 }
 
@@ -640,20 +898,46 @@ fn history_is_looked_up_by_index() {
     let connection = database();
     let cases = [
         (json!({"engagement": "delivered"}), "messages_user"),
-        (json!({"engagement": "sent", "within_last": "30d"}), "messages_user"),
-        (json!({"engagement": "failed", "campaign_id": 7}), "campaign_id=? AND user_id=?"),
-        (json!({"engagement": "replied", "campaign_id": 7}), "inbound_user"),
-        (json!({"field": "topic", "operator": "equals", "value": "general"}), "user_id=? AND topic_id=?"),
+        (
+            json!({"engagement": "sent", "within_last": "30d"}),
+            "messages_user",
+        ),
+        (
+            json!({"engagement": "failed", "campaign_id": 7}),
+            "campaign_id=? AND user_id=?",
+        ),
+        (
+            json!({"engagement": "replied", "campaign_id": 7}),
+            "inbound_user",
+        ),
+        (
+            json!({"field": "topic", "operator": "equals", "value": "general"}),
+            "user_id=? AND topic_id=?",
+        ),
     ];
     for (definition, expected) in cases {
         let predicate = compiled(&definition);
-        let sql = format!("EXPLAIN QUERY PLAN SELECT u.id FROM users AS u WHERE {}", predicate.sql);
+        let sql = format!(
+            "EXPLAIN QUERY PLAN SELECT u.id FROM users AS u WHERE {}",
+            predicate.sql
+        );
         let mut statement = connection.prepare(&sql).unwrap();
-        let rows = statement.query_map(params_from_iter(&predicate.params), |row| row.get(3)).unwrap();
+        let rows = statement
+            .query_map(params_from_iter(&predicate.params), |row| row.get(3))
+            .unwrap();
         let plan: Vec<String> = rows.collect::<Result<_, _>>().unwrap();
-        assert!(plan.iter().any(|step| step.contains(expected)), "{definition}: {plan:?}");
-        let scans: Vec<_> = plan.iter().filter(|step| step.starts_with("SCAN")).collect();
-        assert!(matches!(*scans, [only] if only.starts_with("SCAN u")), "{definition}: {plan:?}");
+        assert!(
+            plan.iter().any(|step| step.contains(expected)),
+            "{definition}: {plan:?}"
+        );
+        let scans: Vec<_> = plan
+            .iter()
+            .filter(|step| step.starts_with("SCAN"))
+            .collect();
+        assert!(
+            matches!(*scans, [only] if only.starts_with("SCAN u")),
+            "{definition}: {plan:?}"
+        );
     }
 }
 
@@ -665,34 +949,62 @@ fn a_sample_is_a_fair_share_and_two_seeds_are_independent() {
                SELECT id, 'whatsapp:' || id, jsonb('{}'), 0, 0 FROM n";
     connection.execute(sql, []).unwrap();
     let sample = |percent: f64, seed: &str| {
-        selected(&connection, &compiled(&json!({"sample": {"percent": percent, "seed": seed}})))
+        selected(
+            &connection,
+            &compiled(&json!({"sample": {"percent": percent, "seed": seed}})),
+        )
     };
     let seeds = ["", "a", "b", "spring", "2026-11", "😀"];
     let picked: Vec<Vec<i64>> = seeds.iter().map(|seed| sample(10.0, seed)).collect();
     for (seed, ids) in seeds.iter().zip(&picked) {
         // 4,000 expected; the deviation of a fair coin would be 60.
-        assert!((3_760..=4_240).contains(&ids.len()), "{seed}: {}", ids.len());
+        assert!(
+            (3_760..=4_240).contains(&ids.len()),
+            "{seed}: {}",
+            ids.len()
+        );
         for residue in 0..10 {
             let class = ids.iter().filter(|id| **id % 10 == residue).count();
-            assert!((300..=500).contains(&class), "{seed}: {class} of those that end in {residue}");
+            assert!(
+                (300..=500).contains(&class),
+                "{seed}: {class} of those that end in {residue}"
+            );
         }
         for block in 0..10 {
             let class = ids.iter().filter(|id| (**id - 1) / 4_000 == block).count();
-            assert!((300..=500).contains(&class), "{seed}: {class} in block {block}");
+            assert!(
+                (300..=500).contains(&class),
+                "{seed}: {class} in block {block}"
+            );
         }
     }
     for (index, one) in picked.iter().enumerate() {
         for (other, ids) in picked.iter().enumerate().skip(index + 1) {
-            let shared = ids.iter().filter(|id| one.binary_search(id).is_ok()).count();
+            let shared = ids
+                .iter()
+                .filter(|id| one.binary_search(id).is_ok())
+                .count();
             // 400 expected, deviation 19.
-            assert!((300..=500).contains(&shared), "{} and {}: {shared}", seeds[index], seeds[other]);
+            assert!(
+                (300..=500).contains(&shared),
+                "{} and {}: {shared}",
+                seeds[index],
+                seeds[other]
+            );
         }
     }
     let wider = sample(20.0, "a");
-    assert!(picked[1].iter().all(|id| wider.binary_search(id).is_ok()), "10 percent lie within 20");
+    assert!(
+        picked[1].iter().all(|id| wider.binary_search(id).is_ok()),
+        "10 percent lie within 20"
+    );
     assert_eq!(sample(100.0, "a").len(), 40_000);
     assert_eq!(picked[1], sample(10.0, "a"));
-    assert_eq!(picked[1][..5], FIRST_OF_SEED_A, "a sample never changes from one version to the next");
+    assert_eq!(
+        picked[1][..5],
+        FIRST_OF_SEED_A,
+        "a sample never changes from one version to the next"
+    );
 }
 
 /// The first people whom 10 percent of the seed `a` pick, for good.

@@ -7,17 +7,35 @@ use serde_json::{Map, Value};
 use super::value::{self, AttributePath, Span};
 use super::{
     AttributeTest, Comparison, Condition, CountryTest, Definition, DefinitionError, Engagement,
-    EngagementKind, LastInboundTest, MAX_CONDITIONS, MAX_DEPTH, MAX_VALUES, Node, PhoneTest, Sample,
-    TimeTest, TriggerCount,
+    EngagementKind, LastInboundTest, MAX_CONDITIONS, MAX_DEPTH, MAX_VALUES, Node, PhoneTest,
+    Sample, TimeTest, TriggerCount,
 };
 
 type Object = Map<String, Value>;
 
 /// What an object of a definition can be, told by the one key of these that it has.
-const KINDS: [&str; 8] =
-    ["all", "any", "not", "attribute", "field", "engagement", "trigger", "sample"];
+const KINDS: [&str; 8] = [
+    "all",
+    "any",
+    "not",
+    "attribute",
+    "field",
+    "engagement",
+    "trigger",
+    "sample",
+];
 
-const FIELDS: [&str; 6] = ["phone", "country", "consent", "created_at", "last_inbound_at", "topic"];
+/// Errors told about one definition.
+const MAX_ERRORS: usize = 100;
+
+const FIELDS: [&str; 6] = [
+    "phone",
+    "country",
+    "consent",
+    "created_at",
+    "last_inbound_at",
+    "topic",
+];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Operator {
@@ -54,10 +72,23 @@ const OPERATORS: [(&str, Operator); 15] = [
 ];
 
 const PHONE_OPERATORS: &[&str] = &[
-    "equals", "not_equals", "in", "not_in", "contains", "starts_with", "exists", "not_exists",
+    "equals",
+    "not_equals",
+    "in",
+    "not_in",
+    "contains",
+    "starts_with",
+    "exists",
+    "not_exists",
 ];
-const COUNTRY_OPERATORS: &[&str] =
-    &["equals", "not_equals", "in", "not_in", "exists", "not_exists"];
+const COUNTRY_OPERATORS: &[&str] = &[
+    "equals",
+    "not_equals",
+    "in",
+    "not_in",
+    "exists",
+    "not_exists",
+];
 const CHOICE_OPERATORS: &[&str] = &["equals", "not_equals", "in", "not_in"];
 const TIME_OPERATORS: &[&str] = &["before", "after", "within_last"];
 const OPTIONAL_TIME_OPERATORS: &[&str] =
@@ -85,7 +116,10 @@ impl Definition {
     /// # Errors
     /// All that is wrong with it, each place beginning with `root_name`.
     pub fn parse_at(root_name: &str, json: &Value) -> Result<Self, Vec<DefinitionError>> {
-        let mut parser = Parser { root_name: root_name.to_owned(), ..Parser::default() };
+        let mut parser = Parser {
+            root_name: root_name.to_owned(),
+            ..Parser::default()
+        };
         let root = parser.node(json, root_name, 0);
         match root {
             Some(root) if parser.errors.is_empty() => Ok(Self { root }),
@@ -111,19 +145,31 @@ struct Leaf<'a> {
 
 impl Leaf<'_> {
     fn is_negative(&self) -> bool {
-        matches!(self.operator, Operator::NotEquals | Operator::NotIn | Operator::NotExists)
+        matches!(
+            self.operator,
+            Operator::NotEquals | Operator::NotIn | Operator::NotExists
+        )
     }
 }
 
 /// The groups: objects inside objects, and which kind each is.
 impl Parser {
+    /// Notes an error; after the first hundred nobody reads on.
     fn error(&mut self, field: impl Into<String>, message: impl Into<String>) {
-        self.errors.push(DefinitionError { field: field.into(), message: message.into() });
+        if self.errors.len() < MAX_ERRORS {
+            self.errors.push(DefinitionError {
+                field: field.into(),
+                message: message.into(),
+            });
+        }
     }
 
     fn node(&mut self, json: &Value, at: &str, depth: usize) -> Option<Node> {
         let Some(object) = json.as_object() else {
-            self.error(at, format!("{} is no condition; write an object", value::shown(json)));
+            self.error(
+                at,
+                format!("{} is no condition; write an object", value::shown(json)),
+            );
             return None;
         };
         let kind = self.kind(object, at)?;
@@ -134,7 +180,10 @@ impl Parser {
     }
 
     fn kind(&mut self, object: &Object, at: &str) -> Option<&'static str> {
-        let found: Vec<&str> = KINDS.into_iter().filter(|kind| object.contains_key(*kind)).collect();
+        let found: Vec<&str> = KINDS
+            .into_iter()
+            .filter(|kind| object.contains_key(*kind))
+            .collect();
         match *found.as_slice() {
             [kind] => Some(kind),
             [] => {
@@ -157,7 +206,10 @@ impl Parser {
     fn group(&mut self, kind: &str, object: &Object, at: &str, depth: usize) -> Option<Node> {
         self.check_keys(object, at, &[kind]);
         if depth == MAX_DEPTH {
-            self.error(at, format!("groups stand at most {MAX_DEPTH} deep inside each other"));
+            self.error(
+                at,
+                format!("groups stand at most {MAX_DEPTH} deep inside each other"),
+            );
             return None;
         }
         let inner = object.get(kind)?;
@@ -172,12 +224,16 @@ impl Parser {
         let mut children = Vec::new();
         for (index, item) in items.iter().enumerate() {
             // A list of a million empty groups should not answer with a million errors.
-            if self.conditions > MAX_CONDITIONS || self.errors.len() >= MAX_CONDITIONS {
+            if self.conditions > MAX_CONDITIONS || self.errors.len() >= MAX_ERRORS {
                 return None;
             }
             children.extend(self.node(item, &format!("{at}[{index}]"), depth + 1));
         }
-        Some(if kind == "all" { Node::All(children) } else { Node::Any(children) })
+        Some(if kind == "all" {
+            Node::All(children)
+        } else {
+            Node::Any(children)
+        })
     }
 
     fn condition(&mut self, kind: &str, object: &Object, at: &str) -> Option<Node> {
@@ -185,7 +241,10 @@ impl Parser {
         if self.conditions > MAX_CONDITIONS {
             if self.conditions == MAX_CONDITIONS + 1 {
                 let root_name = self.root_name.clone();
-                self.error(root_name, format!("has more than {MAX_CONDITIONS} conditions"));
+                self.error(
+                    root_name,
+                    format!("has more than {MAX_CONDITIONS} conditions"),
+                );
             }
             return None;
         }
@@ -210,7 +269,9 @@ impl Parser {
                 AttributeTest::OneOf(self.choices(&leaf, value::scalar)?)
             }
             Operator::Contains => AttributeTest::Contains(self.value(&leaf, value::part)?),
-            Operator::StartsWith => AttributeTest::StartsWith(self.value(&leaf, value::filled_text)?),
+            Operator::StartsWith => {
+                AttributeTest::StartsWith(self.value(&leaf, value::filled_text)?)
+            }
             Operator::Exists | Operator::NotExists => AttributeTest::Exists,
             Operator::Compare(how) => AttributeTest::Compare(how, self.value(&leaf, value::bound)?),
             Operator::Before | Operator::After | Operator::WithinLast => {
@@ -271,21 +332,34 @@ impl Parser {
     ) -> Option<Leaf<'a>> {
         self.check_keys(object, at, &[kind, "operator", "value"]);
         let name = self.read(object, at, "operator", value::text)?;
-        let known = OPERATORS.iter().find(|(known, _)| *known == name && allowed.contains(known));
+        let known = OPERATORS
+            .iter()
+            .find(|(known, _)| *known == name && allowed.contains(known));
         let Some((_, operator)) = known else {
             self.error(child(at, "operator"), unknown("operator", &name, allowed));
             return None;
         };
         let takes_value = !matches!(operator, Operator::Exists | Operator::NotExists);
         match object.get("value") {
-            Some(value) if takes_value => Some(Leaf { at, operator: *operator, value }),
-            None if !takes_value => Some(Leaf { at, operator: *operator, value: &Value::Null }),
+            Some(value) if takes_value => Some(Leaf {
+                at,
+                operator: *operator,
+                value,
+            }),
+            None if !takes_value => Some(Leaf {
+                at,
+                operator: *operator,
+                value: &Value::Null,
+            }),
             Some(_) => {
                 self.error(child(at, "value"), format!("`{name}` takes no value"));
                 None
             }
             None => {
-                self.error(child(at, "value"), format!("missing; `{name}` compares with a value"));
+                self.error(
+                    child(at, "value"),
+                    format!("missing; `{name}` compares with a value"),
+                );
                 None
             }
         }
@@ -307,11 +381,16 @@ impl Parser {
         };
         self.values += items.len();
         if self.values > MAX_VALUES {
-            self.error(at, format!("a definition has at most {MAX_VALUES} values in its lists"));
+            self.error(
+                at,
+                format!("a definition has at most {MAX_VALUES} values in its lists"),
+            );
             return None;
         }
         let read_items = items.iter().enumerate();
-        read_items.map(|(i, item)| self.checked(read(item), format!("{at}[{i}]"))).collect()
+        read_items
+            .map(|(i, item)| self.checked(read(item), format!("{at}[{i}]")))
+            .collect()
     }
 
     fn time(&mut self, leaf: &Leaf) -> Option<TimeTest> {
@@ -332,13 +411,20 @@ impl Parser {
             let known = ENGAGEMENTS.iter().find(|(known, _)| *known == name);
             if known.is_none() {
                 let names = ENGAGEMENTS.map(|(name, _)| name);
-                self.error(child(at, "engagement"), unknown("engagement", &name, &names));
+                self.error(
+                    child(at, "engagement"),
+                    unknown("engagement", &name, &names),
+                );
             }
             known.map(|(_, kind)| *kind)
         });
         let campaign_id = self.optional(object, at, "campaign_id", value::row_id);
         let within_last = self.optional(object, at, "within_last", Span::parse);
-        let engagement = Engagement { kind: kind?, campaign_id: campaign_id?, within_last: within_last? };
+        let engagement = Engagement {
+            kind: kind?,
+            campaign_id: campaign_id?,
+            within_last: within_last?,
+        };
         Some(Node::Condition(Condition::Engagement(engagement)))
     }
 
@@ -365,7 +451,10 @@ impl Parser {
         self.check_keys(inner, &at, &["percent", "seed"]);
         let share_ppm = self.read(inner, &at, "percent", value::share_ppm);
         let seed = self.read(inner, &at, "seed", value::text);
-        let sample = Sample { share_ppm: share_ppm?, seed: seed? };
+        let sample = Sample {
+            share_ppm: share_ppm?,
+            seed: seed?,
+        };
         Some(Node::Condition(Condition::Sample(sample)))
     }
 }
@@ -373,7 +462,7 @@ impl Parser {
 /// Keys and values.
 impl Parser {
     fn check_keys(&mut self, object: &Object, at: &str, allowed: &[&str]) {
-        for key in object.keys().filter(|key| !allowed.contains(&key.as_str())).take(MAX_CONDITIONS) {
+        for key in object.keys().filter(|key| !allowed.contains(&key.as_str())) {
             self.error(child(at, key), unknown("key", key, allowed));
         }
     }
@@ -416,7 +505,11 @@ impl Parser {
 
 fn wrapped(leaf: &Leaf, condition: Condition) -> Node {
     let node = Node::Condition(condition);
-    if leaf.is_negative() { Node::Not(Box::new(node)) } else { node }
+    if leaf.is_negative() {
+        Node::Not(Box::new(node))
+    } else {
+        node
+    }
 }
 
 fn child(at: &str, key: &str) -> String {
@@ -424,7 +517,11 @@ fn child(at: &str, key: &str) -> String {
 }
 
 fn listed(names: &[&str]) -> String {
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    names
+        .iter()
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn unknown(what: &str, name: &str, allowed: &[&str]) -> String {
@@ -433,7 +530,9 @@ fn unknown(what: &str, name: &str, allowed: &[&str]) -> String {
         .map(|known| (strsim::jaro_winkler(known, &name.to_lowercase()), known))
         .filter(|(likeness, _)| *likeness > 0.8)
         .max_by(|a, b| a.0.total_cmp(&b.0));
-    let hint = near.map(|(_, known)| format!("; did you mean `{known}`?")).unwrap_or_default();
+    let hint = near
+        .map(|(_, known)| format!("; did you mean `{known}`?"))
+        .unwrap_or_default();
     let name = value::shortened(name);
     let allowed = listed(allowed);
     if hint.is_empty() {
