@@ -1,5 +1,6 @@
 //! Segments: who belongs to an audience. Here is what a definition means once it has been read;
-//! `parse` reads the JSON, `value` its dates, spans and paths. SQL is made from it in the store.
+//! `parse` reads the JSON, `operator` and `value`
+//! the words and values in it. SQL is made from it in the store.
 //!
 //! # What a condition means
 //!
@@ -55,6 +56,7 @@
 //! `sample` picks by the person's id and the seed alone: the same people every time; 10 percent of a
 //! seed lie within its 20 percent, and two seeds pick independently.
 
+mod operator;
 mod parse;
 mod value;
 

@@ -4,11 +4,12 @@
 
 use serde_json::{Map, Value};
 
+use super::operator::{self, OPERATORS, Operator};
 use super::value::{self, AttributePath, Span};
 use super::{
-    AttributeTest, Comparison, Condition, CountryTest, Definition, DefinitionError, Engagement,
-    EngagementKind, LastInboundTest, MAX_CONDITIONS, MAX_DEPTH, MAX_VALUES, Node, PhoneTest,
-    Sample, TimeTest, TriggerCount,
+    AttributeTest, Condition, CountryTest, Definition, DefinitionError, Engagement, EngagementKind,
+    LastInboundTest, MAX_CONDITIONS, MAX_DEPTH, MAX_VALUES, Node, PhoneTest, Sample, TimeTest,
+    TriggerCount,
 };
 
 type Object = Map<String, Value>;
@@ -36,63 +37,6 @@ const FIELDS: [&str; 6] = [
     "last_inbound_at",
     "topic",
 ];
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Operator {
-    Equals,
-    NotEquals,
-    In,
-    NotIn,
-    Contains,
-    StartsWith,
-    Exists,
-    NotExists,
-    Compare(Comparison),
-    Before,
-    After,
-    WithinLast,
-}
-
-const OPERATORS: [(&str, Operator); 15] = [
-    ("equals", Operator::Equals),
-    ("not_equals", Operator::NotEquals),
-    ("in", Operator::In),
-    ("not_in", Operator::NotIn),
-    ("contains", Operator::Contains),
-    ("starts_with", Operator::StartsWith),
-    ("exists", Operator::Exists),
-    ("not_exists", Operator::NotExists),
-    ("gt", Operator::Compare(Comparison::Greater)),
-    ("gte", Operator::Compare(Comparison::AtLeast)),
-    ("lt", Operator::Compare(Comparison::Less)),
-    ("lte", Operator::Compare(Comparison::AtMost)),
-    ("before", Operator::Before),
-    ("after", Operator::After),
-    ("within_last", Operator::WithinLast),
-];
-
-const PHONE_OPERATORS: &[&str] = &[
-    "equals",
-    "not_equals",
-    "in",
-    "not_in",
-    "contains",
-    "starts_with",
-    "exists",
-    "not_exists",
-];
-const COUNTRY_OPERATORS: &[&str] = &[
-    "equals",
-    "not_equals",
-    "in",
-    "not_in",
-    "exists",
-    "not_exists",
-];
-const CHOICE_OPERATORS: &[&str] = &["equals", "not_equals", "in", "not_in"];
-const TIME_OPERATORS: &[&str] = &["before", "after", "within_last"];
-const OPTIONAL_TIME_OPERATORS: &[&str] =
-    &["before", "after", "within_last", "exists", "not_exists"];
 
 const ENGAGEMENTS: [(&str, EngagementKind); 5] = [
     ("sent", EngagementKind::Sent),
@@ -284,11 +228,11 @@ impl Parser {
     fn field(&mut self, object: &Object, at: &str) -> Option<Node> {
         let field = self.read(object, at, "field", value::text)?;
         let allowed = match field.as_str() {
-            "phone" => PHONE_OPERATORS,
-            "country" => COUNTRY_OPERATORS,
-            "consent" | "topic" => CHOICE_OPERATORS,
-            "created_at" => TIME_OPERATORS,
-            "last_inbound_at" => OPTIONAL_TIME_OPERATORS,
+            "phone" => operator::PHONE,
+            "country" => operator::COUNTRY,
+            "consent" | "topic" => operator::CHOICE,
+            "created_at" => operator::TIME,
+            "last_inbound_at" => operator::OPTIONAL_TIME,
             other => {
                 let message = unknown("field", other, &FIELDS);
                 self.error(child(at, "field"), message);

@@ -1,5 +1,7 @@
 //! What a definition may say, and how it is told what it may not.
 
+#![allow(clippy::too_many_lines, reason = "tables of cases")]
+
 use serde_json::{Value, json};
 
 use super::*;
