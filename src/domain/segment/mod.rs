@@ -35,7 +35,9 @@
 //! | `topic` | `equals` `not_equals` `in` `not_in` | a topic's name, in any case |
 //!
 //! Texts are equal when they are the same, case and all; only `contains` and `starts_with` look past
-//! the case, and only of A–Z, which is as far as SQLite goes without a function of ours.
+//! the case, and only of A–Z, which is as far as SQLite goes without a function of ours. Both stop
+//! reading an attribute at a NUL; and a key with a NUL in it can't be told from the same key cut
+//! there, so an import should let none in.
 //!
 //! A date is `2026-11-23` (its first instant, UTC), an instant RFC 3339 (`2026-11-23T09:30:00Z`).
 //! Attributes hold them as text; there a missing zone means UTC, the seconds may be left out, and a
