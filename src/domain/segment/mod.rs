@@ -64,6 +64,8 @@ mod value;
 
 pub use value::{AttributePath, Span};
 
+use super::consent::Consent;
+
 /// Groups may stand inside each other this deep.
 pub const MAX_DEPTH: usize = 8;
 /// Conditions in one definition.
@@ -115,7 +117,7 @@ pub enum Condition {
     /// About the number's country.
     Country(CountryTest),
     /// The state of consent is one of these.
-    Consent(Vec<ConsentState>),
+    Consent(Vec<Consent>),
     /// When the person became known.
     CreatedAt(TimeTest),
     /// When the person last wrote.
@@ -176,31 +178,6 @@ pub enum LastInboundTest {
     Exists,
     /// It came at such a time.
     Time(TimeTest),
-}
-
-/// A state of consent, as the column holds it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ConsentState {
-    /// Said yes.
-    OptIn,
-    /// Said nothing.
-    Unknown,
-    /// Doesn't want marketing.
-    OptOut,
-    /// Wrote STOP.
-    Stop,
-}
-
-impl ConsentState {
-    /// Its word in JSON and in the table.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::OptIn => "opt_in",
-            Self::Unknown => "unknown",
-            Self::OptOut => "opt_out",
-            Self::Stop => "stop",
-        }
-    }
 }
 
 /// A single JSON value that can be equal to another.

@@ -377,11 +377,7 @@ impl Parser {
         let kind = self.read(object, at, "trigger", value::filled_text);
         let at_least = self.optional(object, at, "at_least", value::count);
         let within_last = self.optional(object, at, "within_last", Span::parse);
-        let count = TriggerCount {
-            kind: kind?,
-            at_least: at_least?.unwrap_or(1),
-            within_last: within_last?,
-        };
+        let count = TriggerCount { kind: kind?, at_least: at_least?.unwrap_or(1), within_last: within_last? };
         Some(Node::Condition(Condition::Trigger(count)))
     }
 

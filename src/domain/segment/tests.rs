@@ -139,7 +139,7 @@ fn fields_and_history_are_read() {
         ),
         (
             json!({"field": "consent", "operator": "in", "value": ["opt_in", "unknown"]}),
-            Condition::Consent(vec![ConsentState::OptIn, ConsentState::Unknown]),
+            Condition::Consent(vec![Consent::OptIn, Consent::Unknown]),
         ),
         (
             json!({"field": "created_at", "operator": "within_last", "value": "1d"}),

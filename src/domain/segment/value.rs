@@ -3,7 +3,8 @@
 
 use serde_json::Value;
 
-use super::{Bound, ConsentState, Number, Scalar};
+use super::{Bound, Number, Scalar};
+use crate::domain::consent::Consent;
 
 /// Longest text in a condition, in characters: far below SQLite's limit on patterns.
 const MAX_TEXT: usize = 1_000;
@@ -63,10 +64,7 @@ impl Span {
     /// Reads a whole number and a unit: `45m`, `12h`, `30d`, `2w`.
     pub(super) fn parse(value: &Value) -> Result<Self, String> {
         let wrong = || {
-            format!(
-                "{} is no span of time; write a whole number and m, h, d or w, as in `30d`",
-                shown(value)
-            )
+            format!("{} is no span of time; write a whole number and m, h, d or w, as in `30d`", shown(value))
         };
         let written = value.as_str().ok_or_else(wrong)?;
         let unit = written.chars().next_back().ok_or_else(wrong)?;
@@ -102,12 +100,7 @@ impl Span {
 
 /// Reads `2026-11-23` (midnight UTC) or an RFC 3339 instant, as milliseconds since 1970.
 pub(super) fn instant(value: &Value) -> Result<i64, String> {
-    let wrong = || {
-        format!(
-            "{} is no date; write `2026-11-23` or `2026-11-23T09:30:00Z`",
-            shown(value)
-        )
-    };
+    let wrong = || format!("{} is no date; write `2026-11-23` or `2026-11-23T09:30:00Z`", shown(value));
     let written = value.as_str().ok_or_else(wrong)?;
     let timestamp = if written.len() == 10 {
         written
@@ -122,9 +115,7 @@ pub(super) fn instant(value: &Value) -> Result<i64, String> {
 
 /// Reads a text that a condition compares with.
 pub(super) fn text(value: &Value) -> Result<String, String> {
-    let written = value
-        .as_str()
-        .ok_or_else(|| format!("{} is no text", shown(value)))?;
+    let written = value.as_str().ok_or_else(|| format!("{} is no text", shown(value)))?;
     if written.contains('\0') {
         return Err("a text has no NUL character in it".into());
     }
@@ -236,17 +227,11 @@ pub(super) fn country(value: &Value) -> Result<String, String> {
 }
 
 /// Reads a state of consent.
-pub(super) fn consent(value: &Value) -> Result<ConsentState, String> {
-    match value.as_str() {
-        Some("opt_in") => Ok(ConsentState::OptIn),
-        Some("unknown") => Ok(ConsentState::Unknown),
-        Some("opt_out") => Ok(ConsentState::OptOut),
-        Some("stop") => Ok(ConsentState::Stop),
-        _ => Err(format!(
-            "{} is no state of consent; there are `opt_in`, `unknown`, `opt_out`, `stop`",
-            shown(value)
-        )),
-    }
+pub(super) fn consent(value: &Value) -> Result<Consent, String> {
+    value.as_str().and_then(|name| name.parse().ok()).ok_or_else(|| {
+        let states = Consent::ALL.map(|state| format!("`{}`", state.as_str())).join(", ");
+        format!("{} is no state of consent; there are {states}", shown(value))
+    })
 }
 
 /// Reads the id of a row.

@@ -236,14 +236,11 @@ impl Compiler {
                 "'accepted', 'sent', 'delivered', 'read'",
                 "coalesce(m.accepted_at, m.sent_at, m.created_at)",
             ),
-            EngagementKind::Delivered => {
-                ("'delivered', 'read'", "coalesce(m.delivered_at, m.read_at)")
-            }
+            EngagementKind::Delivered => ("'delivered', 'read'", "coalesce(m.delivered_at, m.read_at)"),
             EngagementKind::Read => ("'read'", "m.read_at"),
-            EngagementKind::Failed => (
-                "'failed', 'undelivered', 'expired'",
-                "coalesce(m.accepted_at, m.created_at)",
-            ),
+            EngagementKind::Failed => {
+                ("'failed', 'undelivered', 'expired'", "coalesce(m.accepted_at, m.created_at)")
+            }
             EngagementKind::Replied => return self.replied(engagement),
         };
         self.push("EXISTS (SELECT 1 FROM messages AS m WHERE m.user_id = u.id");
