@@ -39,29 +39,13 @@ pub(super) const OPERATORS: [(&str, Operator); 15] = [
 ];
 
 /// Those that go with a phone.
-pub(super) const PHONE: &[&str] = &[
-    "equals",
-    "not_equals",
-    "in",
-    "not_in",
-    "contains",
-    "starts_with",
-    "exists",
-    "not_exists",
-];
+pub(super) const PHONE: &[&str] =
+    &["equals", "not_equals", "in", "not_in", "contains", "starts_with", "exists", "not_exists"];
 /// Those that go with a country.
-pub(super) const COUNTRY: &[&str] = &[
-    "equals",
-    "not_equals",
-    "in",
-    "not_in",
-    "exists",
-    "not_exists",
-];
+pub(super) const COUNTRY: &[&str] = &["equals", "not_equals", "in", "not_in", "exists", "not_exists"];
 /// Those that go with one of a few words.
 pub(super) const CHOICE: &[&str] = &["equals", "not_equals", "in", "not_in"];
 /// Those that go with a time that is always there.
 pub(super) const TIME: &[&str] = &["before", "after", "within_last"];
 /// Those that go with a time that may be missing.
-pub(super) const OPTIONAL_TIME: &[&str] =
-    &["before", "after", "within_last", "exists", "not_exists"];
+pub(super) const OPTIONAL_TIME: &[&str] = &["before", "after", "within_last", "exists", "not_exists"];

@@ -8,35 +8,18 @@ use super::operator::{self, OPERATORS, Operator};
 use super::value::{self, AttributePath, Span};
 use super::{
     AttributeTest, Condition, CountryTest, Definition, DefinitionError, Engagement, EngagementKind,
-    LastInboundTest, MAX_CONDITIONS, MAX_DEPTH, MAX_VALUES, Node, PhoneTest, Sample, TimeTest,
-    TriggerCount,
+    LastInboundTest, MAX_CONDITIONS, MAX_DEPTH, MAX_VALUES, Node, PhoneTest, Sample, TimeTest, TriggerCount,
 };
 
 type Object = Map<String, Value>;
 
 /// What an object of a definition can be, told by the one key of these that it has.
-const KINDS: [&str; 8] = [
-    "all",
-    "any",
-    "not",
-    "attribute",
-    "field",
-    "engagement",
-    "trigger",
-    "sample",
-];
+const KINDS: [&str; 8] = ["all", "any", "not", "attribute", "field", "engagement", "trigger", "sample"];
 
 /// Errors told about one definition.
 const MAX_ERRORS: usize = 100;
 
-const FIELDS: [&str; 6] = [
-    "phone",
-    "country",
-    "consent",
-    "created_at",
-    "last_inbound_at",
-    "topic",
-];
+const FIELDS: [&str; 6] = ["phone", "country", "consent", "created_at", "last_inbound_at", "topic"];
 
 const ENGAGEMENTS: [(&str, EngagementKind); 5] = [
     ("sent", EngagementKind::Sent),
@@ -60,10 +43,7 @@ impl Definition {
     /// # Errors
     /// All that is wrong with it, each place beginning with `root_name`.
     pub fn parse_at(root_name: &str, json: &Value) -> Result<Self, Vec<DefinitionError>> {
-        let mut parser = Parser {
-            root_name: root_name.to_owned(),
-            ..Parser::default()
-        };
+        let mut parser = Parser { root_name: root_name.to_owned(), ..Parser::default() };
         let root = parser.node(json, root_name, 0);
         match root {
             Some(root) if parser.errors.is_empty() => Ok(Self { root }),
@@ -89,10 +69,7 @@ struct Leaf<'a> {
 
 impl Leaf<'_> {
     fn is_negative(&self) -> bool {
-        matches!(
-            self.operator,
-            Operator::NotEquals | Operator::NotIn | Operator::NotExists
-        )
+        matches!(self.operator, Operator::NotEquals | Operator::NotIn | Operator::NotExists)
     }
 }
 
@@ -101,19 +78,13 @@ impl Parser {
     /// Notes an error; after the first hundred nobody reads on.
     fn error(&mut self, field: impl Into<String>, message: impl Into<String>) {
         if self.errors.len() < MAX_ERRORS {
-            self.errors.push(DefinitionError {
-                field: field.into(),
-                message: message.into(),
-            });
+            self.errors.push(DefinitionError { field: field.into(), message: message.into() });
         }
     }
 
     fn node(&mut self, json: &Value, at: &str, depth: usize) -> Option<Node> {
         let Some(object) = json.as_object() else {
-            self.error(
-                at,
-                format!("{} is no condition; write an object", value::shown(json)),
-            );
+            self.error(at, format!("{} is no condition; write an object", value::shown(json)));
             return None;
         };
         let kind = self.kind(object, at)?;
@@ -124,10 +95,7 @@ impl Parser {
     }
 
     fn kind(&mut self, object: &Object, at: &str) -> Option<&'static str> {
-        let found: Vec<&str> = KINDS
-            .into_iter()
-            .filter(|kind| object.contains_key(*kind))
-            .collect();
+        let found: Vec<&str> = KINDS.into_iter().filter(|kind| object.contains_key(*kind)).collect();
         match *found.as_slice() {
             [kind] => Some(kind),
             [] => {
@@ -150,10 +118,7 @@ impl Parser {
     fn group(&mut self, kind: &str, object: &Object, at: &str, depth: usize) -> Option<Node> {
         self.check_keys(object, at, &[kind]);
         if depth == MAX_DEPTH {
-            self.error(
-                at,
-                format!("groups stand at most {MAX_DEPTH} deep inside each other"),
-            );
+            self.error(at, format!("groups stand at most {MAX_DEPTH} deep inside each other"));
             return None;
         }
         let inner = object.get(kind)?;
@@ -173,11 +138,7 @@ impl Parser {
             }
             children.extend(self.node(item, &format!("{at}[{index}]"), depth + 1));
         }
-        Some(if kind == "all" {
-            Node::All(children)
-        } else {
-            Node::Any(children)
-        })
+        Some(if kind == "all" { Node::All(children) } else { Node::Any(children) })
     }
 
     fn condition(&mut self, kind: &str, object: &Object, at: &str) -> Option<Node> {
@@ -185,10 +146,7 @@ impl Parser {
         if self.conditions > MAX_CONDITIONS {
             if self.conditions == MAX_CONDITIONS + 1 {
                 let root_name = self.root_name.clone();
-                self.error(
-                    root_name,
-                    format!("has more than {MAX_CONDITIONS} conditions"),
-                );
+                self.error(root_name, format!("has more than {MAX_CONDITIONS} conditions"));
             }
             return None;
         }
@@ -213,9 +171,7 @@ impl Parser {
                 AttributeTest::OneOf(self.choices(&leaf, value::scalar)?)
             }
             Operator::Contains => AttributeTest::Contains(self.value(&leaf, value::part)?),
-            Operator::StartsWith => {
-                AttributeTest::StartsWith(self.value(&leaf, value::filled_text)?)
-            }
+            Operator::StartsWith => AttributeTest::StartsWith(self.value(&leaf, value::filled_text)?),
             Operator::Exists | Operator::NotExists => AttributeTest::Exists,
             Operator::Compare(how) => AttributeTest::Compare(how, self.value(&leaf, value::bound)?),
             Operator::Before | Operator::After | Operator::WithinLast => {
@@ -276,34 +232,21 @@ impl Parser {
     ) -> Option<Leaf<'a>> {
         self.check_keys(object, at, &[kind, "operator", "value"]);
         let name = self.read(object, at, "operator", value::text)?;
-        let known = OPERATORS
-            .iter()
-            .find(|(known, _)| *known == name && allowed.contains(known));
+        let known = OPERATORS.iter().find(|(known, _)| *known == name && allowed.contains(known));
         let Some((_, operator)) = known else {
             self.error(child(at, "operator"), unknown("operator", &name, allowed));
             return None;
         };
         let takes_value = !matches!(operator, Operator::Exists | Operator::NotExists);
         match object.get("value") {
-            Some(value) if takes_value => Some(Leaf {
-                at,
-                operator: *operator,
-                value,
-            }),
-            None if !takes_value => Some(Leaf {
-                at,
-                operator: *operator,
-                value: &Value::Null,
-            }),
+            Some(value) if takes_value => Some(Leaf { at, operator: *operator, value }),
+            None if !takes_value => Some(Leaf { at, operator: *operator, value: &Value::Null }),
             Some(_) => {
                 self.error(child(at, "value"), format!("`{name}` takes no value"));
                 None
             }
             None => {
-                self.error(
-                    child(at, "value"),
-                    format!("missing; `{name}` compares with a value"),
-                );
+                self.error(child(at, "value"), format!("missing; `{name}` compares with a value"));
                 None
             }
         }
@@ -325,16 +268,11 @@ impl Parser {
         };
         self.values += items.len();
         if self.values > MAX_VALUES {
-            self.error(
-                at,
-                format!("a definition has at most {MAX_VALUES} values in its lists"),
-            );
+            self.error(at, format!("a definition has at most {MAX_VALUES} values in its lists"));
             return None;
         }
         let read_items = items.iter().enumerate();
-        read_items
-            .map(|(i, item)| self.checked(read(item), format!("{at}[{i}]")))
-            .collect()
+        read_items.map(|(i, item)| self.checked(read(item), format!("{at}[{i}]"))).collect()
     }
 
     fn time(&mut self, leaf: &Leaf) -> Option<TimeTest> {
@@ -355,20 +293,13 @@ impl Parser {
             let known = ENGAGEMENTS.iter().find(|(known, _)| *known == name);
             if known.is_none() {
                 let names = ENGAGEMENTS.map(|(name, _)| name);
-                self.error(
-                    child(at, "engagement"),
-                    unknown("engagement", &name, &names),
-                );
+                self.error(child(at, "engagement"), unknown("engagement", &name, &names));
             }
             known.map(|(_, kind)| *kind)
         });
         let campaign_id = self.optional(object, at, "campaign_id", value::row_id);
         let within_last = self.optional(object, at, "within_last", Span::parse);
-        let engagement = Engagement {
-            kind: kind?,
-            campaign_id: campaign_id?,
-            within_last: within_last?,
-        };
+        let engagement = Engagement { kind: kind?, campaign_id: campaign_id?, within_last: within_last? };
         Some(Node::Condition(Condition::Engagement(engagement)))
     }
 
@@ -391,10 +322,7 @@ impl Parser {
         self.check_keys(inner, &at, &["percent", "seed"]);
         let share_ppm = self.read(inner, &at, "percent", value::share_ppm);
         let seed = self.read(inner, &at, "seed", value::text);
-        let sample = Sample {
-            share_ppm: share_ppm?,
-            seed: seed?,
-        };
+        let sample = Sample { share_ppm: share_ppm?, seed: seed? };
         Some(Node::Condition(Condition::Sample(sample)))
     }
 }
@@ -445,11 +373,7 @@ impl Parser {
 
 fn wrapped(leaf: &Leaf, condition: Condition) -> Node {
     let node = Node::Condition(condition);
-    if leaf.is_negative() {
-        Node::Not(Box::new(node))
-    } else {
-        node
-    }
+    if leaf.is_negative() { Node::Not(Box::new(node)) } else { node }
 }
 
 fn child(at: &str, key: &str) -> String {
@@ -457,11 +381,7 @@ fn child(at: &str, key: &str) -> String {
 }
 
 fn listed(names: &[&str]) -> String {
-    names
-        .iter()
-        .map(|name| format!("`{name}`"))
-        .collect::<Vec<_>>()
-        .join(", ")
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 fn unknown(what: &str, name: &str, allowed: &[&str]) -> String {
@@ -470,9 +390,7 @@ fn unknown(what: &str, name: &str, allowed: &[&str]) -> String {
         .map(|known| (strsim::jaro_winkler(known, &name.to_lowercase()), known))
         .filter(|(likeness, _)| *likeness > 0.8)
         .max_by(|a, b| a.0.total_cmp(&b.0));
-    let hint = near
-        .map(|(_, known)| format!("; did you mean `{known}`?"))
-        .unwrap_or_default();
+    let hint = near.map(|(_, known)| format!("; did you mean `{known}`?")).unwrap_or_default();
     let name = value::shortened(name);
     let allowed = listed(allowed);
     if hint.is_empty() {

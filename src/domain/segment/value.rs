@@ -24,9 +24,7 @@ impl AttributePath {
     pub(super) fn parse(value: &Value) -> Result<Self, String> {
         let written = text(value)?;
         if written.chars().count() > MAX_PATH {
-            return Err(format!(
-                "an attribute's path has at most {MAX_PATH} characters"
-            ));
+            return Err(format!("an attribute's path has at most {MAX_PATH} characters"));
         }
         let mut keys = Vec::new();
         let mut key = String::new();
@@ -76,8 +74,7 @@ impl Span {
             _ => return Err(wrong()),
         };
         let digits = written.trim_end_matches(unit);
-        let is_number =
-            digits.len() + 1 == written.len() && digits.bytes().all(|b| b.is_ascii_digit());
+        let is_number = digits.len() + 1 == written.len() && digits.bytes().all(|b| b.is_ascii_digit());
         let number = is_number
             .then(|| digits.parse::<i64>().ok())
             .flatten()
@@ -86,9 +83,7 @@ impl Span {
         number
             .checked_mul(minutes_each)
             .filter(|minutes| *minutes <= MAX_SPAN_MINUTES)
-            .map(|minutes| Self {
-                milliseconds: minutes * 60_000,
-            })
+            .map(|minutes| Self { milliseconds: minutes * 60_000 })
             .ok_or_else(|| "a span lasts at most a hundred years".to_owned())
     }
 
@@ -159,10 +154,7 @@ pub(super) fn bound(value: &Value) -> Result<Bound, String> {
     match value {
         Value::String(_) => text(value).map(Bound::Text),
         Value::Number(_) => number(value).map(Bound::Number),
-        _ => Err(format!(
-            "{} has no order; write a number or a text",
-            shown(value)
-        )),
+        _ => Err(format!("{} has no order; write a number or a text", shown(value))),
     }
 }
 
@@ -185,10 +177,7 @@ pub(super) fn phone(value: &Value) -> Result<String, String> {
     if is_phone {
         Ok(written)
     } else {
-        Err(format!(
-            "{} is no E.164 number, as `+14155550101` is",
-            shown(value)
-        ))
+        Err(format!("{} is no E.164 number, as `+14155550101` is", shown(value)))
     }
 }
 
@@ -196,9 +185,7 @@ pub(super) fn phone(value: &Value) -> Result<String, String> {
 pub(super) fn phone_start(value: &Value) -> Result<String, String> {
     let written = text(value)?;
     match written.strip_prefix('+') {
-        Some(digits) if digits.len() <= 15 && digits.bytes().all(|b| b.is_ascii_digit()) => {
-            Ok(written)
-        }
+        Some(digits) if digits.len() <= 15 && digits.bytes().all(|b| b.is_ascii_digit()) => Ok(written),
         _ => Err("a phone starts with + and digits, as in `+1415`".into()),
     }
 }
@@ -219,10 +206,7 @@ pub(super) fn country(value: &Value) -> Result<String, String> {
         Some(code) if code.len() == 2 && code.bytes().all(|b| b.is_ascii_alphabetic()) => {
             Ok(code.to_ascii_uppercase())
         }
-        _ => Err(format!(
-            "{} is no country; write two letters, as in `LK`",
-            shown(value)
-        )),
+        _ => Err(format!("{} is no country; write two letters, as in `LK`", shown(value))),
     }
 }
 
@@ -258,12 +242,7 @@ pub(super) fn share_ppm(value: &Value) -> Result<u32, String> {
         .filter(|percent| *percent > 0.0 && *percent <= 100.0)
         .map(|percent| (percent * 10_000.0).round() as u32)
         .filter(|ppm| *ppm > 0)
-        .ok_or_else(|| {
-            format!(
-                "{} is no percentage; write a number from 0.0001 to 100",
-                shown(value)
-            )
-        })
+        .ok_or_else(|| format!("{} is no percentage; write a number from 0.0001 to 100", shown(value)))
 }
 
 /// A value as an error shows it, cut short.

@@ -7,9 +7,7 @@
 use rusqlite::types::Value;
 
 use super::{Compiler, text};
-use crate::domain::segment::{
-    AttributePath, AttributeTest, Bound, Comparison, Number, Scalar, TimeTest,
-};
+use crate::domain::segment::{AttributePath, AttributeTest, Bound, Comparison, Number, Scalar, TimeTest};
 
 /// The value of an attribute: texts as text, numbers as number, true and false as 1 and 0, null and
 /// nothing as NULL, lists and objects as their JSON text.
@@ -83,10 +81,7 @@ impl Compiler {
         ];
         self.push("(");
         let mut joint = "";
-        for (asked, values, expected) in tests
-            .into_iter()
-            .filter(|(_, values, _)| !values.is_empty())
-        {
+        for (asked, values, expected) in tests.into_iter().filter(|(_, values, _)| !values.is_empty()) {
             self.bind(&format!("{joint}{asked} IN ("), [text(path)]);
             self.bind_list(values);
             self.push(")");
@@ -139,10 +134,9 @@ impl Compiler {
         );
         match value {
             Scalar::Text(part) => self.bind("e.atom = ?", [text(part)]),
-            Scalar::Number(number) => self.bind(
-                "e.atom = ? AND e.type IN ('integer', 'real')",
-                [number_value(*number)],
-            ),
+            Scalar::Number(number) => {
+                self.bind("e.atom = ? AND e.type IN ('integer', 'real')", [number_value(*number)])
+            }
             Scalar::Bool(true) => self.push("e.type = 'true'"),
             Scalar::Bool(false) => self.push("e.type = 'false'"),
         }

@@ -13,8 +13,8 @@ use rusqlite::types::Value;
 use sha2::{Digest, Sha256};
 
 use crate::domain::segment::{
-    AttributeTest, Condition, CountryTest, Definition, Engagement, EngagementKind, LastInboundTest,
-    Node, PhoneTest, Sample, TimeTest, TriggerCount,
+    AttributeTest, Condition, CountryTest, Definition, Engagement, EngagementKind, LastInboundTest, Node,
+    PhoneTest, Sample, TimeTest, TriggerCount,
 };
 
 /// A boolean SQL expression over a table `users` under the alias `u`. It is 0 or 1, never NULL, and
@@ -30,18 +30,11 @@ pub struct Predicate {
 
 /// Compiles a definition, as seen at `now_ms` (milliseconds since 1970, UTC).
 pub fn compile(definition: &Definition, now_ms: i64) -> Predicate {
-    let mut compiler = Compiler {
-        sql: String::new(),
-        params: Vec::new(),
-        now_ms,
-    };
+    let mut compiler = Compiler { sql: String::new(), params: Vec::new(), now_ms };
     compiler.push("(");
     compiler.node(definition.root());
     compiler.push(")");
-    Predicate {
-        sql: compiler.sql,
-        params: compiler.params,
-    }
+    Predicate { sql: compiler.sql, params: compiler.params }
 }
 
 struct Compiler {
@@ -132,14 +125,8 @@ fn cost(node: &Node) -> u32 {
         Node::All(children) | Node::Any(children) => children.iter().map(cost).sum(),
         Node::Not(inner) => cost(inner),
         Node::Condition(condition) => match condition {
-            Condition::Attribute {
-                test: AttributeTest::Contains(_),
-                ..
-            } => 4,
-            Condition::Attribute {
-                test: AttributeTest::Time(_),
-                ..
-            } => 5,
+            Condition::Attribute { test: AttributeTest::Contains(_), .. } => 4,
+            Condition::Attribute { test: AttributeTest::Time(_), .. } => 5,
             Condition::Attribute { .. } => 2,
             Condition::Engagement(_) | Condition::Topic(_) => 20,
             _ => 1,
@@ -183,10 +170,7 @@ impl Compiler {
 
     fn between_then_and_now(&mut self, span_ms: i64) {
         let now = self.now_ms;
-        self.bind(
-            " BETWEEN ? AND ?",
-            [now.saturating_sub(span_ms).into(), now.into()],
-        );
+        self.bind(" BETWEEN ? AND ?", [now.saturating_sub(span_ms).into(), now.into()]);
     }
 
     /// Spreads ids by a product of two linear forms modulo the prime 2^31 - 1, plus a constant, all
@@ -196,16 +180,10 @@ impl Compiler {
         const PRIME: i64 = (1 << 31) - 1;
         let digest = Sha256::digest(sample.seed.as_bytes());
         let mut drawn = digest.chunks_exact(4).map(|chunk| {
-            let number = chunk
-                .iter()
-                .fold(0_i64, |sum, byte| sum << 8 | i64::from(*byte));
+            let number = chunk.iter().fold(0_i64, |sum, byte| sum << 8 | i64::from(*byte));
             Value::from(1 + number % (PRIME - 1))
         });
-        let mut next = || {
-            drawn
-                .next()
-                .expect("a digest has eight chunks, five are drawn")
-        };
+        let mut next = || drawn.next().expect("a digest has eight chunks, five are drawn");
         let threshold = i64::from(sample.share_ppm) * PRIME / 1_000_000;
         self.bind(
             "((((u.id % 2147483647 * ? + ?) % 2147483647) * ((u.id % 2147483647 * ? + ?) % 2147483647) \
@@ -285,10 +263,7 @@ impl Compiler {
             self.between_then_and_now(span.as_millis());
         }
         if count.at_least > 1 {
-            self.bind(
-                " GROUP BY g.user_id HAVING count(*) >= ?",
-                [count.at_least.into()],
-            );
+            self.bind(" GROUP BY g.user_id HAVING count(*) >= ?", [count.at_least.into()]);
         }
         self.push(")");
     }

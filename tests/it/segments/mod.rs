@@ -25,25 +25,16 @@ fn compiled(definition: &Value) -> Predicate {
 }
 
 fn selected(connection: &Connection, predicate: &Predicate) -> Vec<i64> {
-    let sql = format!(
-        "SELECT u.id FROM users AS u WHERE u.erased_at IS NULL AND {} ORDER BY u.id",
-        predicate.sql
-    );
-    let mut statement = connection
-        .prepare(&sql)
-        .unwrap_or_else(|error| panic!("{sql}: {error}"));
-    let rows = statement
-        .query_map(params_from_iter(&predicate.params), |row| row.get(0))
-        .unwrap();
+    let sql =
+        format!("SELECT u.id FROM users AS u WHERE u.erased_at IS NULL AND {} ORDER BY u.id", predicate.sql);
+    let mut statement = connection.prepare(&sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    let rows = statement.query_map(params_from_iter(&predicate.params), |row| row.get(0)).unwrap();
     rows.collect::<Result<_, _>>().unwrap()
 }
 
 fn read_plainly(definition: &Value, people: &[Person]) -> Vec<i64> {
     let numbered = people.iter().zip(1..);
-    numbered
-        .filter(|(person, _)| matches(definition, person))
-        .map(|(_, id)| id)
-        .collect()
+    numbered.filter(|(person, _)| matches(definition, person)).map(|(_, id)| id).collect()
 }
 
 proptest! {
@@ -99,11 +90,7 @@ fn every_operator_meets_every_value() {
         json!(null),
         json!("a\0b"),
     ];
-    let held: Vec<Value> = scalars()
-        .into_iter()
-        .chain(date_texts())
-        .chain(containers)
-        .collect();
+    let held: Vec<Value> = scalars().into_iter().chain(date_texts()).chain(containers).collect();
     let mut attributes: Vec<Value> = held.iter().map(|value| json!({"x": value})).collect();
     attributes.push(json!({}));
     let people = people_with(&attributes);
@@ -123,19 +110,11 @@ fn every_operator_meets_every_value() {
         "in",
         "not_in",
     ];
-    let asked: Vec<Value> = held
-        .iter()
-        .filter(|value| !value.is_array())
-        .cloned()
-        .collect();
+    let asked: Vec<Value> = held.iter().filter(|value| !value.is_array()).cloned().collect();
     let mut compared = 0;
     for operator in operators {
         for value in &asked {
-            let value = if operator.ends_with("in") {
-                json!([value, "Ana", true, 1])
-            } else {
-                value.clone()
-            };
+            let value = if operator.ends_with("in") { json!([value, "Ana", true, 1]) } else { value.clone() };
             let definition = json!({"attribute": "x", "operator": operator, "value": value});
             // Values that an operator doesn't take are the parser's own tests.
             let Ok(parsed) = Definition::parse(&definition) else {
@@ -190,11 +169,7 @@ fn hostile_names_and_values_are_only_data() {
             assert_eq!(ids, [row as i64 + 1], "{name:?} {operator}");
         }
         let definition = json!({"attribute": path, "operator": "exists"});
-        assert_eq!(
-            selected(&connection, &compiled(&definition)),
-            [row as i64 + 1],
-            "{name:?}"
-        );
+        assert_eq!(selected(&connection, &compiled(&definition)), [row as i64 + 1], "{name:?}");
     }
     for definition in [
         json!({"field": "topic", "operator": "equals", "value": "'; DROP TABLE users; --"}),
@@ -223,21 +198,14 @@ fn no_value_stands_in_the_sql_text() {
         {"sample": {"percent": 10, "seed": "marker"}},
     ]});
     let predicate = compiled(&definition);
-    assert!(
-        !predicate.sql.contains("marker") && !predicate.sql.contains("77001"),
-        "{}",
-        predicate.sql
-    );
+    assert!(!predicate.sql.contains("marker") && !predicate.sql.contains("77001"), "{}", predicate.sql);
     assert_eq!(predicate.sql.matches('?').count(), predicate.params.len());
 }
 
 #[test]
 fn a_predicate_stands_in_a_bigger_statement_with_parameters_of_its_own() {
     let connection = database();
-    fill(
-        &connection,
-        &people_with(&[json!({"age": 30}), json!({"age": 10}), json!({"age": 40})]),
-    );
+    fill(&connection, &people_with(&[json!({"age": 30}), json!({"age": 10}), json!({"age": 40})]));
     let adults = compiled(&json!({"attribute": "age", "operator": "gte", "value": 18}));
     let older = compiled(&json!({"attribute": "age", "operator": "gt", "value": 35}));
     let sql = format!(
@@ -250,13 +218,8 @@ fn a_predicate_stands_in_a_bigger_statement_with_parameters_of_its_own() {
     values.extend(adults.params);
     values.extend(older.params);
     values.push(100.into());
-    assert_eq!(
-        connection.execute(&sql, params_from_iter(values)).unwrap(),
-        1
-    );
-    let user: i64 = connection
-        .query_row("SELECT user_id FROM messages", [], |row| row.get(0))
-        .unwrap();
+    assert_eq!(connection.execute(&sql, params_from_iter(values)).unwrap(), 1);
+    let user: i64 = connection.query_row("SELECT user_id FROM messages", [], |row| row.get(0)).unwrap();
     assert_eq!(user, 1);
 }
 
@@ -265,46 +228,20 @@ fn history_is_looked_up_by_index() {
     let connection = database();
     let cases = [
         (json!({"engagement": "delivered"}), "messages_user"),
-        (
-            json!({"engagement": "sent", "within_last": "30d"}),
-            "messages_user",
-        ),
-        (
-            json!({"engagement": "failed", "campaign_id": 7}),
-            "campaign_id=? AND user_id=?",
-        ),
-        (
-            json!({"engagement": "replied", "campaign_id": 7}),
-            "inbound_user",
-        ),
-        (
-            json!({"field": "topic", "operator": "equals", "value": "general"}),
-            "user_id=? AND topic_id=?",
-        ),
+        (json!({"engagement": "sent", "within_last": "30d"}), "messages_user"),
+        (json!({"engagement": "failed", "campaign_id": 7}), "campaign_id=? AND user_id=?"),
+        (json!({"engagement": "replied", "campaign_id": 7}), "inbound_user"),
+        (json!({"field": "topic", "operator": "equals", "value": "general"}), "user_id=? AND topic_id=?"),
     ];
     for (definition, expected) in cases {
         let predicate = compiled(&definition);
-        let sql = format!(
-            "EXPLAIN QUERY PLAN SELECT u.id FROM users AS u WHERE {}",
-            predicate.sql
-        );
+        let sql = format!("EXPLAIN QUERY PLAN SELECT u.id FROM users AS u WHERE {}", predicate.sql);
         let mut statement = connection.prepare(&sql).unwrap();
-        let rows = statement
-            .query_map(params_from_iter(&predicate.params), |row| row.get(3))
-            .unwrap();
+        let rows = statement.query_map(params_from_iter(&predicate.params), |row| row.get(3)).unwrap();
         let plan: Vec<String> = rows.collect::<Result<_, _>>().unwrap();
-        assert!(
-            plan.iter().any(|step| step.contains(expected)),
-            "{definition}: {plan:?}"
-        );
-        let scans: Vec<_> = plan
-            .iter()
-            .filter(|step| step.starts_with("SCAN"))
-            .collect();
-        assert!(
-            matches!(*scans, [only] if only.starts_with("SCAN u")),
-            "{definition}: {plan:?}"
-        );
+        assert!(plan.iter().any(|step| step.contains(expected)), "{definition}: {plan:?}");
+        let scans: Vec<_> = plan.iter().filter(|step| step.starts_with("SCAN")).collect();
+        assert!(matches!(*scans, [only] if only.starts_with("SCAN u")), "{definition}: {plan:?}");
     }
 }
 
@@ -316,62 +253,34 @@ fn a_sample_is_a_fair_share_and_two_seeds_are_independent() {
                SELECT id, 'whatsapp:' || id, jsonb('{}'), 0, 0 FROM n";
     connection.execute(sql, []).unwrap();
     let sample = |percent: f64, seed: &str| {
-        selected(
-            &connection,
-            &compiled(&json!({"sample": {"percent": percent, "seed": seed}})),
-        )
+        selected(&connection, &compiled(&json!({"sample": {"percent": percent, "seed": seed}})))
     };
     let seeds = ["", "a", "b", "spring", "2026-11", "😀"];
     let picked: Vec<Vec<i64>> = seeds.iter().map(|seed| sample(10.0, seed)).collect();
     for (seed, ids) in seeds.iter().zip(&picked) {
         // 4,000 expected; the deviation of a fair coin would be 60.
-        assert!(
-            (3_760..=4_240).contains(&ids.len()),
-            "{seed}: {}",
-            ids.len()
-        );
+        assert!((3_760..=4_240).contains(&ids.len()), "{seed}: {}", ids.len());
         for residue in 0..10 {
             let class = ids.iter().filter(|id| **id % 10 == residue).count();
-            assert!(
-                (300..=500).contains(&class),
-                "{seed}: {class} of those that end in {residue}"
-            );
+            assert!((300..=500).contains(&class), "{seed}: {class} of those that end in {residue}");
         }
         for block in 0..10 {
             let class = ids.iter().filter(|id| (**id - 1) / 4_000 == block).count();
-            assert!(
-                (300..=500).contains(&class),
-                "{seed}: {class} in block {block}"
-            );
+            assert!((300..=500).contains(&class), "{seed}: {class} in block {block}");
         }
     }
     for (index, one) in picked.iter().enumerate() {
         for (other, ids) in picked.iter().enumerate().skip(index + 1) {
-            let shared = ids
-                .iter()
-                .filter(|id| one.binary_search(id).is_ok())
-                .count();
+            let shared = ids.iter().filter(|id| one.binary_search(id).is_ok()).count();
             // 400 expected, deviation 19.
-            assert!(
-                (300..=500).contains(&shared),
-                "{} and {}: {shared}",
-                seeds[index],
-                seeds[other]
-            );
+            assert!((300..=500).contains(&shared), "{} and {}: {shared}", seeds[index], seeds[other]);
         }
     }
     let wider = sample(20.0, "a");
-    assert!(
-        picked[1].iter().all(|id| wider.binary_search(id).is_ok()),
-        "10 percent lie within 20"
-    );
+    assert!(picked[1].iter().all(|id| wider.binary_search(id).is_ok()), "10 percent lie within 20");
     assert_eq!(sample(100.0, "a").len(), 40_000);
     assert_eq!(picked[1], sample(10.0, "a"));
-    assert_eq!(
-        picked[1][..5],
-        FIRST_OF_SEED_A,
-        "a sample never changes from one version to the next"
-    );
+    assert_eq!(picked[1][..5], FIRST_OF_SEED_A, "a sample never changes from one version to the next");
 }
 
 /// The first people whom 10 percent of the seed `a` pick, for good.

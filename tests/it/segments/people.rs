@@ -26,8 +26,7 @@ pub(super) const KEYS: [&str; 16] = [
     "back\\slash",
     "new\nline",
 ];
-pub(super) const TOPICS: [(&str, &str); 2] =
-    [("general", "all_opted_in"), ("news", "opt_in_required")];
+pub(super) const TOPICS: [(&str, &str); 2] = [("general", "all_opted_in"), ("news", "opt_in_required")];
 
 #[derive(Debug, Clone)]
 pub(super) struct Person {
@@ -57,13 +56,9 @@ pub(super) struct Message {
 
 pub(super) fn database() -> Connection {
     let connection = Connection::open_in_memory().unwrap();
-    connection
-        .execute_batch(include_str!("../../../schema.sql"))
-        .unwrap();
+    connection.execute_batch(include_str!("../../../schema.sql")).unwrap();
     // Campaigns, templates and senders don't matter here and are left out.
-    connection
-        .pragma_update(None, "foreign_keys", false)
-        .unwrap();
+    connection.pragma_update(None, "foreign_keys", false).unwrap();
     connection
 }
 
@@ -98,9 +93,7 @@ pub(super) fn fill(connection: &Connection, people: &[Person]) {
 pub(super) fn fill_history(connection: &Connection, id: i64, person: &Person) {
     for (topic, state) in person.subscriptions.iter().enumerate() {
         let sql = "INSERT INTO subscriptions (user_id, topic_id, state, at) SELECT ?1, ?2, ?3, 0 WHERE ?3 IS NOT NULL";
-        connection
-            .execute(sql, params![id, topic as i64 + 1, state])
-            .unwrap();
+        connection.execute(sql, params![id, topic as i64 + 1, state]).unwrap();
     }
     for (number, m) in person.messages.iter().enumerate() {
         let sql = "INSERT INTO messages (campaign_id, user_id, occasion, status, kind, channel, lane, due_at, \
@@ -126,15 +119,11 @@ pub(super) fn fill_history(connection: &Connection, id: i64, person: &Person) {
     for (number, at) in person.inbound.iter().enumerate() {
         let sql = "INSERT INTO inbound (message_sid, state, source, user_id, received_at) \
                    VALUES (?, 'done', 'webhook', ?, ?)";
-        connection
-            .execute(sql, params![format!("{id}/{number}"), id, at])
-            .unwrap();
+        connection.execute(sql, params![format!("{id}/{number}"), id, at]).unwrap();
     }
     for (number, (kind, at)) in person.triggers.iter().enumerate() {
         let sql = "INSERT INTO triggers (id, type, occurred_at, user_id, received_at) VALUES (?, ?, ?, ?, 0)";
-        connection
-            .execute(sql, params![format!("{id}/{number}"), kind, at, id])
-            .unwrap();
+        connection.execute(sql, params![format!("{id}/{number}"), kind, at, id]).unwrap();
     }
 }
 

@@ -7,18 +7,10 @@ use super::people::{DAY, HOUR, NOW, Person, TOPICS};
 pub(super) fn matches(node: &Value, person: &Person) -> bool {
     let node = node.as_object().unwrap();
     if let Some(children) = node.get("all") {
-        return children
-            .as_array()
-            .unwrap()
-            .iter()
-            .all(|child| matches(child, person));
+        return children.as_array().unwrap().iter().all(|child| matches(child, person));
     }
     if let Some(children) = node.get("any") {
-        return children
-            .as_array()
-            .unwrap()
-            .iter()
-            .any(|child| matches(child, person));
+        return children.as_array().unwrap().iter().any(|child| matches(child, person));
     }
     if let Some(inner) = node.get("not") {
         return !matches(inner, person);
@@ -34,13 +26,8 @@ pub(super) fn matches(node: &Value, person: &Person) -> bool {
         return engagement_matches(kind.as_str().unwrap(), node, person);
     }
     if let Some(kind) = node.get("trigger") {
-        let at_least = node
-            .get("at_least")
-            .map_or(1, |count| count.as_u64().unwrap()) as usize;
-        let counted = person
-            .triggers
-            .iter()
-            .filter(|(own, at)| kind == own && is_recent(node, Some(*at)));
+        let at_least = node.get("at_least").map_or(1, |count| count.as_u64().unwrap()) as usize;
+        let counted = person.triggers.iter().filter(|(own, at)| kind == own && is_recent(node, Some(*at)));
         return counted.count() >= at_least;
     }
     node["sample"]["percent"] == 100
@@ -50,9 +37,7 @@ fn look_up<'a>(attributes: &'a Value, path: &str) -> Option<&'a Value> {
     // The escapes of the path, put aside before it is cut at its dots.
     let hidden = path.replace("\\\\", "\u{1}").replace("\\.", "\u{2}");
     hidden.split('.').try_fold(attributes, |inside, key| {
-        inside
-            .as_object()?
-            .get(&key.replace('\u{1}', "\\").replace('\u{2}', "."))
+        inside.as_object()?.get(&key.replace('\u{1}', "\\").replace('\u{2}', "."))
     })
 }
 
@@ -91,16 +76,8 @@ fn attribute_matches(operator: &str, value: Option<&Value>, found: Option<&Value
     match operator {
         "equals" => is_equal(found, value),
         "not_equals" => !is_equal(found, value),
-        "in" => value
-            .as_array()
-            .unwrap()
-            .iter()
-            .any(|one| is_equal(found, one)),
-        "not_in" => !value
-            .as_array()
-            .unwrap()
-            .iter()
-            .any(|one| is_equal(found, one)),
+        "in" => value.as_array().unwrap().iter().any(|one| is_equal(found, one)),
+        "not_in" => !value.as_array().unwrap().iter().any(|one| is_equal(found, one)),
         "contains" => match (found, value) {
             (Value::Array(items), _) => items.iter().any(|item| is_equal(item, value)),
             (Value::String(text), Value::String(part)) => folded(text).contains(&folded(part)),
@@ -174,18 +151,12 @@ fn field_matches(field: &str, node: &Map<String, Value>, person: &Person) -> boo
         "consent" => attribute_matches(operator, Some(&value), Some(&json!(person.consent))),
         "country" => {
             let upper: Value =
-                serde_json::from_str(&value.to_string().to_uppercase().replace("NULL", "null"))
-                    .unwrap();
+                serde_json::from_str(&value.to_string().to_uppercase().replace("NULL", "null")).unwrap();
             attribute_matches(operator, Some(&upper), Some(&json!(person.country)))
         }
         "topic" => {
-            let names = value
-                .as_array()
-                .cloned()
-                .unwrap_or_else(|| vec![value.clone()]);
-            let is_in = names
-                .iter()
-                .any(|name| is_subscribed(person, name.as_str().unwrap()));
+            let names = value.as_array().cloned().unwrap_or_else(|| vec![value.clone()]);
+            let is_in = names.iter().any(|name| is_subscribed(person, name.as_str().unwrap()));
             is_in != operator.starts_with("not")
         }
         "created_at" => time_matches(operator, &value, Some(person.created_at)),
@@ -199,9 +170,7 @@ fn field_matches(field: &str, node: &Map<String, Value>, person: &Person) -> boo
 }
 
 fn is_subscribed(person: &Person, name: &str) -> bool {
-    let position = TOPICS
-        .iter()
-        .position(|(topic, _)| topic.eq_ignore_ascii_case(name));
+    let position = TOPICS.iter().position(|(topic, _)| topic.eq_ignore_ascii_case(name));
     position.is_some_and(|topic| match person.subscriptions[topic] {
         Some(state) => state == "subscribed",
         None => TOPICS[topic].1 == "all_opted_in" && person.consent == "opt_in",
@@ -210,20 +179,15 @@ fn is_subscribed(person: &Person, name: &str) -> bool {
 
 fn engagement_matches(kind: &str, node: &Map<String, Value>, person: &Person) -> bool {
     let campaign_id = node.get("campaign_id").map(|id| id.as_i64().unwrap());
-    let of_campaign = person
-        .messages
-        .iter()
-        .filter(|message| campaign_id.is_none() || message.campaign_id == campaign_id);
+    let of_campaign =
+        person.messages.iter().filter(|message| campaign_id.is_none() || message.campaign_id == campaign_id);
     if kind == "replied" {
         let since = match campaign_id {
             None => Some(i64::MIN),
             Some(_) => of_campaign.filter_map(|message| message.accepted_at).min(),
         };
         let Some(since) = since else { return false };
-        return person
-            .inbound
-            .iter()
-            .any(|at| *at >= since && is_recent(node, Some(*at)));
+        return person.inbound.iter().any(|at| *at >= since && is_recent(node, Some(*at)));
     }
     of_campaign.into_iter().any(|m| {
         let (statuses, at): (&[&str], _) = match kind {
@@ -233,10 +197,7 @@ fn engagement_matches(kind: &str, node: &Map<String, Value>, person: &Person) ->
             ),
             "delivered" => (&["delivered", "read"], m.delivered_at.or(m.read_at)),
             "read" => (&["read"], m.read_at),
-            "failed" => (
-                &["failed", "undelivered", "expired"],
-                Some(m.accepted_at.unwrap_or(m.created_at)),
-            ),
+            "failed" => (&["failed", "undelivered", "expired"], Some(m.accepted_at.unwrap_or(m.created_at))),
             other => panic!("{other}"),
         };
         statuses.contains(&m.status) && is_recent(node, at)

@@ -96,12 +96,7 @@ fn attribute_value() -> impl Strategy<Value = Value> {
 }
 
 fn object(pairs: Vec<(&str, Value)>) -> Value {
-    Value::Object(
-        pairs
-            .into_iter()
-            .map(|(key, value)| (key.to_owned(), value))
-            .collect(),
-    )
+    Value::Object(pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
 }
 
 fn moment() -> impl Strategy<Value = i64> {
@@ -135,28 +130,17 @@ fn message() -> impl Strategy<Value = Message> {
         "cancelled",
     ];
     let time = || prop::option::of(moment());
-    (
-        prop::option::of(1..3_i64),
-        select(statuses),
-        moment(),
-        time(),
-        time(),
-        time(),
-        time(),
+    (prop::option::of(1..3_i64), select(statuses), moment(), time(), time(), time(), time()).prop_map(
+        |(campaign_id, status, created_at, accepted_at, sent_at, delivered_at, read_at)| Message {
+            campaign_id,
+            status,
+            created_at,
+            accepted_at,
+            sent_at,
+            delivered_at,
+            read_at,
+        },
     )
-        .prop_map(
-            |(campaign_id, status, created_at, accepted_at, sent_at, delivered_at, read_at)| {
-                Message {
-                    campaign_id,
-                    status,
-                    created_at,
-                    accepted_at,
-                    sent_at,
-                    delivered_at,
-                    read_at,
-                }
-            },
-        )
 }
 
 pub(super) fn person() -> impl Strategy<Value = Person> {
@@ -167,8 +151,7 @@ pub(super) fn person() -> impl Strategy<Value = Person> {
         moment(),
         prop::option::of(moment()),
     );
-    let attributes =
-        prop::collection::vec((select(KEYS.to_vec()), attribute_value()), 0..7).prop_map(object);
+    let attributes = prop::collection::vec((select(KEYS.to_vec()), attribute_value()), 0..7).prop_map(object);
     let state = select(vec![None, Some("subscribed"), Some("unsubscribed")]);
     let history = (
         prop::collection::vec(state, TOPICS.len()),
@@ -201,22 +184,15 @@ fn leaf() -> impl Strategy<Value = Value> {
 
 fn attribute_leaf() -> impl Strategy<Value = Value> {
     let path = prop::collection::vec(select(KEYS.to_vec()), 1..3).prop_map(|keys| {
-        let escaped = keys
-            .iter()
-            .map(|key| key.replace('\\', "\\\\").replace('.', "\\."));
+        let escaped = keys.iter().map(|key| key.replace('\\', "\\\\").replace('.', "\\."));
         escaped.collect::<Vec<_>>().join(".")
     });
-    let filled = select(scalars())
-        .prop_filter("not empty", |value| *value != json!(""))
-        .boxed();
+    let filled = select(scalars()).prop_filter("not empty", |value| *value != json!("")).boxed();
     let text = filled.clone().prop_filter("text", Value::is_string);
     let bound = select(scalars()).prop_filter("ordered", |value| !value.is_boolean());
     let test = prop_oneof![
         (select(vec!["equals", "not_equals"]), select(scalars())).boxed(),
-        (
-            select(vec!["in", "not_in"]),
-            prop::collection::vec(select(scalars()), 1..4).prop_map(Value::from)
-        )
+        (select(vec!["in", "not_in"]), prop::collection::vec(select(scalars()), 1..4).prop_map(Value::from))
             .boxed(),
         (Just("contains"), filled).boxed(),
         (Just("starts_with"), text).boxed(),
@@ -224,9 +200,7 @@ fn attribute_leaf() -> impl Strategy<Value = Value> {
         (select(vec!["gt", "gte", "lt", "lte"]), bound).boxed(),
         time_test().boxed(),
     ];
-    (path, test).prop_map(|(path, (operator, value))| {
-        with_value(json!({"attribute": path}), operator, value)
-    })
+    (path, test).prop_map(|(path, (operator, value))| with_value(json!({"attribute": path}), operator, value))
 }
 
 pub(super) fn with_value(mut leaf: Value, operator: &str, value: Value) -> Value {
@@ -238,17 +212,9 @@ pub(super) fn with_value(mut leaf: Value, operator: &str, value: Value) -> Value
 }
 
 fn time_test() -> impl Strategy<Value = (&'static str, Value)> {
-    let instants = [
-        "2026-11-23",
-        "2026-11-23T09:30:00Z",
-        "2026-11-23T12:00:00.001Z",
-        "1970-01-01",
-    ];
+    let instants = ["2026-11-23", "2026-11-23T09:30:00Z", "2026-11-23T12:00:00.001Z", "1970-01-01"];
     prop_oneof![
-        (
-            select(vec!["before", "after"]),
-            select(instants.map(|written| json!(written)).to_vec())
-        ),
+        (select(vec!["before", "after"]), select(instants.map(|written| json!(written)).to_vec())),
         (Just("within_last"), span()),
     ]
 }
@@ -266,8 +232,7 @@ fn field_leaf() -> impl Strategy<Value = Value> {
             .prop_map(move |(operator, value)| with_value(json!({"field": field}), operator, value))
             .boxed()
     };
-    let phones =
-        (0..6).flat_map(|row| ["+9477", "+1415"].map(|prefix| json!(format!("{prefix}{row:07}"))));
+    let phones = (0..6).flat_map(|row| ["+9477", "+1415"].map(|prefix| json!(format!("{prefix}{row:07}"))));
     let other = vec![
         json!({"field": "phone", "operator": "starts_with", "value": "+94"}),
         json!({"field": "phone", "operator": "contains", "value": "15000"}),
@@ -276,20 +241,13 @@ fn field_leaf() -> impl Strategy<Value = Value> {
         json!({"field": "last_inbound_at", "operator": "exists"}),
         json!({"field": "last_inbound_at", "operator": "not_exists"}),
     ];
-    let times = (select(vec!["created_at", "last_inbound_at"]), time_test()).prop_map(
-        |(field, (operator, value))| with_value(json!({"field": field}), operator, value),
-    );
+    let times = (select(vec!["created_at", "last_inbound_at"]), time_test())
+        .prop_map(|(field, (operator, value))| with_value(json!({"field": field}), operator, value));
     prop_oneof![
         choice("phone", phones.collect()),
         choice("country", vec![json!("LK"), json!("us"), json!("FR")]),
-        choice(
-            "consent",
-            vec![json!("opt_in"), json!("stop"), json!("unknown")]
-        ),
-        choice(
-            "topic",
-            vec![json!("general"), json!("News"), json!("absent")]
-        ),
+        choice("consent", vec![json!("opt_in"), json!("stop"), json!("unknown")]),
+        choice("topic", vec![json!("general"), json!("News"), json!("absent")]),
         select(other),
         times,
     ]
@@ -297,33 +255,22 @@ fn field_leaf() -> impl Strategy<Value = Value> {
 
 fn history_leaf() -> impl Strategy<Value = Value> {
     let kinds = vec!["sent", "delivered", "read", "replied", "failed"];
-    let engagement = (
-        select(kinds),
-        prop::option::of(1..3_i64),
-        prop::option::of(span()),
-    )
-        .prop_map(|(kind, campaign_id, within_last)| {
+    let engagement = (select(kinds), prop::option::of(1..3_i64), prop::option::of(span())).prop_map(
+        |(kind, campaign_id, within_last)| {
             let mut leaf = json!({"engagement": kind});
             campaign_id.inspect(|id| leaf["campaign_id"] = json!(id));
             within_last.inspect(|span| leaf["within_last"] = span.clone());
             leaf
-        });
-    let trigger = (
-        select(vec!["order.paid", "cart"]),
-        prop::option::of(1..4),
-        prop::option::of(span()),
-    )
+        },
+    );
+    let trigger = (select(vec!["order.paid", "cart"]), prop::option::of(1..4), prop::option::of(span()))
         .prop_map(|(kind, at_least, within_last)| {
             let mut leaf = json!({"trigger": kind});
             at_least.inspect(|count| leaf["at_least"] = json!(count));
             within_last.inspect(|span| leaf["within_last"] = span.clone());
             leaf
         });
-    prop_oneof![
-        engagement,
-        trigger,
-        Just(json!({"sample": {"percent": 100, "seed": "x"}}))
-    ]
+    prop_oneof![engagement, trigger, Just(json!({"sample": {"percent": 100, "seed": "x"}}))]
 }
 
 pub(super) fn definition() -> impl Strategy<Value = Value> {
