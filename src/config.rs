@@ -17,12 +17,8 @@ pub const DEFAULTS: &str = include_str!("../config.toml");
 /// Environment variables that begin like this are read.
 const PREFIX: &str = "ESE_";
 /// Keys whose values are never printed.
-const SECRETS: [&str; 4] = [
-    "server.metrics_token",
-    "twilio.auth_token",
-    "twilio.auth_token_secondary",
-    "twilio.api_key_secret",
-];
+const SECRETS: [&str; 4] =
+    ["server.metrics_token", "twilio.auth_token", "twilio.auth_token_secondary", "twilio.api_key_secret"];
 /// Tables whose keys are the operator's own names.
 const OPEN_TABLES: [&str; 1] = ["quiet_hours.presets"];
 const SENDER_KEYS: [&str; 4] = ["address", "kind", "rate_per_second", "recipients_per_day"];
@@ -336,8 +332,7 @@ impl Config {
         if let Some(path) = file {
             let text = std::fs::read_to_string(path)
                 .map_err(|error| wrong(format!("{}: {error}", path.display())))?;
-            let own: Table =
-                text.parse().map_err(|error| wrong(format!("{}: {error}", path.display())))?;
+            let own: Table = text.parse().map_err(|error| wrong(format!("{}: {error}", path.display())))?;
             overlay(&mut table, own, "", &mut origins)
                 .map_err(|error| wrong(format!("{}: {error}", path.display())))?;
         }
@@ -364,7 +359,10 @@ impl Config {
         if !matches!(base.scheme(), "http" | "https") || base.host().is_none() {
             return Err(wrong(format!("server.public_base_url: {base} is not an http or https address")));
         }
-        if base.query().is_some() || base.fragment().is_some() || base.host_str().is_some_and(|h| h.contains('_')) {
+        if base.query().is_some()
+            || base.fragment().is_some()
+            || base.host_str().is_some_and(|h| h.contains('_'))
+        {
             return Err(wrong(
                 "server.public_base_url: give scheme, host and path alone; Twilio refuses hosts with an underscore",
             ));
@@ -395,10 +393,15 @@ impl Config {
     pub fn setup_problem(&self) -> Option<String> {
         use crate::twilio::client::is_loopback;
         if self.senders.is_empty() {
-            return Some("No sender is configured. Add [[senders]] with address and kind to the configuration.".to_owned());
+            return Some(
+                "No sender is configured. Add [[senders]] with address and kind to the configuration."
+                    .to_owned(),
+            );
         }
         if self.twilio.account_sid.is_empty() || self.twilio.auth_token.expose_secret().is_empty() {
-            return Some("The Twilio account is not configured. Set [twilio] account_sid and auth_token.".to_owned());
+            return Some(
+                "The Twilio account is not configured. Set [twilio] account_sid and auth_token.".to_owned(),
+            );
         }
         let base = &self.server.public_base_url;
         if !is_loopback(&self.twilio.api_base) && (is_loopback(base) || base.scheme() != "https") {

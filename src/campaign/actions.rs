@@ -8,8 +8,8 @@ use crate::domain::campaign::{Action, CampaignStatus as S};
 use crate::domain::event::EventType;
 use crate::domain::message::Kind;
 use crate::domain::phone::Phone;
-use crate::store::campaigns::{self, CampaignRow, Freeze};
 use crate::store::Withdrawal;
+use crate::store::campaigns::{self, CampaignRow, Freeze};
 use crate::store::messages::{self, NewMessage};
 use crate::store::users::{self, NewUser, UserKey};
 use crate::store::{Store, Tx, senders, templates};
@@ -62,7 +62,9 @@ fn check_sendable(tx: &Tx<'_>, campaign: &CampaignRow, setup: &Setup) -> Result<
     if senders::choose(tx.conn(), plan.channel, plan.sender.as_deref())?.is_none() {
         let problem = match &plan.sender {
             Some(address) => format!("The sender {address} is not configured for {}.", plan.channel.as_str()),
-            None => format!("No sender for {} is configured. Add one under [[senders]].", plan.channel.as_str()),
+            None => {
+                format!("No sender for {} is configured. Add one under [[senders]].", plan.channel.as_str())
+            }
         };
         return Err(CampaignError::SetupIncomplete(problem));
     }
@@ -188,8 +190,7 @@ pub async fn retry_failed(store: &Store, id: i64, actor: String) -> Result<Campa
         .await?;
     let mut after = Some(0);
     while let Some(from) = after {
-        let (_, last) =
-            store.write(move |tx| messages::requeue_failed(tx, id, from, RETRY_CHUNK)).await?;
+        let (_, last) = store.write(move |tx| messages::requeue_failed(tx, id, from, RETRY_CHUNK)).await?;
         after = last;
     }
     store.write(move |tx| find(tx, id)).await

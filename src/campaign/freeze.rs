@@ -39,12 +39,7 @@ async fn freeze(store: &Store, id: i64, is_simulated: bool) -> Result<(), Campai
 }
 
 /// One chunk. Returns whether the freezing is over, and how long the chunk took, in milliseconds.
-fn freeze_next(
-    tx: &Tx<'_>,
-    id: i64,
-    chunk: i64,
-    is_simulated: bool,
-) -> Result<(bool, f64), CampaignError> {
+fn freeze_next(tx: &Tx<'_>, id: i64, chunk: i64, is_simulated: bool) -> Result<(bool, f64), CampaignError> {
     let started = Instant::now();
     let Some(campaign) = campaigns::find(tx.conn(), id)? else {
         return Ok((true, 0.0));

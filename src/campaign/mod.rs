@@ -7,7 +7,7 @@ mod freeze;
 mod schedule;
 mod single;
 
-pub use actions::{Setup, cancel, clone, launch, pause, resume, retry_failed, send_test};
+pub use actions::{MAX_TEST_PHONES, Setup, cancel, clone, launch, pause, resume, retry_failed, send_test};
 pub use audience::{Audience, count};
 pub use freeze::freeze_all;
 pub use schedule::{resolve_start, tick};

@@ -30,9 +30,9 @@ pub fn resolve_start(at: &str, zone: &str, is_local: bool) -> Result<Millis, Cam
         CampaignError::invalid("schedule.timezone", format!("{zone:?} is no time zone such as Asia/Colombo"))
     })?;
     let zone = if is_local { TimeZone::fixed(jiff::tz::offset(14)) } else { named };
-    let instant = civil.to_zoned(zone).map_err(|_| {
-        CampaignError::invalid("schedule.at", format!("{at:?} is outside the calendar"))
-    })?;
+    let instant = civil
+        .to_zoned(zone)
+        .map_err(|_| CampaignError::invalid("schedule.at", format!("{at:?} is outside the calendar")))?;
     Ok(instant.timestamp().as_millisecond())
 }
 
@@ -88,7 +88,8 @@ fn start(tx: &Tx<'_>, id: i64, setup: &Setup) -> Result<(), CampaignError> {
     }
     let verdict = if late <= ON_TIME { "send" } else { missed(&campaign, late) };
     if late > ON_TIME {
-        let data = json!({"policy": campaign.plan.if_missed, "decision": verdict, "late_seconds": late / 1_000});
+        let data =
+            json!({"policy": campaign.plan.if_missed, "decision": verdict, "late_seconds": late / 1_000});
         campaigns::note(tx, id, EventType::CampaignMissed, data)?;
     }
     match verdict {

@@ -47,16 +47,13 @@ pub fn is_same_zone(a: &TimeZone, b: &TimeZone) -> bool {
 }
 
 fn canonical_name(zone: &TimeZone) -> &str {
-    zone.primary_iana_name()
-        .or_else(|| zone.iana_name())
-        .unwrap_or_default()
+    zone.primary_iana_name().or_else(|| zone.iana_name()).unwrap_or_default()
 }
 
 /// Longest prefix in the data, in digits. A test holds it.
 const LONGEST_PREFIX: usize = 9;
 
-static TABLE: LazyLock<Table> =
-    LazyLock::new(|| Table::read(include_str!("data/phone_tz_prefixes.json")));
+static TABLE: LazyLock<Table> = LazyLock::new(|| Table::read(include_str!("data/phone_tz_prefixes.json")));
 
 #[derive(Deserialize)]
 struct Source {
@@ -71,8 +68,7 @@ struct Table {
 
 impl Table {
     fn read(json: &str) -> Table {
-        let source: Source =
-            serde_json::from_str(json).expect("the embedded prefix table is well-formed");
+        let source: Source = serde_json::from_str(json).expect("the embedded prefix table is well-formed");
         let mut index: HashMap<Vec<String>, usize> = HashMap::new();
         let mut sets = Vec::new();
         let by_prefix = source
@@ -103,11 +99,8 @@ impl Table {
 }
 
 fn zones_of(names: &[String]) -> Vec<Zone> {
-    let mut zones: Vec<Zone> = names
-        .iter()
-        .filter_map(|name| zone_by_name(name))
-        .map(|tz| Zone { tz })
-        .collect();
+    let mut zones: Vec<Zone> =
+        names.iter().filter_map(|name| zone_by_name(name)).map(|tz| Zone { tz }).collect();
     zones.sort_by(|a, b| a.name().cmp(b.name()));
     zones.dedup_by(|a, b| a.name() == b.name());
     zones
@@ -118,10 +111,7 @@ mod tests {
     use super::*;
 
     fn names(phone: &str) -> Vec<&'static str> {
-        candidates(&Phone::from_e164(phone).unwrap())
-            .iter()
-            .map(Zone::name)
-            .collect()
+        candidates(&Phone::from_e164(phone).unwrap()).iter().map(Zone::name).collect()
     }
 
     #[test]
@@ -135,10 +125,7 @@ mod tests {
             ("+94771234567", vec!["Asia/Colombo"]),
             ("+919812345678", vec!["Asia/Kolkata"]),
             ("+442079460101", vec!["Europe/London"]),
-            (
-                "+447400123456",
-                vec!["Europe/Guernsey", "Europe/Isle_of_Man", "Europe/London"],
-            ),
+            ("+447400123456", vec!["Europe/Guernsey", "Europe/Isle_of_Man", "Europe/London"]),
             ("+80012345678", vec![]),
             ("+9991", vec![]),
         ] {
@@ -149,8 +136,7 @@ mod tests {
 
     #[test]
     fn every_name_in_the_data_is_a_known_zone_and_every_prefix_is_found() {
-        let source: Source =
-            serde_json::from_str(include_str!("data/phone_tz_prefixes.json")).unwrap();
+        let source: Source = serde_json::from_str(include_str!("data/phone_tz_prefixes.json")).unwrap();
         assert_eq!(source.prefixes.len(), 3240);
         for (prefix, names) in &source.prefixes {
             assert!(prefix.len() <= LONGEST_PREFIX, "{prefix}");
@@ -160,10 +146,7 @@ mod tests {
             assert!(!found.is_empty(), "{prefix}");
             for name in names {
                 let zone = zone_by_name(name).unwrap();
-                assert!(
-                    found.iter().any(|one| is_same_zone(&one.tz, &zone)),
-                    "{prefix} {name}"
-                );
+                assert!(found.iter().any(|one| is_same_zone(&one.tz, &zone)), "{prefix} {name}");
             }
         }
     }

@@ -140,9 +140,7 @@ fn calling_code_length(digits: &str) -> usize {
 
 /// All pairs of letters in a row, so that a country code can be lent as `&'static str`.
 static PAIRS: LazyLock<String> = LazyLock::new(|| {
-    ('A'..='Z')
-        .flat_map(|first| ('A'..='Z').flat_map(move |second| [first, second]))
-        .collect()
+    ('A'..='Z').flat_map(|first| ('A'..='Z').flat_map(move |second| [first, second])).collect()
 });
 
 fn alpha_2(code: &[u8]) -> Option<&'static str> {

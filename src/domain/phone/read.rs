@@ -37,10 +37,7 @@ pub(super) fn read(raw: &str, default_region: Option<&str>) -> Result<Phone, Pho
 }
 
 fn refusal(text: &str, region: Option<Region>, raw: &str) -> PhoneError {
-    let numbers = text
-        .split_whitespace()
-        .filter(|piece| digits_in(piece) >= WHOLE_NUMBER)
-        .count();
+    let numbers = text.split_whitespace().filter(|piece| digits_in(piece) >= WHOLE_NUMBER).count();
     if numbers > 1 {
         return PhoneError::SeveralNumbers(quoted(raw));
     }
@@ -85,9 +82,7 @@ fn valid(text: &str, region: Option<Region>) -> Option<Phone> {
 
 fn known_region(code: &str) -> Option<Region> {
     let region = code.trim().parse::<Region>().ok()?;
-    PHONE_NUMBER_UTIL
-        .get_country_code_for_region(region)
-        .map(|_| region)
+    PHONE_NUMBER_UTIL.get_country_code_for_region(region).map(|_| region)
 }
 
 /// ASCII digits and signs for their look-alikes, a plain space for every space, and nothing for
@@ -147,10 +142,7 @@ fn holds_several(text: &str, region: Option<Region>) -> bool {
     let (Some(first), Some(second)) = (pieces.next(), pieces.next()) else {
         return false;
     };
-    if std::iter::once(second)
-        .chain(pieces)
-        .all(|piece| digits_in(piece) < WHOLE_NUMBER)
-    {
+    if std::iter::once(second).chain(pieces).all(|piece| digits_in(piece) < WHOLE_NUMBER) {
         // "030/123456" is one number; "+49 30 1234567/8" is two that share their start.
         return text.contains('/') && one_number(first.trim(), region).is_some();
     }
@@ -161,8 +153,7 @@ fn holds_several(text: &str, region: Option<Region>) -> bool {
 fn without_decimals(text: &str) -> &str {
     match text.strip_suffix(".0").or_else(|| text.strip_suffix(",0")) {
         Some(whole)
-            if digits_in(whole) >= WHOLE_NUMBER
-                && whole.bytes().all(|b| b.is_ascii_digit() || b == b'+') =>
+            if digits_in(whole) >= WHOLE_NUMBER && whole.bytes().all(|b| b.is_ascii_digit() || b == b'+') =>
         {
             whole
         }
@@ -223,11 +214,7 @@ mod tests {
             ("011 44 20 7946 0101", Some("US"), "+442079460101"),
             ("0011 44 20 7946 0101", Some("AU"), "+442079460101"),
         ] {
-            assert_eq!(
-                read(raw, region).map(|phone| phone.to_string()),
-                Ok(e164.to_owned()),
-                "{raw}"
-            );
+            assert_eq!(read(raw, region).map(|phone| phone.to_string()), Ok(e164.to_owned()), "{raw}");
         }
     }
 
@@ -255,38 +242,14 @@ mod tests {
         ("9,47711E+10", Some("LK"), "scientific_notation"),
         ("9E10", None, "scientific_notation"),
         ("+9.4771e+10", None, "scientific_notation"),
-        (
-            "+94771234567; +94777654321",
-            None,
-            "several_numbers_in_cell",
-        ),
+        ("+94771234567; +94777654321", None, "several_numbers_in_cell"),
         ("+94771234567 +94777654321", None, "several_numbers_in_cell"),
-        (
-            "0771234567 / 0777654321",
-            Some("LK"),
-            "several_numbers_in_cell",
-        ),
+        ("0771234567 / 0777654321", Some("LK"), "several_numbers_in_cell"),
         ("0771234567/0777654321", None, "several_numbers_in_cell"),
-        (
-            "0771234567 or 0777654321",
-            Some("LK"),
-            "several_numbers_in_cell",
-        ),
-        (
-            "0771234567\n0777654321",
-            Some("LK"),
-            "several_numbers_in_cell",
-        ),
-        (
-            "0771234567 0777654321",
-            Some("LK"),
-            "several_numbers_in_cell",
-        ),
-        (
-            "0771234567,0777654321",
-            Some("LK"),
-            "several_numbers_in_cell",
-        ),
+        ("0771234567 or 0777654321", Some("LK"), "several_numbers_in_cell"),
+        ("0771234567\n0777654321", Some("LK"), "several_numbers_in_cell"),
+        ("0771234567 0777654321", Some("LK"), "several_numbers_in_cell"),
+        ("0771234567,0777654321", Some("LK"), "several_numbers_in_cell"),
         ("+94 77 123 4567/8", None, "several_numbers_in_cell"),
         ("0771234567", None, "no_country"),
         ("94771234567", None, "no_country"),
@@ -306,11 +269,7 @@ mod tests {
     #[test]
     fn refusals_have_names() {
         for &(raw, region, reason) in REFUSED {
-            assert_eq!(
-                read(raw, region).map_err(|error| error.reason()),
-                Err(reason),
-                "{raw}"
-            );
+            assert_eq!(read(raw, region).map_err(|error| error.reason()), Err(reason), "{raw}");
         }
     }
 

@@ -10,6 +10,6 @@ mod presets;
 mod week;
 
 pub use decide::{Decision, Zones, decide, local_instant, resolve_zones};
-pub use policy::{Kind, Policy, PolicyError, UnknownKind};
+pub use policy::{Policy, PolicyError};
 pub use presets::{Presets, PresetsError};
 pub use week::{HoursError, WeekHours};

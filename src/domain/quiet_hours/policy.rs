@@ -1,54 +1,8 @@
 //! What a campaign says about quiet hours, as its JSON has it.
 
-use std::{fmt, str::FromStr};
-
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::week::WeekHours;
-
-/// Why a message is sent; it decides which rules hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// Sent because we want to.
-    Marketing,
-    /// Sent because the person did something that calls for it.
-    Transactional,
-}
-
-/// The text names no kind of message.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("“{0}” is not a kind: write marketing or transactional")]
-pub struct UnknownKind(String);
-
-impl Kind {
-    /// The name in tables and JSON.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Kind::Marketing => "marketing",
-            Kind::Transactional => "transactional",
-        }
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Kind {
-    type Err = UnknownKind;
-
-    fn from_str(text: &str) -> Result<Kind, UnknownKind> {
-        match text {
-            "marketing" => Ok(Kind::Marketing),
-            "transactional" => Ok(Kind::Transactional),
-            other => Err(UnknownKind(other.chars().take(40).collect())),
-        }
-    }
-}
 
 /// Quiet hours as a campaign chose them.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -83,10 +37,7 @@ pub struct PolicyError {
 
 fn wrong(field: &str, message: impl Into<String>) -> PolicyError {
     let dot = if field.is_empty() { "" } else { "." };
-    PolicyError {
-        field: format!("quiet_hours{dot}{field}"),
-        message: message.into(),
-    }
+    PolicyError { field: format!("quiet_hours{dot}{field}"), message: message.into() }
 }
 
 impl Policy {
@@ -101,10 +52,7 @@ impl Policy {
             Value::Object(object) => object,
             _ => return Err(wrong("", SHAPES)),
         };
-        if let Some(key) = object
-            .keys()
-            .find(|key| !["start", "end", "preset"].contains(&key.as_str()))
-        {
+        if let Some(key) = object.keys().find(|key| !["start", "end", "preset"].contains(&key.as_str())) {
             return Err(wrong(key, "unknown field"));
         }
         let text = |key: &str| match object.get(key) {
@@ -117,11 +65,7 @@ impl Policy {
             (None, Some(start), Some(end)) => {
                 let hours = WeekHours::outside(start, end)
                     .map_err(|error| wrong(field_of(start), error.to_string()))?;
-                Ok(Policy::Window {
-                    start: start.trim().to_owned(),
-                    end: end.trim().to_owned(),
-                    hours,
-                })
+                Ok(Policy::Window { start: start.trim().to_owned(), end: end.trim().to_owned(), hours })
             }
             (None, Some(_), None) => Err(wrong("end", "is missing")),
             (None, None, Some(_)) => Err(wrong("start", "is missing")),
@@ -143,14 +87,7 @@ impl Policy {
 
 /// The field to blame for a wrong window: `start` unless that one is fine by itself.
 fn field_of(start: &str) -> &'static str {
-    match WeekHours::outside(
-        start,
-        if start.trim() == "12:00" {
-            "13:00"
-        } else {
-            "12:00"
-        },
-    ) {
+    match WeekHours::outside(start, if start.trim() == "12:00" { "13:00" } else { "12:00" }) {
         Ok(_) => "end",
         Err(_) => "start",
     }
@@ -164,10 +101,7 @@ mod tests {
     fn a_campaign_says_its_quiet_hours_in_four_ways() {
         assert_eq!(Policy::parse(&Value::Null), Ok(Policy::House));
         assert_eq!(Policy::parse(&json!("off")), Ok(Policy::Off));
-        assert_eq!(
-            Policy::parse(&json!({"preset": "house"})),
-            Ok(Policy::Preset("house".to_owned()))
-        );
+        assert_eq!(Policy::parse(&json!({"preset": "house"})), Ok(Policy::Preset("house".to_owned())));
         let window = json!({"start": "21:00", "end": "08:00"});
         let policy = Policy::parse(&window).unwrap();
         assert_eq!(policy.to_json(), window);
@@ -190,20 +124,10 @@ mod tests {
             (json!({"start": "21", "end": "08:00"}), "quiet_hours.start"),
             (json!({"start": "21:00", "end": "8"}), "quiet_hours.end"),
             (json!({"start": 21, "end": "08:00"}), "quiet_hours.start"),
-            (
-                json!({"start": "21:00", "end": "08:00", "zone": "UTC"}),
-                "quiet_hours.zone",
-            ),
-            (
-                json!({"preset": "house", "start": "21:00"}),
-                "quiet_hours.preset",
-            ),
+            (json!({"start": "21:00", "end": "08:00", "zone": "UTC"}), "quiet_hours.zone"),
+            (json!({"preset": "house", "start": "21:00"}), "quiet_hours.preset"),
         ] {
-            assert_eq!(
-                Policy::parse(&value).map_err(|error| error.field),
-                Err(field.to_owned()),
-                "{value}"
-            );
+            assert_eq!(Policy::parse(&value).map_err(|error| error.field), Err(field.to_owned()), "{value}");
         }
     }
 }

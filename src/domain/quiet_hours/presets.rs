@@ -5,9 +5,10 @@ use std::{collections::BTreeMap, sync::LazyLock};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    policy::{Kind, Policy, PolicyError},
+    policy::{Policy, PolicyError},
     week::{HoursError, WeekHours},
 };
+use crate::domain::message::Kind;
 use crate::domain::phone::Phone;
 
 /// The key of the hours for numbers that no prefix names.
@@ -93,16 +94,13 @@ impl Presets {
             Policy::House => match kind {
                 Kind::Marketing => &self.section.marketing,
                 Kind::Transactional => &self.section.transactional,
+                Kind::Reply | Kind::Confirmation => return None,
             },
         };
         if name == OFF && *policy == Policy::House {
             return None;
         }
-        let hours = self
-            .by_name
-            .get(name)
-            .and_then(|preset| preset.find(phone))
-            .unwrap_or(&STRICTEST);
+        let hours = self.by_name.get(name).and_then(|preset| preset.find(phone)).unwrap_or(&STRICTEST);
         Some(hours)
     }
 
@@ -139,12 +137,8 @@ impl Preset {
 
 static STRICTEST: LazyLock<WeekHours> = LazyLock::new(|| {
     let days = [("mon_sat", "09:00-20:00"), ("sun", "12:00-20:00")];
-    WeekHours::from_days(
-        &days
-            .map(|(day, text)| (day.to_owned(), text.to_owned()))
-            .into(),
-    )
-    .expect("these hours are well-formed")
+    WeekHours::from_days(&days.map(|(day, text)| (day.to_owned(), text.to_owned())).into())
+        .expect("these hours are well-formed")
 });
 
 impl TryFrom<Section> for Presets {
@@ -158,35 +152,25 @@ impl TryFrom<Section> for Presets {
         if by_name.contains_key(OFF) {
             return Err(PresetsError::Off);
         }
-        for (kind, name) in [
-            (Kind::Marketing, &section.marketing),
-            (Kind::Transactional, &section.transactional),
-        ] {
+        for (kind, name) in
+            [(Kind::Marketing, &section.marketing), (Kind::Transactional, &section.transactional)]
+        {
             if name != OFF && !by_name.contains_key(name) {
-                return Err(PresetsError::Unknown {
-                    kind: kind.as_str(),
-                    name: name.clone(),
-                });
+                return Err(PresetsError::Unknown { kind: kind.as_str(), name: name.clone() });
             }
         }
         Ok(Presets { section, by_name })
     }
 }
 
-fn preset(
-    name: &str,
-    table: &BTreeMap<String, BTreeMap<String, String>>,
-) -> Result<Preset, PresetsError> {
+fn preset(name: &str, table: &BTreeMap<String, BTreeMap<String, String>>) -> Result<Preset, PresetsError> {
     let mut hours = Vec::with_capacity(table.len());
     for (key, days) in table {
         let is_prefix = key.strip_prefix('+').is_some_and(|digits| {
             (1..=15).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit())
         });
         if key != ELSEWHERE && !is_prefix {
-            return Err(PresetsError::Prefix {
-                preset: name.to_owned(),
-                key: key.clone(),
-            });
+            return Err(PresetsError::Prefix { preset: name.to_owned(), key: key.clone() });
         }
         let week = WeekHours::from_days(days).map_err(|error| PresetsError::Hours {
             preset: name.to_owned(),
@@ -240,9 +224,7 @@ mod tests {
             (None, 480, 479),
         ] {
             let phone = phone.map(|text| Phone::from_e164(text).unwrap());
-            let hours = presets
-                .hours_for(&Policy::House, Kind::Marketing, phone.as_ref())
-                .unwrap();
+            let hours = presets.hours_for(&Policy::House, Kind::Marketing, phone.as_ref()).unwrap();
             assert!(hours.allows(0, open), "{phone:?}");
             assert!(!hours.allows(0, closed), "{phone:?}");
         }
@@ -266,9 +248,7 @@ mod tests {
         for name in ["gone", "off"] {
             let policy = Policy::Preset(name.to_owned());
             assert!(presets.check(&policy).is_err());
-            let hours = presets
-                .hours_for(&policy, Kind::Transactional, None)
-                .unwrap();
+            let hours = presets.hours_for(&policy, Kind::Transactional, None).unwrap();
             assert!(hours.allows(0, 540) && !hours.allows(6, 719) && hours.allows(6, 720));
         }
         assert!(presets.check(&Policy::Preset("house".to_owned())).is_ok());

@@ -69,10 +69,7 @@ impl WeekHours {
     /// `daily = "09:00-12:00, 14:00-20:00"`. A range that ends before it starts runs into the
     /// next day. Days without a name are closed.
     pub fn from_days(table: &BTreeMap<String, String>) -> Result<WeekHours, HoursError> {
-        if let Some(unknown) = table
-            .keys()
-            .find(|name| DAYS.iter().all(|(day, ..)| day != name))
-        {
+        if let Some(unknown) = table.keys().find(|name| DAYS.iter().all(|(day, ..)| day != name)) {
             return Err(HoursError::Day(unknown.clone()));
         }
         let mut days = [const { Vec::new() }; 7];
@@ -112,17 +109,12 @@ impl WeekHours {
         if days.iter().all(Vec::is_empty) {
             return Err(HoursError::Never);
         }
-        Ok(WeekHours {
-            days: days.map(joined),
-        })
+        Ok(WeekHours { days: days.map(joined) })
     }
 
     /// The allowed ranges of a weekday, Monday = 0.
     pub(super) fn on(&self, weekday: usize) -> &[Range] {
-        self.days
-            .get(weekday)
-            .map(Vec::as_slice)
-            .unwrap_or_default()
+        self.days.get(weekday).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// How many weekdays have hours at all.
@@ -132,9 +124,7 @@ impl WeekHours {
 
     /// Whether this minute of this weekday (Monday = 0) is allowed.
     pub fn allows(&self, weekday: usize, minute: u16) -> bool {
-        self.on(weekday)
-            .iter()
-            .any(|range| range.start <= minute && minute < range.end)
+        self.on(weekday).iter().any(|range| range.start <= minute && minute < range.end)
     }
 }
 
@@ -170,9 +160,8 @@ fn ranges(text: &str) -> Result<Vec<(u16, u16)>, HoursError> {
     }
     text.split(',')
         .map(|range| {
-            let (start, end) = range
-                .split_once('-')
-                .ok_or_else(|| HoursError::Range(text.chars().take(40).collect()))?;
+            let (start, end) =
+                range.split_once('-').ok_or_else(|| HoursError::Range(text.chars().take(40).collect()))?;
             let (start_at, end_at) = (time(start)? % DAY, time(end)?);
             if start_at == end_at {
                 return Err(HoursError::Same(start.trim().to_owned()));
@@ -188,10 +177,7 @@ mod tests {
 
     fn days(rows: &[(&str, &str)]) -> Result<WeekHours, HoursError> {
         WeekHours::from_days(
-            &rows
-                .iter()
-                .map(|(day, text)| ((*day).to_owned(), (*text).to_owned()))
-                .collect(),
+            &rows.iter().map(|(day, text)| ((*day).to_owned(), (*text).to_owned())).collect(),
         )
     }
 
@@ -245,40 +231,19 @@ mod tests {
         assert_eq!(WeekHours::outside("21:00", "21:00"), same("21:00"));
         assert_eq!(WeekHours::outside("00:00", "24:00"), same("00:00"));
         for time in ["9:00", "24:01", "12:60", "noon", "", "12:00:00", "+9:00"] {
-            assert_eq!(
-                WeekHours::outside(time, "08:00"),
-                Err(HoursError::Time(time.to_owned()))
-            );
+            assert_eq!(WeekHours::outside(time, "08:00"), Err(HoursError::Time(time.to_owned())));
         }
         assert_eq!(days(&[("sun", "closed")]), Err(HoursError::Never));
         assert_eq!(days(&[]), Err(HoursError::Never));
-        assert_eq!(
-            days(&[("someday", "09:00-10:00")]),
-            Err(HoursError::Day("someday".to_owned()))
-        );
-        assert_eq!(
-            days(&[("sun", "always")]),
-            Err(HoursError::Range("always".to_owned()))
-        );
+        assert_eq!(days(&[("someday", "09:00-10:00")]), Err(HoursError::Day("someday".to_owned())));
+        assert_eq!(days(&[("sun", "always")]), Err(HoursError::Range("always".to_owned())));
     }
 
     #[test]
     fn touching_ranges_are_one() {
         let hours = days(&[("mon", "09:00-12:00, 12:00-14:00, 13:00-15:00")]).unwrap();
-        assert_eq!(
-            hours.on(0),
-            [Range {
-                start: 540,
-                end: 900
-            }]
-        );
+        assert_eq!(hours.on(0), [Range { start: 540, end: 900 }]);
         let whole = days(&[("daily", "00:00-24:00")]).unwrap();
-        assert_eq!(
-            whole.on(3),
-            [Range {
-                start: 0,
-                end: 1440
-            }]
-        );
+        assert_eq!(whole.on(3), [Range { start: 0, end: 1440 }]);
     }
 }

@@ -83,9 +83,7 @@ pub fn resolve_zones(
 pub fn decide(hours: &WeekHours, zones: &Zones, now: i64) -> Decision {
     let end = now.saturating_add(HORIZON);
     let span = match zones {
-        Zones::Person(zone) | Zones::Campaign(zone) => {
-            ZoneClock::at(zone, now).span(hours, now, end)
-        }
+        Zones::Person(zone) | Zones::Campaign(zone) => ZoneClock::at(zone, now).span(hours, now, end),
         Zones::Prefix(zones) => next_shared(&mut clocks(zones, now), hours, (now, end)),
         Zones::TooWide(_) => None,
     };
@@ -131,11 +129,7 @@ fn is_wide_enough(zones: &[Zone], hours: &WeekHours, now: i64) -> bool {
 }
 
 /// The first span in `within` that is allowed by every clock.
-fn next_shared(
-    clocks: &mut [ZoneClock<'_>],
-    hours: &WeekHours,
-    within: (i64, i64),
-) -> Option<(i64, i64)> {
+fn next_shared(clocks: &mut [ZoneClock<'_>], hours: &WeekHours, within: (i64, i64)) -> Option<(i64, i64)> {
     let (mut at, horizon) = within;
     while at < horizon {
         let (mut start, mut end) = (at, horizon);
@@ -220,8 +214,7 @@ impl<'a> ZoneClock<'a> {
                 (Piece::None(end), None) => at = end,
             }
         }
-        span.filter(|(start, _)| *start < horizon)
-            .map(|(start, end)| (start, end.min(horizon)))
+        span.filter(|(start, _)| *start < horizon).map(|(start, end)| (start, end.min(horizon)))
     }
 
     /// What comes first from `at` on: an allowed piece of this day and stretch, or their end.

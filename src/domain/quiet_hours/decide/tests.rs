@@ -17,13 +17,8 @@ fn zone(name: &str) -> TimeZone {
 }
 
 fn hours(rows: &[(&str, &str)]) -> WeekHours {
-    WeekHours::from_days(
-        &rows
-            .iter()
-            .map(|(day, text)| ((*day).to_owned(), (*text).to_owned()))
-            .collect(),
-    )
-    .unwrap()
+    WeekHours::from_days(&rows.iter().map(|(day, text)| ((*day).to_owned(), (*text).to_owned())).collect())
+        .unwrap()
 }
 
 fn leaked(names: &[&str]) -> &'static [Zone] {
@@ -62,12 +57,7 @@ const NIGHTS: &[(&str, &str, &str, &str)] = &[
         "2026-03-08T12:59:00Z",
         "wait 2026-03-08T13:00:00Z, closes 2026-03-09T00:00:00Z",
     ),
-    (
-        "America/New_York",
-        "20:00-01:30",
-        "2026-11-01T05:00:00Z",
-        "open, closes 2026-11-01T05:30:00Z",
-    ),
+    ("America/New_York", "20:00-01:30", "2026-11-01T05:00:00Z", "open, closes 2026-11-01T05:30:00Z"),
     (
         "America/New_York",
         "20:00-01:30",
@@ -87,12 +77,7 @@ const NIGHTS: &[(&str, &str, &str, &str)] = &[
         "2026-03-29T00:30:00Z",
         "wait 2026-03-29T01:00:00Z, closes 2026-03-29T20:00:00Z",
     ),
-    (
-        "Europe/London",
-        "22:00-06:00",
-        "2026-10-24T21:30:00Z",
-        "open, closes 2026-10-25T06:00:00Z",
-    ),
+    ("Europe/London", "22:00-06:00", "2026-10-24T21:30:00Z", "open, closes 2026-10-25T06:00:00Z"),
     // Sydney: back on 5 April, forward on 4 October.
     (
         "Australia/Sydney",
@@ -167,15 +152,9 @@ fn sunday_opens_at_noon() {
     let house = hours(&[("mon_sat", "09:00-20:00"), ("sun", "12:00-20:00")]);
     let zones = Zones::Prefix(leaked(&["America/Chicago"]));
     for (now, expected) in [
-        (
-            "2026-11-22T15:00:00Z",
-            "wait 2026-11-22T18:00:00Z, closes 2026-11-23T02:00:00Z",
-        ),
+        ("2026-11-22T15:00:00Z", "wait 2026-11-22T18:00:00Z, closes 2026-11-23T02:00:00Z"),
         ("2026-11-23T15:00:00Z", "open, closes 2026-11-24T02:00:00Z"),
-        (
-            "2026-11-24T02:00:00Z",
-            "wait 2026-11-24T15:00:00Z, closes 2026-11-25T02:00:00Z",
-        ),
+        ("2026-11-24T02:00:00Z", "wait 2026-11-24T15:00:00Z, closes 2026-11-25T02:00:00Z"),
     ] {
         assert_eq!(told(decide(&house, &zones, millis(now))), expected, "{now}");
     }
@@ -186,10 +165,7 @@ fn every_zone_must_allow() {
     let daily = hours(&[("daily", "09:00-20:00")]);
     let zones = Zones::Prefix(leaked(&["America/New_York", "America/Los_Angeles"]));
     for (now, expected) in [
-        (
-            "2026-11-23T14:00:00Z",
-            "wait 2026-11-23T17:00:00Z, closes 2026-11-24T01:00:00Z",
-        ),
+        ("2026-11-23T14:00:00Z", "wait 2026-11-23T17:00:00Z, closes 2026-11-24T01:00:00Z"),
         ("2026-11-24T00:59:59Z", "open, closes 2026-11-24T01:00:00Z"),
     ] {
         assert_eq!(told(decide(&daily, &zones, millis(now))), expected, "{now}");
@@ -205,9 +181,7 @@ fn hours_without_end_stay_open_to_the_horizon() {
     let now = millis("2026-10-24T21:30:00Z");
     assert_eq!(
         decide(&always, &Zones::Person(zone("Europe/London")), now),
-        Decision::Open {
-            closes_at: now + HORIZON
-        }
+        Decision::Open { closes_at: now + HORIZON }
     );
 }
 
@@ -248,17 +222,9 @@ fn two_hours_a_day_are_just_enough() {
     // Five hours apart: nine hours a day share four, seven share two, less than seven too few.
     let apart = leaked(&["Asia/Dubai", "Asia/Tokyo"]);
     let now = millis("2026-11-23T14:00:00Z");
-    for (daily, enough) in [
-        ("09:00-18:00", true),
-        ("09:00-16:00", true),
-        ("09:00-15:59", false),
-    ] {
+    for (daily, enough) in [("09:00-18:00", true), ("09:00-16:00", true), ("09:00-15:59", false)] {
         for days in ["daily", "mon_fri", "wed"] {
-            assert_eq!(
-                is_wide_enough(apart, &hours(&[(days, daily)]), now),
-                enough,
-                "{days} {daily}"
-            );
+            assert_eq!(is_wide_enough(apart, &hours(&[(days, daily)]), now), enough, "{days} {daily}");
         }
     }
 }
@@ -269,10 +235,7 @@ fn a_local_time_is_reached_when_the_last_zone_reaches_it() {
     let coasts = Zones::Prefix(leaked(&["America/New_York", "America/Los_Angeles"]));
     for (zones, instant) in [
         (coasts, Some("2026-12-01T17:00:00Z")),
-        (
-            Zones::Person(zone("Asia/Colombo")),
-            Some("2026-12-01T03:30:00Z"),
-        ),
+        (Zones::Person(zone("Asia/Colombo")), Some("2026-12-01T03:30:00Z")),
         (Zones::TooWide(&[]), None),
     ] {
         assert_eq!(local_instant(nine, &zones), instant.map(millis));
@@ -280,14 +243,8 @@ fn a_local_time_is_reached_when_the_last_zone_reaches_it() {
     let skipped = jiff::civil::date(2026, 3, 8).at(2, 30, 0, 0);
     let twice = jiff::civil::date(2026, 11, 1).at(1, 30, 0, 0);
     let york = Zones::Campaign(zone("America/New_York"));
-    assert_eq!(
-        local_instant(skipped, &york),
-        Some(millis("2026-03-08T07:30:00Z"))
-    );
-    assert_eq!(
-        local_instant(twice, &york),
-        Some(millis("2026-11-01T05:30:00Z"))
-    );
+    assert_eq!(local_instant(skipped, &york), Some(millis("2026-03-08T07:30:00Z")));
+    assert_eq!(local_instant(twice, &york), Some(millis("2026-11-01T05:30:00Z")));
 }
 
 const ZONES: [&str; 10] = [
@@ -316,9 +273,7 @@ const CHANGES: [&str; 7] = [
 
 fn is_allowed(hours: &WeekHours, zones: &[Zone], at: i64) -> bool {
     zones.iter().all(|zone| {
-        let civil = zone
-            .tz
-            .to_datetime(Timestamp::from_millisecond(at).unwrap());
+        let civil = zone.tz.to_datetime(Timestamp::from_millisecond(at).unwrap());
         let weekday = civil.weekday().to_monday_zero_offset() as usize;
         hours.allows(weekday, civil.hour() as u16 * 60 + civil.minute() as u16)
     })
