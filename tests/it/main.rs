@@ -1,0 +1,3 @@
+//! The integration tests: real HTTP, real files, one binary.
+
+mod simulator;
