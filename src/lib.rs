@@ -16,3 +16,5 @@ pub mod import;
 pub mod inbound;
 
 pub mod simulator;
+
+pub mod commands;

@@ -2,6 +2,8 @@
 //! and people who write. It asks for no password, so it only listens on loopback.
 
 use actix_web::error::JsonPayloadError;
+use actix_web::guard::{GuardContext, fn_guard};
+use actix_web::http::header::HeaderMap;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -12,12 +14,19 @@ use super::state::bare;
 use super::{Faults, Inner};
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
+    let from_here = |context: &GuardContext<'_>| is_from_here(context.head().headers());
     config
         .route("/_control/messages", web::get().to(messages))
         .route("/_control/callbacks", web::get().to(callbacks))
-        .route("/_control/inbound", web::post().to(inbound))
+        .route(
+            "/_control/inbound",
+            web::post().guard(fn_guard(from_here)).to(inbound),
+        )
         .route("/_control/faults", web::get().to(faults))
-        .route("/_control/faults", web::post().to(replace_faults));
+        .route(
+            "/_control/faults",
+            web::post().guard(fn_guard(from_here)).to(replace_faults),
+        );
 }
 
 /// A message that the REST API accepted: an element of `GET /_control/messages`.
@@ -137,9 +146,24 @@ async fn replace_faults(inner: web::Data<Inner>, faults: web::Json<Faults>) -> H
     HttpResponse::Ok().json(state.faults.faults())
 }
 
-/// Answers a body that is not the JSON asked for with what is wrong about it.
-pub(super) fn refuse(error: JsonPayloadError, _: &HttpRequest) -> actix_web::Error {
+/// JSON whatever its content type says, and a plain word about what is wrong with it.
+pub(super) fn json_config() -> web::JsonConfig {
+    web::JsonConfig::default()
+        .content_type_required(false)
+        .content_type(|_| true)
+        .error_handler(refuse)
+}
+
+fn refuse(error: JsonPayloadError, _: &HttpRequest) -> actix_web::Error {
     let said = error.to_string();
     let response = HttpResponse::BadRequest().json(json!({ "error": said }));
     actix_web::error::InternalError::from_response(error, response).into()
+}
+
+/// Whether a request was made by our own page or by no page at all, and not by another site
+/// that is open in a browser on this machine.
+pub(super) fn is_from_here(headers: &HeaderMap) -> bool {
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let host = header("host").unwrap_or_default();
+    header("origin").is_none_or(|origin| origin.strip_prefix("http://") == Some(host))
 }

@@ -6,7 +6,7 @@
 //! alone, so that both can be wrong only independently.
 //!
 //! [`Simulator`] runs one inside a process; `ese simulate` runs one from the command line. The
-//! control API ([`control`]) and the phone page ([`phone`]) are served beside Twilio's paths.
+//! control API (`/_control/…`) and the phone page (`/`) are served beside Twilio's paths.
 
 mod callbacks;
 mod chance;
@@ -83,7 +83,7 @@ impl Simulator {
             App::new()
                 .app_data(data.clone())
                 .app_data(web::PayloadConfig::new(LARGEST_BODY))
-                .app_data(web::JsonConfig::default().error_handler(control::refuse))
+                .app_data(control::json_config())
                 .configure(rest::routes)
                 .configure(content::routes)
                 .configure(control::routes)

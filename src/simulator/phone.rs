@@ -10,6 +10,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::Deserialize;
 
+use super::control;
 use super::inbound::{self, Inbound};
 use super::life::is_whatsapp;
 use super::message::{Direction, Message, Status};
@@ -194,7 +195,7 @@ async fn reply(
     number: web::Path<String>,
     form: web::Form<Reply>,
 ) -> HttpResponse {
-    if !is_own_page(&request) {
+    if !control::is_from_here(request.headers()) {
         return HttpResponse::Forbidden().body("This form belongs to the phone page.");
     }
     let number = bare(&number).to_owned();
@@ -208,21 +209,6 @@ async fn reply(
     HttpResponse::SeeOther()
         .insert_header((LOCATION, format!("/phone/{}#end", path_of(&number))))
         .finish()
-}
-
-/// Whether the form was sent by our own page, not by another site open in the same browser.
-fn is_own_page(request: &HttpRequest) -> bool {
-    let header = |name: &str| {
-        request
-            .headers()
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-    };
-    let Some(origin) = header("origin") else {
-        return true;
-    };
-    let host = header("host").unwrap_or_default();
-    origin.strip_prefix("http://") == Some(host)
 }
 
 fn page(title: &str, body: &str) -> HttpResponse {
