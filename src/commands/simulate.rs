@@ -253,10 +253,10 @@ fn summary(base: &str, options: &Options, is_terminal: bool) -> String {
         ("", "", "")
     };
     // A token that somebody chose may be a real one by mistake: it is not repeated.
-    let token = if options.auth_token == Options::default().auth_token {
-        options.auth_token.as_str()
+    let (token, typed) = if options.auth_token == Options::default().auth_token {
+        (options.auth_token.as_str(), options.auth_token.as_str())
     } else {
-        "(as given)"
+        ("as given", "…")
     };
     let inbound = options
         .inbound_url
@@ -278,7 +278,7 @@ fn summary(base: &str, options: &Options, is_terminal: bool) -> String {
          \n  {dim}Faults{plain}       {faults}\n\
          \n  {bold}Point ese at it{plain}\
          \n    ESE_TWILIO__API_BASE={base} ESE_TWILIO__CONTENT_BASE={base} \\\
-         \n    ESE_TWILIO__ACCOUNT_SID={account} ESE_TWILIO__AUTH_TOKEN={token} ese serve\n\
+         \n    ESE_TWILIO__ACCOUNT_SID={account} ESE_TWILIO__AUTH_TOKEN={typed} ese serve\n\
          \n  {bold}Write as a person{plain}\
          \n    curl {base}/_control/inbound --json \\\
          \n      '{{\"from\":\"+14155550101\",\"to\":\"+15005550006\",\"body\":\"Hello\"}}'\n\

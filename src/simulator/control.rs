@@ -96,13 +96,19 @@ pub(super) fn accepted(inner: &Inner, to: Option<&str>) -> Vec<MessageRecord> {
         .collect()
 }
 
-/// `?to=` narrows to a number, with or without its channel.
+/// `?to=` narrows to a number, with or without its channel; `?limit=` shows only the newest so
+/// many, counts untouched.
 async fn messages(inner: web::Data<Inner>, request: HttpRequest) -> HttpResponse {
-    let to = form_urlencoded::parse(request.query_string().as_bytes())
-        .find(|(name, value)| name == "to" && !value.is_empty())
-        // A `+` that was not escaped arrives as a space.
-        .map(|(_, value)| value.replace(' ', "+"));
+    let asked = |name: &str| {
+        form_urlencoded::parse(request.query_string().as_bytes())
+            .find(|(key, value)| key == name && !value.is_empty())
+            .map(|(_, value)| value.into_owned())
+    };
+    // A `+` that was not escaped arrives as a space.
+    let to = asked("to").map(|to| to.replace(' ', "+"));
+    let limit = asked("limit").and_then(|limit| limit.parse::<usize>().ok());
     let found = accepted(&inner, to.as_deref());
+    let skipped = limit.map_or(0, |limit| found.len().saturating_sub(limit));
     let state = inner.state();
     let counts: Map<String, Value> = match &to {
         Some(to) => Map::from_iter([(bare(to).to_owned(), Value::from(found.len()))]),
@@ -115,7 +121,7 @@ async fn messages(inner: web::Data<Inner>, request: HttpRequest) -> HttpResponse
     HttpResponse::Ok().json(json!({
         "total": found.len(),
         "counts": counts,
-        "messages": found,
+        "messages": found.get(skipped..),
     }))
 }
 

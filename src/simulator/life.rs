@@ -198,11 +198,15 @@ struct Life {
 }
 
 impl Life {
-    /// Waits for each act and does it; ends early when the message was cancelled or deleted.
+    /// Waits for each act and does it; ends early when the message was cancelled or
+    /// deleted, or the simulator stopped.
     async fn pass(&self, acts: Vec<(u64, Act)>, due: UnboundedSender<usize>) {
         let began = Instant::now();
         for (after_ms, act) in acts {
             sleep_until(began + Duration::from_millis(after_ms)).await;
+            if self.inner.is_stopped() {
+                return;
+            }
             match act {
                 Act::Tell(number) => {
                     if due.send(number).is_err() {

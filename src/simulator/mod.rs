@@ -24,9 +24,11 @@ mod rest;
 mod state;
 mod twiml;
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpServer, web};
@@ -42,6 +44,10 @@ pub use options::Options;
 
 /// Largest request body, in bytes; a message needs far less.
 const LARGEST_BODY: usize = 256 * 1024;
+
+/// How long an idle connection is kept: longer than clients pool theirs for a burst, so that none
+/// of them finds it closed in the middle of a request.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// Why a simulator did not start.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +97,7 @@ impl Simulator {
                 .default_service(web::to(rest::not_found))
         })
         .on_connect(rest::remember_connection)
+        .keep_alive(KEEP_ALIVE)
         .workers(workers)
         .disable_signals()
         .bind(listen)
@@ -132,6 +139,13 @@ impl Simulator {
         control::accepted(&self.inner, Some(number))
     }
 
+    /// How many messages the REST API accepted per number, without its channel.
+    pub fn counts(&self) -> HashMap<String, u64> {
+        let state = self.inner.state();
+        let counts = state.counts();
+        counts.map(|(number, n)| (number.to_owned(), n)).collect()
+    }
+
     /// Webhooks sent so far, one entry per attempt, oldest first. Only the newest
     /// [`Options::callback_log`] are kept.
     pub fn callbacks(&self) -> Vec<CallbackRecord> {
@@ -164,8 +178,9 @@ impl Simulator {
         self.inner.wait_until_quiet().await;
     }
 
-    /// Closes its port and forgets the requests under way.
+    /// Closes its port, forgets the requests under way, and sends no further callback.
     pub async fn stop(&self) {
+        self.inner.is_stopped.store(true, Ordering::SeqCst);
         self.server.stop(false).await;
     }
 }
@@ -184,6 +199,7 @@ struct Inner {
     requests: AtomicU64,
     concurrent: AtomicUsize,
     lives: Arc<Lives>,
+    is_stopped: AtomicBool,
 }
 
 impl Inner {
@@ -198,12 +214,17 @@ impl Inner {
             requests: AtomicU64::new(0),
             concurrent: AtomicUsize::new(0),
             lives: Arc::default(),
+            is_stopped: AtomicBool::new(false),
             options,
         }
     }
 
     fn state(&self) -> MutexGuard<'_, state::State> {
         lock(&self.state)
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.is_stopped.load(Ordering::SeqCst)
     }
 
     fn next_webhook(&self) -> u64 {

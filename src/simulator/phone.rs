@@ -21,7 +21,7 @@ const STYLE: &str = include_str!("phone.css");
 const POLICY: &str = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 /// How many of the newest messages are looked through for the list of phones.
 const DEPTH: usize = 20_000;
-/// How many messages of a conversation are shown.
+/// How many messages of a conversation are shown, and how many phones in the list.
 const SHOWN: usize = 200;
 /// What may not stand in a path segment. `+` and `:` may.
 const SEGMENT: &AsciiSet = &CONTROLS
@@ -60,7 +60,7 @@ async fn style() -> HttpResponse {
 async fn phones(inner: web::Data<Inner>) -> HttpResponse {
     let state = inner.state();
     let mut list = String::new();
-    for message in state.recent_people(DEPTH) {
+    for message in state.recent_people(DEPTH).into_iter().take(SHOWN) {
         let number = bare(message.person());
         let _ = write!(
             list,
@@ -83,7 +83,10 @@ async fn phones(inner: web::Data<Inner>) -> HttpResponse {
     }
     page(
         "Phones",
-        &format!("<header><h1>Phones</h1></header><ul class=\"phones\">{list}</ul>"),
+        &format!(
+            "<header><h1>Phones</h1><a class=\"again\" href=\"/\">Refresh</a></header>\
+             <ul class=\"phones\">{list}</ul>"
+        ),
     )
 }
 
@@ -123,18 +126,18 @@ fn bubble(message: &Message) -> String {
         Direction::Inbound => "mine",
         Direction::OutboundApi | Direction::OutboundReply => "theirs",
     };
-    let reached = matches!(
-        message.status,
-        Status::Sent | Status::Delivered | Status::Read | Status::Received
-    );
+    let state = match message.status {
+        Status::Scheduled | Status::Accepted | Status::Queued => " waiting",
+        Status::Failed | Status::Undelivered | Status::Canceled => " lost",
+        Status::Sent | Status::Delivered | Status::Read | Status::Received => "",
+    };
     let channel = if is_whatsapp(&message.to) {
         "WhatsApp"
     } else {
         "SMS"
     };
     let mut html = format!(
-        "<article class=\"{side}{lost}\"><p>{body}</p>",
-        lost = if reached { "" } else { " lost" },
+        "<article class=\"{side}{state}\"><p>{body}</p>",
         body = escape(&message.body),
     );
     for url in &message.media {
