@@ -313,3 +313,83 @@ fn between(indexes: Option<&Vec<usize>>, low: usize, high: usize) -> &[usize] {
     let to = indexes.partition_point(|index| *index < high);
     indexes.get(from..to).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PERSON: &str = "+14155550101";
+    const SENDER: &str = "+15005550006";
+
+    fn message(number: u64, created: i64, sent: Option<i64>) -> Message {
+        Message {
+            sid: Sid::draw(1, number, false),
+            service: None,
+            to: PERSON.into(),
+            from: Some(SENDER.into()),
+            body: "x".into(),
+            content_sid: None,
+            media: Vec::new(),
+            status: Status::Queued,
+            direction: Direction::OutboundApi,
+            parts: 1,
+            error: None,
+            created,
+            updated: created,
+            sent,
+            status_callback: None,
+            validity_seconds: 36_000,
+            is_deleted: false,
+        }
+    }
+
+    #[test]
+    fn date_filters_go_by_the_time_of_sending_once_there_is_one() {
+        let mut state = State::new(&Options::default());
+        state.insert(message(0, 100, Some(300)));
+        state.insert(message(1, 150, None));
+        let found = |since, until| {
+            let filter = Filter {
+                since,
+                until,
+                ..Filter::default()
+            };
+            state.list(&filter, Place::Newest, 50).found
+        };
+        assert_eq!(found(None, Some(200)), [1]);
+        assert_eq!(found(Some(200), None), [0]);
+        assert_eq!(found(Some(150), Some(300)), [1, 0]);
+        assert_eq!(found(None, Some(99)), [0_usize; 0]);
+    }
+
+    #[test]
+    fn a_sender_picked_later_is_found_in_order() {
+        let mut state = State::new(&Options::default());
+        let mut by_service = message(0, 100, None);
+        by_service.from = None;
+        let first = state.insert(by_service);
+        let second = state.insert(message(1, 100, None));
+        let change = Change {
+            status: Status::Queued,
+            error: None,
+            parts: 1,
+            from: Some(SENDER.into()),
+        };
+        assert!(state.advance(first, change, 200));
+        let filter = Filter {
+            from: Some(SENDER.to_owned()),
+            ..Filter::default()
+        };
+        let page = state.list(&filter, Place::Newest, 50);
+        assert_eq!(page.found, [second, first]);
+    }
+
+    #[test]
+    fn a_window_closes_a_day_after_the_person_wrote() {
+        let mut state = State::new(&Options::default());
+        state.heard(PERSON, SENDER, 0);
+        assert!(state.is_window_open(PERSON, SENDER, WINDOW_MS - 1));
+        assert!(!state.is_window_open(PERSON, SENDER, WINDOW_MS));
+        assert!(!state.is_window_open(SENDER, PERSON, 0));
+    }
+}

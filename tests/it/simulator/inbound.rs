@@ -188,6 +188,27 @@ async fn stop_closes_a_sender_to_one_person_until_start() {
 }
 
 #[tokio::test]
+async fn stop_to_one_sender_of_a_service_closes_the_service() {
+    let senders = [SENDER, "+15005550099"];
+    for stopped in senders {
+        let twilio = Twilio::with(Options {
+            service_senders: senders.map(str::to_owned).to_vec(),
+            ..Options::default()
+        })
+        .await;
+        twilio.simulator.inbound(ALICE, stopped, "STOP").await;
+        let form = [
+            ("To", ALICE),
+            ("MessagingServiceSid", SERVICE),
+            ("Body", "x"),
+        ];
+        let message = twilio.accepted(&form).await;
+        twilio.simulator.wait_until_quiet().await;
+        assert_eq!(twilio.fetch(&message).await["error_code"], 21610);
+    }
+}
+
+#[tokio::test]
 async fn advanced_opt_out_names_the_keyword_and_covers_whatsapp() {
     let receiver = Receiver::start(|_| (200, "text/xml", EMPTY)).await;
     let plain = wired(Options::default(), &receiver).await;
