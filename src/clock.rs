@@ -26,9 +26,7 @@ impl Clock {
 
     /// A clock that stands still at `start` until [`Clock::advance`] or [`Clock::set`] moves it.
     pub fn manual(start: Timestamp) -> Clock {
-        Clock(Source::Manual(Arc::new(AtomicI64::new(
-            start.as_millisecond(),
-        ))))
+        Clock(Source::Manual(Arc::new(AtomicI64::new(start.as_millisecond()))))
     }
 
     /// Milliseconds since 1970, UTC.

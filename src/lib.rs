@@ -6,6 +6,7 @@
 //! doors, and `app` puts the process together. `ARCHITECTURE.md` tells the whole story.
 
 pub mod clock;
+pub mod config;
 pub mod domain;
 pub mod store;
 pub mod twilio;
@@ -16,5 +17,6 @@ pub mod import;
 pub mod inbound;
 
 pub mod simulator;
+pub mod web;
 
 pub mod commands;

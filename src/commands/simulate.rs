@@ -122,9 +122,7 @@ pub struct FaultArgs {
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let options = options(args)?;
     let summary_of = options.clone();
-    let simulator = Simulator::start(options)
-        .await
-        .context("the simulator did not start")?;
+    let simulator = Simulator::start(options).await.context("the simulator did not start")?;
     let mut out = std::io::stdout().lock();
     let is_terminal = out.is_terminal();
     out.write_all(summary(&simulator.base_url(), &summary_of, is_terminal).as_bytes())?;
@@ -196,9 +194,7 @@ fn sender_rates(given: &[String]) -> anyhow::Result<(Option<f64>, HashMap<String
             Some((address, rate)) => (Some(address), rate),
             None => (None, text.as_str()),
         };
-        let rate: f64 = rate
-            .parse()
-            .with_context(|| format!("{rate:?} is no number of parts per second"))?;
+        let rate: f64 = rate.parse().with_context(|| format!("{rate:?} is no number of parts per second"))?;
         anyhow::ensure!(rate > 0.0, "a rate must be above 0");
         match address {
             Some(address) => {
@@ -234,34 +230,21 @@ fn error_fault(text: &str) -> Result<ErrorFault, String> {
         Some((code, share)) => (code, percent(share)?),
         None => (rest, 100.0),
     };
-    let code = code
-        .parse()
-        .map_err(|_| format!("{code:?} is no error code"))?;
-    Ok(ErrorFault {
-        code,
-        percent: share,
-        to,
-        count: None,
-    })
+    let code = code.parse().map_err(|_| format!("{code:?} is no error code"))?;
+    Ok(ErrorFault { code, percent: share, to, count: None })
 }
 
 /// What is printed at the start.
 fn summary(base: &str, options: &Options, is_terminal: bool) -> String {
-    let (bold, dim, plain) = if is_terminal {
-        ("\x1b[1m", "\x1b[2m", "\x1b[0m")
-    } else {
-        ("", "", "")
-    };
+    let (bold, dim, plain) = if is_terminal { ("\x1b[1m", "\x1b[2m", "\x1b[0m") } else { ("", "", "") };
     // A token that somebody chose may be a real one by mistake: it is not repeated.
     let (token, typed) = if options.auth_token == Options::default().auth_token {
         (options.auth_token.as_str(), options.auth_token.as_str())
     } else {
         ("as given", "…")
     };
-    let inbound = options
-        .inbound_url
-        .as_deref()
-        .unwrap_or("nowhere: what people write is only kept (--inbound-url)");
+    let inbound =
+        options.inbound_url.as_deref().unwrap_or("nowhere: what people write is only kept (--inbound-url)");
     let faults = if options.faults == Faults::default() {
         "none"
     } else {
@@ -331,12 +314,7 @@ mod tests {
             .as_object()
             .unwrap()
             .iter()
-            .zip(
-                serde_json::to_value(Faults::default())
-                    .unwrap()
-                    .as_object()
-                    .unwrap(),
-            )
+            .zip(serde_json::to_value(Faults::default()).unwrap().as_object().unwrap())
             .filter(|(set, usual)| set == usual)
             .map(|((name, _), _)| name.clone())
             .collect();
@@ -354,12 +332,7 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for line in [
-            "--fail-percent 101",
-            "--error x",
-            "--listen nowhere",
-            "--api-key SK1",
-        ] {
+        for line in ["--fail-percent 101", "--error x", "--listen nowhere", "--api-key SK1"] {
             let words = std::iter::once("simulate").chain(line.split_whitespace());
             assert!(Command::try_parse_from(words).is_err(), "{line}");
         }

@@ -1,10 +1,18 @@
 //! Words and rules of the field, as pure functions and types that cannot be wrong.
 //! Nothing here knows a clock, SQL or HTTP: values and `now` come in, decisions go out.
 
+pub mod campaign;
 pub mod consent;
 pub mod encoding;
+pub mod event;
+pub mod failure;
+pub mod gate;
+pub mod message;
 pub mod phone;
+pub mod plan;
 pub mod quiet_hours;
+pub mod retry;
 pub mod segment;
 pub mod template;
 pub mod timezone;
+pub mod user;

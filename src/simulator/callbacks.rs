@@ -45,10 +45,7 @@ pub struct CallbackRecord {
 impl CallbackRecord {
     /// The value of a parameter.
     pub fn param(&self, name: &str) -> Option<&str> {
-        self.params
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
+        self.params.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 }
 
@@ -69,7 +66,7 @@ impl News {
         let mut add = |name: &str, value: &str| params.push((name.to_owned(), value.to_owned()));
         if let Some(code) = change.error {
             add("ErrorCode", &code.to_string());
-            add("ErrorMessage", errors::text(code));
+            add("ErrorMessage", &errors::text(code));
         }
         if message.to.starts_with("whatsapp:") {
             add("ChannelInstallSid", "XE00000000000000000000000000000001");
@@ -77,7 +74,7 @@ impl News {
             add("ChannelToAddress", &masked(bare(&message.to)));
             add("StructuredMessage", "false");
             if let Some(code) = change.error {
-                add("ChannelStatusMessage", errors::text(code));
+                add("ChannelStatusMessage", &errors::text(code));
             }
             if change.status == Status::Read {
                 add("EventType", "READ");
@@ -111,10 +108,7 @@ fn masked(number: &str) -> String {
 
 /// `YYMMDDhhmm`, here in UTC; carriers use whatever zone they like.
 fn carrier_date() -> String {
-    jiff::Timestamp::now()
-        .to_zoned(jiff::tz::TimeZone::UTC)
-        .strftime("%y%m%d%H%M")
-        .to_string()
+    jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).strftime("%y%m%d%H%M").to_string()
 }
 
 /// What came back of a webhook.
@@ -186,9 +180,7 @@ impl Courier {
         let number = inner.next_webhook();
         let token = format!("{:032x}", chance::identity(!inner.options.seed, number));
         let signature = sign(&inner.options.auth_token, url, &news.params);
-        let body = form_urlencoded::Serializer::new(String::new())
-            .extend_pairs(&news.params)
-            .finish();
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(&news.params).finish();
         let mut attempt = 1;
         loop {
             let sent = self.attempt(&rules, url, &body, [&signature, &token]).await;
@@ -223,21 +215,14 @@ impl Courier {
         [signature, token]: [&str; 2],
     ) -> Result<Answer, (Failure, String)> {
         let failed = |error: reqwest::Error| {
-            let failure = if error.is_connect() {
-                Failure::Connect
-            } else {
-                Failure::Read
-            };
+            let failure = if error.is_connect() { Failure::Connect } else { Failure::Read };
             (failure, root_cause(&error.without_url()))
         };
         let client = self.client(rules.connect_ms).map_err(failed)?;
         let mut response = client
             .post(url)
             .timeout(Duration::from_millis(rules.connect_ms + rules.read_ms))
-            .header(
-                "Content-Type",
-                "application/x-www-form-urlencoded; charset=UTF-8",
-            )
+            .header("Content-Type", "application/x-www-form-urlencoded; charset=UTF-8")
             .header("Accept", "*/*")
             .header(SIGNATURE_HEADER, signature)
             .header("I-Twilio-Idempotency-Token", token)
@@ -251,11 +236,7 @@ impl Courier {
             .and_then(|value| value.to_str().ok())
             .unwrap_or_default()
             .to_owned();
-        let mut answer = Answer {
-            status: Some(response.status().as_u16()),
-            content_type,
-            body: Vec::new(),
-        };
+        let mut answer = Answer { status: Some(response.status().as_u16()), content_type, body: Vec::new() };
         while answer.body.len() <= LONGEST_ANSWER {
             match response.chunk().await {
                 Ok(Some(chunk)) => answer.body.extend_from_slice(&chunk),
@@ -281,11 +262,7 @@ pub(super) async fn send_status(inner: &Inner, news: &News) {
 }
 
 /// Sends an inbound message to `url`.
-pub(super) async fn send_inbound(
-    inner: &Inner,
-    url: String,
-    params: Vec<(String, String)>,
-) -> Answer {
+pub(super) async fn send_inbound(inner: &Inner, url: String, params: Vec<(String, String)>) -> Answer {
     let news = News { url, params };
     inner.courier.post(inner, "inbound", &news).await
 }
@@ -309,17 +286,10 @@ impl Rules {
     /// Reads `rc=2&rp=5xx,ct,rt&ct=…&rt=…`. What is left out or out of range keeps its default:
     /// one retry, and only if no connection came about.
     fn parse(fragment: &str) -> Rules {
-        let mut rules = Rules {
-            retries: 1,
-            policies: vec!["ct".to_owned()],
-            connect_ms: 5000,
-            read_ms: 15_000,
-        };
+        let mut rules =
+            Rules { retries: 1, policies: vec!["ct".to_owned()], connect_ms: 5000, read_ms: 15_000 };
         let within = |value: &str, low: u64, high: u64| {
-            value
-                .parse()
-                .ok()
-                .filter(|number| (low..=high).contains(number))
+            value.parse().ok().filter(|number| (low..=high).contains(number))
         };
         for pair in fragment.split('&') {
             match pair.split_once('=') {
@@ -350,9 +320,7 @@ impl Rules {
             (None, Some(Failure::Read)) => "rt",
             _ => return false,
         };
-        self.policies
-            .iter()
-            .any(|named| named == policy || named == "all")
+        self.policies.iter().any(|named| named == policy || named == "all")
     }
 }
 
@@ -374,11 +342,7 @@ mod tests {
         ];
         for (fragment, status, failure, expected) in table {
             let rules = Rules::parse(fragment);
-            assert_eq!(
-                rules.retries_after(status, failure),
-                expected,
-                "{fragment} {status:?} {failure:?}"
-            );
+            assert_eq!(rules.retries_after(status, failure), expected, "{fragment} {status:?} {failure:?}");
         }
     }
 
@@ -387,10 +351,7 @@ mod tests {
         let rules = Rules::parse("rc=9&ct=1&rt=99999&sni=y");
         assert_eq!(rules, Rules::parse(""));
         let rules = Rules::parse("rc=0&ct=200&rt=300");
-        assert_eq!(
-            (rules.retries, rules.connect_ms, rules.read_ms),
-            (0, 200, 300)
-        );
+        assert_eq!((rules.retries, rules.connect_ms, rules.read_ms), (0, 200, 300));
     }
 
     #[test]

@@ -14,12 +14,7 @@ pub(super) fn happens(share: f64, seed: u64, decision: &str, facts: &[&[u8]]) ->
 }
 
 /// One of `choices`.
-pub(super) fn one_of<T: Copy>(
-    choices: &[T],
-    seed: u64,
-    decision: &str,
-    facts: &[&[u8]],
-) -> Option<T> {
+pub(super) fn one_of<T: Copy>(choices: &[T], seed: u64, decision: &str, facts: &[&[u8]]) -> Option<T> {
     let count = u64::try_from(choices.len()).ok()?;
     let at = mixed(seed, decision, facts).checked_rem(count)?;
     choices.get(usize::try_from(at).ok()?).copied()
@@ -59,10 +54,7 @@ mod tests {
                 .filter(|n| happens(share, 7, "fails", &[b"+14155550101", &n.to_be_bytes()]))
                 .count();
             let measured = hits as f64 / 200.0;
-            assert!(
-                (measured - share).abs() < 1.0,
-                "{share} came out as {measured}"
-            );
+            assert!((measured - share).abs() < 1.0, "{share} came out as {measured}");
         }
     }
 

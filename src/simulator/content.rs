@@ -61,12 +61,12 @@ static CONTENTS: [Content; 4] = [
 
 /// Area codes of +1 outside the United States: Canada, then the islands.
 const NOT_UNITED_STATES: &[&str] = &[
-    "204", "226", "236", "249", "250", "257", "263", "289", "306", "343", "354", "365", "367",
-    "368", "382", "403", "416", "418", "428", "431", "437", "438", "450", "460", "468", "474",
-    "506", "514", "519", "548", "579", "581", "584", "587", "604", "613", "639", "647", "672",
-    "683", "705", "709", "742", "753", "778", "780", "782", "807", "819", "825", "867", "873",
-    "879", "902", "905", "942", "242", "246", "264", "268", "284", "345", "441", "473", "649",
-    "658", "664", "721", "758", "767", "784", "809", "829", "849", "868", "869", "876",
+    "204", "226", "236", "249", "250", "257", "263", "289", "306", "343", "354", "365", "367", "368", "382",
+    "403", "416", "418", "428", "431", "437", "438", "450", "460", "468", "474", "506", "514", "519", "548",
+    "579", "581", "584", "587", "604", "613", "639", "647", "672", "683", "705", "709", "742", "753", "778",
+    "780", "782", "807", "819", "825", "867", "873", "879", "902", "905", "942", "242", "246", "264", "268",
+    "284", "345", "441", "473", "649", "658", "664", "721", "758", "767", "784", "809", "829", "849", "868",
+    "869", "876",
 ];
 
 /// The template with this SID.
@@ -158,11 +158,7 @@ impl Content {
 
     fn samples(&self) -> Value {
         let pairs = self.variables.iter();
-        Value::Object(
-            pairs
-                .map(|(name, sample)| ((*name).to_owned(), Value::from(*sample)))
-                .collect(),
-        )
+        Value::Object(pairs.map(|(name, sample)| ((*name).to_owned(), Value::from(*sample))).collect())
     }
 }
 
@@ -176,15 +172,9 @@ fn is_united_states(to: &str) -> bool {
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
         .route("/v1/Content", web::get().to(list))
-        .route(
-            "/v1/ContentAndApprovals",
-            web::get().to(list_with_approvals),
-        )
+        .route("/v1/ContentAndApprovals", web::get().to(list_with_approvals))
         .route("/v1/Content/{sid}", web::get().to(fetch))
-        .route(
-            "/v1/Content/{sid}/ApprovalRequests",
-            web::get().to(approval),
-        );
+        .route("/v1/Content/{sid}/ApprovalRequests", web::get().to(approval));
 }
 
 /// `http://host`, for the absolute links of this API.
@@ -203,10 +193,7 @@ async fn list_with_approvals(
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     let account_sid = &inner.options.account_sid;
-    page(&inner, &request, |content| {
-        content.json_with_approval(account_sid)
-    })
-    .await
+    page(&inner, &request, |content| content.json_with_approval(account_sid)).await
 }
 
 async fn page(
@@ -280,10 +267,7 @@ mod tests {
     fn placeholders_take_their_values_or_samples() {
         let content = find("HX00000000000000000000000000000001").unwrap();
         let given = serde_json::from_str(r#"{"1":"Bo"}"#).unwrap();
-        assert_eq!(
-            content.render(&given),
-            "Hello Bo, your order A-1001 is on its way to you."
-        );
+        assert_eq!(content.render(&given), "Hello Bo, your order A-1001 is on its way to you.");
     }
 
     #[test]

@@ -18,15 +18,9 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
         .route("/_control/messages", web::get().to(messages))
         .route("/_control/callbacks", web::get().to(callbacks))
-        .route(
-            "/_control/inbound",
-            web::post().guard(fn_guard(from_here)).to(inbound),
-        )
+        .route("/_control/inbound", web::post().guard(fn_guard(from_here)).to(inbound))
         .route("/_control/faults", web::get().to(faults))
-        .route(
-            "/_control/faults",
-            web::post().guard(fn_guard(from_here)).to(replace_faults),
-        );
+        .route("/_control/faults", web::post().guard(fn_guard(from_here)).to(replace_faults));
 }
 
 /// A message that the REST API accepted: an element of `GET /_control/messages`.
@@ -112,10 +106,7 @@ async fn messages(inner: web::Data<Inner>, request: HttpRequest) -> HttpResponse
     let state = inner.state();
     let counts: Map<String, Value> = match &to {
         Some(to) => Map::from_iter([(bare(to).to_owned(), Value::from(found.len()))]),
-        None => state
-            .counts()
-            .map(|(number, count)| (number.to_owned(), Value::from(count)))
-            .collect(),
+        None => state.counts().map(|(number, count)| (number.to_owned(), Value::from(count))).collect(),
     };
     drop(state);
     HttpResponse::Ok().json(json!({
@@ -154,10 +145,7 @@ async fn replace_faults(inner: web::Data<Inner>, faults: web::Json<Faults>) -> H
 
 /// JSON whatever its content type says, and a plain word about what is wrong with it.
 pub(super) fn json_config() -> web::JsonConfig {
-    web::JsonConfig::default()
-        .content_type_required(false)
-        .content_type(|_| true)
-        .error_handler(refuse)
+    web::JsonConfig::default().content_type_required(false).content_type(|_| true).error_handler(refuse)
 }
 
 fn refuse(error: JsonPayloadError, _: &HttpRequest) -> actix_web::Error {

@@ -60,12 +60,7 @@ pub struct ErrorFault {
 impl Default for ErrorFault {
     /// Every message, for ever. The code has to be named.
     fn default() -> ErrorFault {
-        ErrorFault {
-            code: 30008,
-            percent: 100.0,
-            to: None,
-            count: None,
-        }
+        ErrorFault { code: 30008, percent: 100.0, to: None, count: None }
     }
 }
 
@@ -217,12 +212,7 @@ mod tests {
         });
         let mut refused = |to| active.meet(1, to, false).instead.is_some();
         assert_eq!(
-            [
-                refused("+14155550199"),
-                refused(TO),
-                refused("whatsapp:+14155550101"),
-                refused(TO)
-            ],
+            [refused("+14155550199"), refused(TO), refused("whatsapp:+14155550101"), refused(TO)],
             [false, true, true, false]
         );
     }
@@ -240,10 +230,7 @@ mod tests {
         ];
         for (code, by_service, at_once) in table {
             let mut active = Active::new(Faults {
-                errors: vec![ErrorFault {
-                    code,
-                    ..ErrorFault::default()
-                }],
+                errors: vec![ErrorFault { code, ..ErrorFault::default() }],
                 ..Faults::default()
             });
             let met = active.meet(1, TO, by_service);

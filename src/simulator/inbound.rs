@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::callbacks::{self, Answer};
 use super::life::{self, Prospect, is_whatsapp};
 use super::message::{Direction, Message, Sid, Status};
-use super::parts::parts;
 use super::state::bare;
 use super::{Inner, lock, now_millis, twiml};
+use crate::domain::encoding::count;
 
 /// What a person writes: the JSON of `POST /_control/inbound`.
 #[derive(Clone, Debug, Deserialize)]
@@ -87,8 +87,9 @@ enum Keyword {
 impl Keyword {
     fn of(body: &str) -> Option<Keyword> {
         match body.trim().to_ascii_uppercase().as_str() {
-            "STOP" | "STOPALL" | "UNSUBSCRIBE" | "END" | "QUIT" | "CANCEL" | "REVOKE"
-            | "OPTOUT" => Some(Keyword::Stop),
+            "STOP" | "STOPALL" | "UNSUBSCRIBE" | "END" | "QUIT" | "CANCEL" | "REVOKE" | "OPTOUT" => {
+                Some(Keyword::Stop)
+            }
             "START" | "YES" | "UNSTOP" => Some(Keyword::Start),
             "HELP" | "INFO" => Some(Keyword::Help),
             _ => None,
@@ -110,13 +111,7 @@ pub(super) async fn receive(inner: &Arc<Inner>, inbound: Inbound) -> InboundResu
     let message_sid = keep(inner, &inbound, keyword).to_string();
     let url = lock(&inner.inbound_url).clone();
     let (Some(url), true) = (url, inbound.deliver) else {
-        return InboundResult {
-            message_sid,
-            status: None,
-            reply: None,
-            twiml: String::new(),
-            warning: None,
-        };
+        return InboundResult { message_sid, status: None, reply: None, twiml: String::new(), warning: None };
     };
     let params = params(inner, &inbound, &message_sid, keyword);
     let answer = callbacks::send_inbound(inner, url, params).await;
@@ -143,12 +138,7 @@ fn keyword(inner: &Inner, inbound: &Inbound) -> Option<Keyword> {
     }
     let is_toll_free = ["800", "833", "844", "855", "866", "877", "888"]
         .iter()
-        .any(|code| {
-            inbound
-                .to
-                .strip_prefix("+1")
-                .is_some_and(|national| national.starts_with(code))
-        });
+        .any(|code| inbound.to.strip_prefix("+1").is_some_and(|national| national.starts_with(code)));
     let is_yes = inbound.body.trim().eq_ignore_ascii_case("yes");
     (!(is_toll_free && is_yes)).then_some(keyword)
 }
@@ -190,21 +180,12 @@ fn keep(inner: &Inner, inbound: &Inbound, keyword: Option<Keyword>) -> Sid {
 
 /// A WhatsApp message is one part however long.
 fn parts_of(inbound: &Inbound) -> u32 {
-    if is_whatsapp(&inbound.from) {
-        1
-    } else {
-        parts(&inbound.body)
-    }
+    if is_whatsapp(&inbound.from) { 1 } else { count(&inbound.body).parts }
 }
 
 /// The form, with everything that real webhooks carry
 /// (<https://www.twilio.com/docs/messaging/guides/webhook-request>), empty places included.
-fn params(
-    inner: &Inner,
-    inbound: &Inbound,
-    sid: &str,
-    keyword: Option<Keyword>,
-) -> Vec<(String, String)> {
+fn params(inner: &Inner, inbound: &Inbound, sid: &str, keyword: Option<Keyword>) -> Vec<(String, String)> {
     let mut params = Vec::with_capacity(32);
     let mut add = |name: &str, value: &str| params.push((name.to_owned(), value.to_owned()));
     if is_whatsapp(&inbound.from) {
@@ -244,10 +225,7 @@ fn params(
 
 fn whatsapp_params(inbound: &Inbound, add: &mut impl FnMut(&str, &str)) {
     let person = bare(&inbound.from);
-    let name = inbound
-        .profile_name
-        .as_deref()
-        .unwrap_or("Simulated person");
+    let name = inbound.profile_name.as_deref().unwrap_or("Simulated person");
     add("ProfileName", name);
     add("WaId", person.trim_start_matches('+'));
     add("Forwarded", "false");
@@ -295,11 +273,7 @@ fn send_reply(inner: &Arc<Inner>, inbound: &Inbound, body: &str) {
         to: inbound.from.as_str().into(),
         sender: inbound.to.as_str().into(),
         by_service: false,
-        parts: if is_whatsapp(&inbound.from) {
-            1
-        } else {
-            parts(body)
-        },
+        parts: if is_whatsapp(&inbound.from) { 1 } else { count(body).parts },
         earlier: number,
         known_error: is_blocked.then_some(21610),
         scheduled_ms: 0,
@@ -356,13 +330,7 @@ mod tests {
         let empty = "<?xml version=\"1.0\"?><Response/>";
         let table = [
             (Some(200), "text/xml; charset=utf-8", empty, None, None),
-            (
-                Some(200),
-                "text/xml",
-                "<Response><Message>Hi</Message></Response>",
-                Some("Hi"),
-                None,
-            ),
+            (Some(200), "text/xml", "<Response><Message>Hi</Message></Response>", Some("Hi"), None),
             (Some(200), "text/plain", "Hello", Some("Hello"), None),
             (Some(200), "application/json", "{}", None, Some(12300)),
             (Some(200), "text/xml", "no xml", None, Some(12100)),
@@ -371,11 +339,8 @@ mod tests {
             (None, "", "", None, Some(11205)),
         ];
         for (status, content_type, body, reply, warning) in table {
-            let answer = Answer {
-                status,
-                content_type: content_type.to_owned(),
-                body: body.as_bytes().to_vec(),
-            };
+            let answer =
+                Answer { status, content_type: content_type.to_owned(), body: body.as_bytes().to_vec() };
             let (texts, found) = replies(&answer);
             assert_eq!(texts.first().map(String::as_str), reply, "{body}");
             assert_eq!(found, warning, "{body}");

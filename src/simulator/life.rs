@@ -50,24 +50,14 @@ pub(super) fn plan(prospect: &Prospect, options: &Options) -> Vec<Step> {
     let mut after_ms = prospect.scheduled_ms;
     let mut push = |after_ms: u64, status: Status, error: Option<u32>| {
         let from = prospect.by_service.then(|| Arc::clone(&prospect.sender));
-        steps.push(Step {
-            after_ms,
-            change: Change {
-                status,
-                error,
-                parts: prospect.parts,
-                from,
-            },
-        });
+        steps.push(Step { after_ms, change: Change { status, error, parts: prospect.parts, from } });
     };
     let pause = options.callback_delay_ms;
     if prospect.by_service {
         after_ms += pause;
         push(after_ms, Status::Queued, None);
     }
-    let error = prospect
-        .known_error
-        .or_else(|| chance_error(prospect, options));
+    let error = prospect.known_error.or_else(|| chance_error(prospect, options));
     if let Some(code) = error.filter(|code| !super::errors::comes_after_sending(*code)) {
         push(after_ms + pause, Status::Failed, Some(code));
         return steps;
@@ -95,11 +85,7 @@ fn chance_error(prospect: &Prospect, options: &Options) -> Option<u32> {
     if !draws(options.fail_percent, "fails", prospect, options) {
         return None;
     }
-    let choices = if is_whatsapp(&prospect.to) {
-        &WHATSAPP_FAILURES[..]
-    } else {
-        &SMS_FAILURES[..]
-    };
+    let choices = if is_whatsapp(&prospect.to) { &WHATSAPP_FAILURES[..] } else { &SMS_FAILURES[..] };
     chance::one_of(choices, options.seed, "code", &[prospect.to.as_bytes()])
 }
 
@@ -135,11 +121,7 @@ fn timeline(steps: &[Step], tells: bool, faults: &CallbackFaults, luck: &Luck) -
                 continue;
             }
             // Shuffled: all after the last status, the newest first.
-            let at = if faults.is_shuffled {
-                last_ms + (steps.len() - number) as u64
-            } else {
-                step.after_ms
-            };
+            let at = if faults.is_shuffled { last_ms + (steps.len() - number) as u64 } else { step.after_ms };
             acts.push((at + faults.late_ms, Act::Tell(number)));
             if luck.strikes(faults.doubled_percent, "doubled", number) {
                 acts.push((at + faults.late_ms, Act::Tell(number)));
@@ -172,16 +154,9 @@ pub(super) fn start(inner: &Arc<Inner>, index: usize, steps: Vec<Step>, faults: 
             None => return,
         }
     };
-    let luck = Luck {
-        seed: inner.options.seed,
-        sid,
-    };
+    let luck = Luck { seed: inner.options.seed, sid };
     let acts = timeline(&steps, tells, faults, &luck);
-    let life = Life {
-        inner: Arc::clone(inner),
-        index,
-        steps,
-    };
+    let life = Life { inner: Arc::clone(inner), index, steps };
     let busy = inner.busy();
     inner.runtime.spawn(async move {
         let (sender, receiver) = unbounded_channel();
@@ -240,9 +215,7 @@ impl Life {
 pub(super) async fn tell(inner: &Inner, index: usize, change: &Change) {
     let news = {
         let state = inner.state();
-        state
-            .get(index)
-            .and_then(|message| News::of(message, change, &inner.options.account_sid))
+        state.get(index).and_then(|message| News::of(message, change, &inner.options.account_sid))
     };
     if let Some(news) = news {
         callbacks::send_status(inner, &news).await;

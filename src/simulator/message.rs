@@ -19,10 +19,7 @@ pub(super) struct Sid {
 impl Sid {
     /// The SID of the `number`-th message under `seed`.
     pub(super) fn draw(seed: u64, number: u64, has_media: bool) -> Sid {
-        Sid {
-            has_media,
-            bits: chance::identity(seed, number),
-        }
+        Sid { has_media, bits: chance::identity(seed, number) }
     }
 
     /// Reads `SM…` or `MM…`; anything else is no message.
@@ -32,9 +29,7 @@ impl Sid {
             None => (true, text.strip_prefix("MM")?),
         };
         let is_hex = digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let bits = is_hex
-            .then(|| u128::from_str_radix(digits, 16).ok())
-            .flatten()?;
+        let bits = is_hex.then(|| u128::from_str_radix(digits, 16).ok()).flatten()?;
         Some(Sid { has_media, bits })
     }
 }
@@ -165,11 +160,7 @@ impl Message {
         let base = format!("/2010-04-01/Accounts/{account_sid}/Messages/{}", self.sid);
         let is_priced = matches!(
             self.status,
-            Status::Sent
-                | Status::Delivered
-                | Status::Read
-                | Status::Undelivered
-                | Status::Received
+            Status::Sent | Status::Delivered | Status::Read | Status::Undelivered | Status::Received
         );
         Resource {
             body: &self.body,
@@ -202,11 +193,7 @@ impl Message {
 /// A made-up price: 0.0075 dollars a part, negative as Twilio writes what it charges.
 fn price(parts: u32) -> String {
     let hundred_thousandths = u64::from(parts) * 750;
-    format!(
-        "-{}.{:05}",
-        hundred_thousandths / 100_000,
-        hundred_thousandths % 100_000
-    )
+    format!("-{}.{:05}", hundred_thousandths / 100_000, hundred_thousandths % 100_000)
 }
 
 /// The Message resource
@@ -220,7 +207,7 @@ pub(super) struct Resource<'a> {
     to: &'a str,
     date_updated: String,
     price: Option<String>,
-    error_message: Option<&'static str>,
+    error_message: Option<String>,
     uri: String,
     account_sid: &'a str,
     num_media: String,
@@ -244,16 +231,12 @@ struct Subresources {
 /// `Thu, 24 Aug 2023 05:01:45 +0000`
 pub(super) fn rfc_2822(millis: i64) -> String {
     let at = Timestamp::from_millisecond(millis).unwrap_or_default();
-    at.to_zoned(TimeZone::UTC)
-        .strftime("%a, %d %b %Y %H:%M:%S +0000")
-        .to_string()
+    at.to_zoned(TimeZone::UTC).strftime("%a, %d %b %Y %H:%M:%S +0000").to_string()
 }
 
 /// `2026-11-23T09:30:00.123Z`
 pub(super) fn rfc_3339(millis: i64) -> String {
-    Timestamp::from_millisecond(millis)
-        .unwrap_or_default()
-        .to_string()
+    Timestamp::from_millisecond(millis).unwrap_or_default().to_string()
 }
 
 #[cfg(test)]
@@ -275,10 +258,7 @@ mod tests {
 
     #[test]
     fn dates_and_prices_are_written_as_twilio_does() {
-        assert_eq!(
-            rfc_2822(1_692_853_305_000),
-            "Thu, 24 Aug 2023 05:01:45 +0000"
-        );
+        assert_eq!(rfc_2822(1_692_853_305_000), "Thu, 24 Aug 2023 05:01:45 +0000");
         assert_eq!(rfc_2822(0), "Thu, 01 Jan 1970 00:00:00 +0000");
         assert_eq!(price(1), "-0.00750");
         assert_eq!(price(134), "-1.00500");

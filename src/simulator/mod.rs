@@ -2,8 +2,8 @@
 //!
 //! It answers the calls that this product makes (messages, content, the account) with the shapes,
 //! errors and delays of the real thing, plays the people at the other end, and can be told to go
-//! wrong. It knows nothing of our store: what it shares with the sending side is the signature
-//! alone, so that both can be wrong only independently.
+//! wrong. It knows nothing of our store. What it shares with the sending side are the signature,
+//! which published vectors prove, the count of SMS parts, and the titles of error codes.
 //!
 //! [`Simulator`] runs one inside a process; `ese simulate` runs one from the command line. The
 //! control API (`/_control/…`) and the phone page (`/`) are served beside Twilio's paths.
@@ -18,7 +18,6 @@ mod inbound;
 mod life;
 mod message;
 mod options;
-mod parts;
 mod phone;
 mod rest;
 mod state;
@@ -106,11 +105,7 @@ impl Simulator {
         let server = server.run();
         let handle = server.handle();
         tokio::spawn(server);
-        Ok(Simulator {
-            inner,
-            server: handle,
-            address,
-        })
+        Ok(Simulator { inner, server: handle, address })
     }
 
     /// Where it listens, as Twilio's clients want it: `http://127.0.0.1:9010`, for both the
@@ -281,7 +276,6 @@ fn is_account_sid(text: &str) -> bool {
 
 /// Two letters and 32 hex digits.
 fn is_sid(text: &str, prefix: &str) -> bool {
-    text.strip_prefix(prefix).is_some_and(|digits| {
-        digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
-    })
+    text.strip_prefix(prefix)
+        .is_some_and(|digits| digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }

@@ -70,10 +70,7 @@ impl Default for Options {
             api_key: None,
             inbound_url: None,
             senders: Vec::new(),
-            service_senders: vec![
-                "+15005550006".to_owned(),
-                "whatsapp:+14155238886".to_owned(),
-            ],
+            service_senders: vec!["+15005550006".to_owned(), "whatsapp:+14155238886".to_owned()],
             latency_ms: 0,
             concurrency_limit: None,
             callback_delay_ms: 20,
@@ -94,10 +91,6 @@ impl Default for Options {
 impl Options {
     /// Parts per second of `sender`, if it is limited at all.
     pub(super) fn rate_of(&self, sender: &str) -> Option<f64> {
-        self.sender_rates
-            .get(sender)
-            .copied()
-            .or(self.sender_rate)
-            .filter(|rate| *rate > 0.0)
+        self.sender_rates.get(sender).copied().or(self.sender_rate).filter(|rate| *rate > 0.0)
     }
 }

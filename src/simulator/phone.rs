@@ -18,7 +18,8 @@ use super::state::bare;
 use super::{Inner, errors};
 
 const STYLE: &str = include_str!("phone.css");
-const POLICY: &str = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+const POLICY: &str =
+    "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 /// How many of the newest messages are looked through for the list of phones.
 const DEPTH: usize = 20_000;
 /// How many messages of a conversation are shown, and how many phones in the list.
@@ -51,9 +52,7 @@ pub(super) fn path_of(number: &str) -> String {
 }
 
 async fn style() -> HttpResponse {
-    HttpResponse::Ok()
-        .content_type("text/css; charset=utf-8")
-        .body(STYLE)
+    HttpResponse::Ok().content_type("text/css; charset=utf-8").body(STYLE)
 }
 
 /// The phones that got or sent something, newest first.
@@ -69,11 +68,7 @@ async fn phones(inner: web::Data<Inner>) -> HttpResponse {
             path = escape(&path_of(number)),
             number = escape(number),
             time = clock_time(message.created),
-            mine = if message.direction == Direction::Inbound {
-                "You: "
-            } else {
-                ""
-            },
+            mine = if message.direction == Direction::Inbound { "You: " } else { "" },
             body = escape(&preview(&message.body)),
         );
     }
@@ -131,15 +126,8 @@ fn bubble(message: &Message) -> String {
         Status::Failed | Status::Undelivered | Status::Canceled => " lost",
         Status::Sent | Status::Delivered | Status::Read | Status::Received => "",
     };
-    let channel = if is_whatsapp(&message.to) {
-        "WhatsApp"
-    } else {
-        "SMS"
-    };
-    let mut html = format!(
-        "<article class=\"{side}{state}\"><p>{body}</p>",
-        body = escape(&message.body),
-    );
+    let channel = if is_whatsapp(&message.to) { "WhatsApp" } else { "SMS" };
+    let mut html = format!("<article class=\"{side}{state}\"><p>{body}</p>", body = escape(&message.body),);
     for url in &message.media {
         let _ = write!(html, "<p class=\"media\">Picture: {}</p>", escape(url));
     }
@@ -149,10 +137,9 @@ fn bubble(message: &Message) -> String {
         sender = escape(bare(message.sender().unwrap_or("service"))),
         time = clock_time(message.created),
         status = message.status.as_str(),
-        error = message.error.map_or_else(String::new, |code| format!(
-            " · {code} {}",
-            escape(errors::text(code))
-        )),
+        error = message
+            .error
+            .map_or_else(String::new, |code| format!(" · {code} {}", escape(&errors::text(code)))),
     );
     html
 }
@@ -163,11 +150,7 @@ fn reply_form(number: &str, senders: &[String]) -> String {
     }
     let mut options = String::new();
     for sender in senders {
-        let channel = if is_whatsapp(sender) {
-            "WhatsApp"
-        } else {
-            "SMS"
-        };
+        let channel = if is_whatsapp(sender) { "WhatsApp" } else { "SMS" };
         let _ = write!(
             options,
             "<option value=\"{value}\">{channel} to {shown}</option>",
@@ -202,16 +185,10 @@ async fn reply(
         return HttpResponse::Forbidden().body("This form belongs to the phone page.");
     }
     let number = bare(&number).to_owned();
-    let from = if is_whatsapp(&form.to) {
-        format!("whatsapp:{number}")
-    } else {
-        number.clone()
-    };
+    let from = if is_whatsapp(&form.to) { format!("whatsapp:{number}") } else { number.clone() };
     let inbound = Inbound::text(&from, &form.to, &form.body);
     inbound::receive(&inner.into_inner(), inbound).await;
-    HttpResponse::SeeOther()
-        .insert_header((LOCATION, format!("/phone/{}#end", path_of(&number))))
-        .finish()
+    HttpResponse::SeeOther().insert_header((LOCATION, format!("/phone/{}#end", path_of(&number)))).finish()
 }
 
 fn page(title: &str, body: &str) -> HttpResponse {
@@ -232,9 +209,7 @@ fn page(title: &str, body: &str) -> HttpResponse {
 /// `09:30:05` in UTC.
 fn clock_time(millis: i64) -> String {
     let at = jiff::Timestamp::from_millisecond(millis).unwrap_or_default();
-    at.to_zoned(jiff::tz::TimeZone::UTC)
-        .strftime("%H:%M:%S UTC")
-        .to_string()
+    at.to_zoned(jiff::tz::TimeZone::UTC).strftime("%H:%M:%S UTC").to_string()
 }
 
 fn preview(body: &str) -> String {

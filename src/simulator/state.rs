@@ -82,15 +82,9 @@ impl State {
     pub(super) fn insert(&mut self, message: Message) -> usize {
         let index = self.messages.len();
         self.by_sid.insert(message.sid.bits, index);
-        self.by_to
-            .entry(Arc::clone(&message.to))
-            .or_default()
-            .push(index);
+        self.by_to.entry(Arc::clone(&message.to)).or_default().push(index);
         if let Some(from) = &message.from {
-            self.by_from
-                .entry(Arc::clone(from))
-                .or_default()
-                .push(index);
+            self.by_from.entry(Arc::clone(from)).or_default().push(index);
         }
         if message.direction == Direction::OutboundApi {
             *self.counts.entry(bare(&message.to).into()).or_default() += 1;
@@ -101,15 +95,11 @@ impl State {
 
     /// The message, unless it was deleted.
     pub(super) fn get(&self, index: usize) -> Option<&Message> {
-        self.messages
-            .get(index)
-            .filter(|message| !message.is_deleted)
+        self.messages.get(index).filter(|message| !message.is_deleted)
     }
 
     pub(super) fn get_mut(&mut self, index: usize) -> Option<&mut Message> {
-        self.messages
-            .get_mut(index)
-            .filter(|message| !message.is_deleted)
+        self.messages.get_mut(index).filter(|message| !message.is_deleted)
     }
 
     /// Where the message with this SID lies, deleted or not: a page may end at a deleted one.
@@ -130,11 +120,7 @@ impl State {
                 message.sent = Some(now);
             }
             message.parts = change.parts;
-            let picked = message
-                .from
-                .is_none()
-                .then(|| change.from.clone())
-                .flatten();
+            let picked = message.from.is_none().then(|| change.from.clone()).flatten();
             if picked.is_some() {
                 message.from.clone_from(&picked);
             }
@@ -170,10 +156,7 @@ impl State {
             Place::NewerThan(_) => {
                 let mut found: Vec<usize> = fitting.take(size).collect();
                 found.reverse();
-                Page {
-                    found,
-                    has_older: true,
-                }
+                Page { found, has_older: true }
             }
             Place::Newest | Place::OlderThan(_) => {
                 let mut found: Vec<usize> = fitting.rev().take(size + 1).collect();
@@ -188,10 +171,7 @@ impl State {
         self.get(index).is_some_and(|message| {
             let sent = message.sent_or_created();
             filter.to.as_deref().is_none_or(|to| to == &*message.to)
-                && filter
-                    .from
-                    .as_deref()
-                    .is_none_or(|from| Some(from) == message.from.as_deref())
+                && filter.from.as_deref().is_none_or(|from| Some(from) == message.from.as_deref())
                 && filter.since.is_none_or(|since| sent >= since)
                 && filter.until.is_none_or(|until| sent <= until)
         })
@@ -206,10 +186,7 @@ impl State {
         }
         indexes.sort_unstable();
         indexes.dedup();
-        indexes
-            .into_iter()
-            .filter_map(|index| self.get(index))
-            .collect()
+        indexes.into_iter().filter_map(|index| self.get(index)).collect()
     }
 
     /// The last message with each person, newest first, out of the newest `depth` messages.
@@ -234,18 +211,12 @@ impl State {
             indexes.extend(self.by_to.get(address.as_str()).into_iter().flatten());
         }
         indexes.sort_unstable();
-        Box::new(
-            indexes
-                .into_iter()
-                .filter_map(|index| self.messages.get(index)),
-        )
+        Box::new(indexes.into_iter().filter_map(|index| self.messages.get(index)))
     }
 
     /// Messages made by the REST API, per number without its channel.
     pub(super) fn counts(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.counts
-            .iter()
-            .map(|(number, count)| (&**number, *count))
+        self.counts.iter().map(|(number, count)| (&**number, *count))
     }
 
     /// How many messages the REST API made to this number.
@@ -271,9 +242,7 @@ impl State {
     }
 
     pub(super) fn is_window_open(&self, person: &str, sender: &str, now: i64) -> bool {
-        self.windows
-            .get(&(person.into(), sender.into()))
-            .is_some_and(|heard| now - heard < WINDOW_MS)
+        self.windows.get(&(person.into(), sender.into())).is_some_and(|heard| now - heard < WINDOW_MS)
     }
 
     /// Milliseconds until a message of this many parts would leave `sender` at `rate` parts per
@@ -286,8 +255,7 @@ impl State {
     /// Takes the next place in the sender's queue.
     pub(super) fn enqueue(&mut self, sender: &str, parts: u32, rate: f64, now: i64) {
         let start = self.wait(sender, now) + now as f64;
-        self.busy_until
-            .insert(sender.into(), start + f64::from(parts) * 1000.0 / rate);
+        self.busy_until.insert(sender.into(), start + f64::from(parts) * 1000.0 / rate);
     }
 }
 
@@ -349,11 +317,7 @@ mod tests {
         state.insert(message(0, 100, Some(300)));
         state.insert(message(1, 150, None));
         let found = |since, until| {
-            let filter = Filter {
-                since,
-                until,
-                ..Filter::default()
-            };
+            let filter = Filter { since, until, ..Filter::default() };
             state.list(&filter, Place::Newest, 50).found
         };
         assert_eq!(found(None, Some(200)), [1]);
@@ -369,17 +333,9 @@ mod tests {
         by_service.from = None;
         let first = state.insert(by_service);
         let second = state.insert(message(1, 100, None));
-        let change = Change {
-            status: Status::Queued,
-            error: None,
-            parts: 1,
-            from: Some(SENDER.into()),
-        };
+        let change = Change { status: Status::Queued, error: None, parts: 1, from: Some(SENDER.into()) };
         assert!(state.advance(first, change, 200));
-        let filter = Filter {
-            from: Some(SENDER.to_owned()),
-            ..Filter::default()
-        };
+        let filter = Filter { from: Some(SENDER.to_owned()), ..Filter::default() };
         let page = state.list(&filter, Place::Newest, 50);
         assert_eq!(page.found, [second, first]);
     }

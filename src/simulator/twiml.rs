@@ -144,22 +144,13 @@ mod tests {
     fn twiml_is_read_and_anything_else_is_refused() {
         let table: &[(&str, Option<&[&str]>)] = &[
             ("<Response/>", Some(&[])),
-            (
-                "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Response></Response>\n",
-                Some(&[]),
-            ),
-            (
-                "<Response><Message>a &amp; b &#x1F44D;</Message></Response>",
-                Some(&["a & b 👍"]),
-            ),
+            ("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Response></Response>\n", Some(&[])),
+            ("<Response><Message>a &amp; b &#x1F44D;</Message></Response>", Some(&["a & b 👍"])),
             (
                 "<Response><Message to=\"+1>2\"><Body>x</Body><Media>u</Media></Message></Response>",
                 Some(&["x"]),
             ),
-            (
-                "<Response><Message><![CDATA[<b>]]></Message><Message/></Response>",
-                Some(&["<b>", ""]),
-            ),
+            ("<Response><Message><![CDATA[<b>]]></Message><Message/></Response>", Some(&["<b>", ""])),
             ("<Response><Redirect>/x</Redirect></Response>", Some(&[])),
             ("", None),
             ("OK", None),

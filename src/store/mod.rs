@@ -1,1 +1,357 @@
-//! SQLite: the only place with SQL.
+//! SQLite: the only place with SQL. Two doors, [`Store::read`] and [`Store::write`]; then one file per
+//! noun, whose functions take the connection or the [`Tx`] that a door handed out.
+
+pub mod campaigns;
+mod effects;
+mod error;
+pub mod events;
+mod key;
+pub mod ledger;
+pub mod messages;
+mod open;
+pub mod outcomes;
+pub mod segment_sql;
+pub mod segments;
+pub mod senders;
+pub mod suppressions;
+pub mod templates;
+pub mod topics;
+pub mod users;
+mod writer;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use r2d2_sqlite::SqliteConnectionManager;
+use rusqlite::{Connection, OpenFlags};
+use std::cell::RefCell;
+use tokio::sync::{Notify, watch};
+
+use crate::clock::{Clock, Millis};
+
+pub use effects::Withdrawal;
+pub use error::{OpenError, StoreError};
+pub use key::StoreKey;
+pub use open::StorePaths;
+
+use effects::Effects;
+use writer::Writer;
+
+/// How long a snapshot may be held: a longer one keeps the log from being moved into the file.
+pub const READ_LIMIT: Duration = Duration::from_secs(2);
+/// How long a caller waits for the writer before it is told to come back later.
+pub const WRITE_LIMIT: Duration = Duration::from_secs(10);
+/// Reading connections. Two cores gain nothing from more than a few.
+const READERS: u32 = 4;
+
+/// Called on the writer's thread after each commit that withdraws something, before anybody is answered.
+type WithdrawHook = Box<dyn Fn(&[Withdrawal]) + Send + Sync>;
+
+/// What the writer tells the rest of the process after a commit.
+#[derive(Clone)]
+struct Shared {
+    clock: Clock,
+    inner: Arc<SharedInner>,
+}
+
+struct SharedInner {
+    withdraw: std::sync::OnceLock<WithdrawHook>,
+    delivery: Notify,
+    import: Notify,
+    plan_version: AtomicU64,
+    last_event: watch::Sender<i64>,
+    batches: AtomicU64,
+    closures: AtomicU64,
+}
+
+impl Shared {
+    fn committed(&self, effects: Effects, closures: usize) {
+        let inner = &self.inner;
+        if !effects.withdrawals.is_empty()
+            && let Some(hook) = inner.withdraw.get()
+        {
+            hook(&effects.withdrawals);
+        }
+        if effects.changes_plan {
+            inner.plan_version.fetch_add(1, Ordering::SeqCst);
+        }
+        if effects.wakes_delivery || effects.changes_plan {
+            inner.delivery.notify_one();
+        }
+        if effects.wakes_import {
+            inner.import.notify_one();
+        }
+        if effects.last_event_id > 0 {
+            inner.last_event.send_replace(effects.last_event_id);
+        }
+        inner.batches.fetch_add(1, Ordering::Relaxed);
+        inner.closures.fetch_add(closures as u64, Ordering::Relaxed);
+    }
+}
+
+/// The data file, open. Clones share it.
+#[derive(Clone)]
+pub struct Store {
+    readers: r2d2::Pool<SqliteConnectionManager>,
+    writer: Writer,
+    shared: Shared,
+    key: StoreKey,
+    paths: Arc<StorePaths>,
+}
+
+impl Store {
+    /// Opens the file at `paths`, making it if there is none.
+    ///
+    /// # Errors
+    /// Says what is wrong with the folder, the file, its schema or its key, and what to do.
+    pub fn open(paths: StorePaths, clock: Clock) -> Result<Store, OpenError> {
+        let (conn, key) = open::prepare(&paths, clock.now())?;
+        let manager = SqliteConnectionManager::file(&paths.path)
+            .with_flags(OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+            .with_init(|conn| open::prepare_reader(conn));
+        let readers = r2d2::Pool::builder()
+            .max_size(READERS)
+            .min_idle(Some(1))
+            .connection_timeout(WRITE_LIMIT)
+            .build(manager)
+            .map_err(|error| OpenError::NotWritable {
+                path: paths.path.clone(),
+                reason: error.to_string(),
+            })?;
+        let shared = Shared {
+            clock,
+            inner: Arc::new(SharedInner {
+                withdraw: std::sync::OnceLock::new(),
+                delivery: Notify::new(),
+                import: Notify::new(),
+                plan_version: AtomicU64::new(0),
+                last_event: watch::channel(0).0,
+                batches: AtomicU64::new(0),
+                closures: AtomicU64::new(0),
+            }),
+        };
+        let writer = Writer::start(conn, paths.path.clone(), key.clone(), shared.clone());
+        Ok(Store { readers, writer, shared, key, paths: Arc::new(paths) })
+    }
+
+    /// Runs `query` on one snapshot, on a blocking thread, for at most [`READ_LIMIT`].
+    ///
+    /// # Errors
+    /// What `query` returns, or [`StoreError`] when no connection is free or the limit is passed.
+    pub async fn read<F, T, E>(&self, query: F) -> Result<T, E>
+    where
+        F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let readers = self.readers.clone();
+        tokio::task::spawn_blocking(move || on_snapshot(&readers, Some(READ_LIMIT), query))
+            .await
+            .unwrap_or_else(|_| Err(StoreError::Internal("a read panicked".to_owned()).into()))
+    }
+
+    /// Like [`Store::read`] on the calling thread and without a limit: for commands, not for the server.
+    ///
+    /// # Errors
+    /// What `query` returns, or [`StoreError`].
+    pub fn read_here<F, T, E>(&self, query: F) -> Result<T, E>
+    where
+        F: FnOnce(&Connection) -> Result<T, E>,
+        E: From<StoreError>,
+    {
+        on_snapshot(&self.readers, None, query)
+    }
+
+    /// Hands `change` to the writer and waits until it is on disk.
+    ///
+    /// An `Err` of the closure undoes what it wrote. The closure should take no longer than 20 ms.
+    ///
+    /// # Errors
+    /// What `change` returns, or [`StoreError::Unavailable`] when nothing was kept.
+    pub async fn write<F, T, E>(&self, change: F) -> Result<T, E>
+    where
+        F: FnOnce(&Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let answer = async {
+            let outcome = self.writer.submit(change).await?;
+            outcome
+                .await
+                .unwrap_or_else(|_| Err(StoreError::Unavailable("the store is closed".to_owned()).into()))
+        };
+        match tokio::time::timeout(WRITE_LIMIT, answer).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                Err(StoreError::Unavailable(format!("no answer within {} s", WRITE_LIMIT.as_secs())).into())
+            }
+        }
+    }
+
+    /// Installs what is called after each commit that withdraws claimed messages, before the caller of
+    /// that write is answered. The first call wins.
+    pub fn on_withdraw(&self, hook: impl Fn(&[Withdrawal]) + Send + Sync + 'static) {
+        let _ = self.shared.inner.withdraw.set(Box::new(hook));
+    }
+
+    /// Resolves when a commit left something to deliver.
+    pub async fn delivery_woken(&self) {
+        self.shared.inner.delivery.notified().await;
+    }
+
+    /// Resolves when a commit left something to import.
+    pub async fn import_woken(&self) {
+        self.shared.inner.import.notified().await;
+    }
+
+    /// Follows the id of the newest event.
+    pub fn watch_events(&self) -> watch::Receiver<i64> {
+        self.shared.inner.last_event.subscribe()
+    }
+
+    /// Counts up whenever campaigns, senders, templates or settings change.
+    pub fn plan_version(&self) -> u64 {
+        self.shared.inner.plan_version.load(Ordering::SeqCst)
+    }
+
+    /// Tells everybody to look again, because another process may have written.
+    pub fn plan_changed(&self) {
+        let inner = &self.shared.inner;
+        inner.plan_version.fetch_add(1, Ordering::SeqCst);
+        inner.delivery.notify_one();
+        inner.import.notify_one();
+    }
+
+    /// Batches and closures committed since the start.
+    pub fn commits(&self) -> (u64, u64) {
+        let inner = &self.shared.inner;
+        (inner.batches.load(Ordering::Relaxed), inner.closures.load(Ordering::Relaxed))
+    }
+
+    /// The key that hashes addresses.
+    pub fn key(&self) -> &StoreKey {
+        &self.key
+    }
+
+    /// Where the file and its key lie.
+    pub fn paths(&self) -> &StorePaths {
+        &self.paths
+    }
+
+    /// The clock that stamps rows.
+    pub fn clock(&self) -> &Clock {
+        &self.shared.clock
+    }
+}
+
+fn on_snapshot<F, T, E>(
+    readers: &r2d2::Pool<SqliteConnectionManager>,
+    limit: Option<Duration>,
+    query: F,
+) -> Result<T, E>
+where
+    F: FnOnce(&Connection) -> Result<T, E>,
+    E: From<StoreError>,
+{
+    let conn =
+        readers.get().map_err(|error| StoreError::Unavailable(format!("no reader is free: {error}")))?;
+    let limit = limit.map(|limit| {
+        let end = Instant::now() + limit;
+        move || Instant::now() > end
+    });
+    conn.progress_handler(10_000, limit).map_err(StoreError::from)?;
+    conn.execute_batch("BEGIN").map_err(StoreError::from)?;
+    let answer = query(&conn);
+    // An interrupted statement may have ended the transaction already.
+    if !conn.is_autocommit() {
+        conn.execute_batch("COMMIT").map_err(StoreError::from)?;
+    }
+    answer
+}
+
+/// An open write transaction, as a closure sees it.
+pub struct Tx<'a> {
+    conn: &'a Connection,
+    key: &'a StoreKey,
+    now: Millis,
+    effects: RefCell<Effects>,
+}
+
+impl<'a> Tx<'a> {
+    fn new(conn: &'a Connection, key: &'a StoreKey, now: Millis) -> Tx<'a> {
+        Tx { conn, key, now, effects: RefCell::default() }
+    }
+
+    fn into_effects(self) -> Effects {
+        self.effects.into_inner()
+    }
+
+    /// The connection, for the read functions that take one.
+    pub fn conn(&self) -> &'a Connection {
+        self.conn
+    }
+
+    /// When this closure runs: milliseconds since 1970, UTC.
+    pub fn now(&self) -> Millis {
+        self.now
+    }
+
+    /// The key that hashes addresses.
+    pub fn key(&self) -> &StoreKey {
+        self.key
+    }
+
+    /// After the commit, let the dispatcher look for due messages.
+    pub fn wake_delivery(&self) {
+        self.effects.borrow_mut().wakes_delivery = true;
+    }
+
+    /// After the commit, let the importer look for queued files.
+    pub fn wake_import(&self) {
+        self.effects.borrow_mut().wakes_import = true;
+    }
+
+    /// Campaigns, senders, templates or settings changed: nothing cached of them holds any more.
+    pub fn change_plan(&self) {
+        self.effects.borrow_mut().changes_plan = true;
+    }
+
+    /// After the commit and before the answer, no claimed message of `whom` may start.
+    pub fn withdraw(&self, whom: Withdrawal) {
+        self.effects.borrow_mut().withdrawals.push(whom);
+    }
+
+    /// Runs `body` in a savepoint of its own: its error undoes its rows, not the rest of the closure.
+    ///
+    /// # Errors
+    /// What `body` returns.
+    pub fn nested<T, E: From<StoreError>>(&self, body: impl FnOnce(&Tx<'_>) -> Result<T, E>) -> Result<T, E> {
+        let inner = Tx::new(self.conn, self.key, self.now);
+        let run = |sql: &str| {
+            self.conn
+                .prepare_cached(sql)
+                .and_then(|mut statement| statement.execute([]))
+                .map_err(StoreError::from)
+        };
+        run("SAVEPOINT nested")?;
+        let outcome = body(&inner);
+        if self.conn.is_autocommit() {
+            return Err(
+                StoreError::Unavailable("the transaction was rolled back by SQLite".to_owned()).into()
+            );
+        }
+        match outcome {
+            Ok(value) => {
+                self.effects.borrow_mut().merge(inner.into_effects());
+                run("RELEASE nested")?;
+                Ok(value)
+            }
+            Err(error) => {
+                run("ROLLBACK TO nested")?;
+                run("RELEASE nested")?;
+                Err(error)
+            }
+        }
+    }
+}

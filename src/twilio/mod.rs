@@ -1,3 +1,6 @@
 //! All knowledge of Twilio's wire: requests, answers, errors, signatures, webhook forms.
 
+pub mod client;
+pub mod error;
 pub mod signature;
+pub mod webhook;

@@ -39,33 +39,19 @@ pub fn sign(auth_token: &str, url: &str, params: &[(String, String)]) -> String 
 ///
 /// `params` are the decoded pairs in any order, unknown and empty ones included. Takes a few
 /// microseconds when the URL is signed as given, and the same time for every wrong signature.
-pub fn verify_form(
-    tokens: &[&str],
-    url: &str,
-    params: &[(String, String)],
-    signature: &str,
-) -> bool {
+pub fn verify_form(tokens: &[&str], url: &str, params: &[(String, String)], signature: &str) -> bool {
     if signature.len() != ENCODED_LENGTH {
         return false;
     }
     let params = signed_order(params);
     let parts = UrlParts::of(url);
-    let plain = [
-        parts.scheme,
-        parts.userinfo,
-        parts.host,
-        parts.port,
-        parts.tail,
-    ];
-    let keys: Vec<Hmac<Sha1>> = tokens
-        .iter()
-        .filter(|token| !token.is_empty())
-        .map(|token| keyed(token))
-        .collect();
+    let plain = [parts.scheme, parts.userinfo, parts.host, parts.port, parts.tail];
+    let keys: Vec<Hmac<Sha1>> =
+        tokens.iter().filter(|token| !token.is_empty()).map(|token| keyed(token)).collect();
     let given = signature.as_bytes();
-    let as_given = keys.iter().fold(Choice::from(0), |found, key| {
-        found | encoded_hmac(key, &plain, &params).ct_eq(given)
-    });
+    let as_given = keys
+        .iter()
+        .fold(Choice::from(0), |found, key| found | encoded_hmac(key, &plain, &params).ct_eq(given));
     if bool::from(as_given) {
         return true;
     }
@@ -115,10 +101,8 @@ fn keyed(token: &str) -> Hmac<Sha1> {
 
 /// The pairs as they are signed: by bytes of the key, then of the value, each distinct pair once.
 fn signed_order(params: &[(String, String)]) -> Vec<(&str, &str)> {
-    let mut pairs: Vec<(&str, &str)> = params
-        .iter()
-        .map(|(key, value)| (key.as_str(), value.as_str()))
-        .collect();
+    let mut pairs: Vec<(&str, &str)> =
+        params.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
     pairs.sort_unstable();
     pairs.dedup();
     pairs
@@ -165,13 +149,7 @@ impl<'a> UrlParts<'a> {
             Some(at) if !host_port.split_at(at).1.contains(']') => host_port.split_at(at),
             _ => (host_port, ""),
         };
-        UrlParts {
-            scheme,
-            userinfo,
-            host,
-            port,
-            tail,
-        }
+        UrlParts { scheme, userinfo, host, port, tail }
     }
 
     fn default_port(&self) -> &'static str {
@@ -188,17 +166,9 @@ impl<'a> UrlParts<'a> {
     /// without userinfo; without the port, or with the standard one if there was none; with the
     /// quotes of the query escaped, or not.
     fn each_other_spelling(&self, mut visit: impl FnMut(&[&str])) {
-        let other_port = if self.port.is_empty() {
-            self.default_port()
-        } else {
-            ""
-        };
+        let other_port = if self.port.is_empty() { self.default_port() } else { "" };
         let other_tail = self.other_quotes();
-        let userinfos = if self.userinfo.is_empty() {
-            &[""][..]
-        } else {
-            &[self.userinfo, ""][..]
-        };
+        let userinfos = if self.userinfo.is_empty() { &[""][..] } else { &[self.userinfo, ""][..] };
         for userinfo in userinfos {
             for port in [self.port, other_port] {
                 for tail in std::iter::once(self.tail).chain(other_tail.as_deref()) {
@@ -229,9 +199,7 @@ mod tests {
     const TOKEN: &str = "12345";
 
     fn pairs(list: &[(&str, &str)]) -> Vec<(String, String)> {
-        list.iter()
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-            .collect()
+        list.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
     }
 
     fn verdict(vector: &Value) -> bool {
@@ -294,12 +262,7 @@ mod tests {
             let signature = sign(token, url, &params);
             assert!(verify_form(&["new", "old"], url, &params, &signature));
         }
-        assert!(!verify_form(
-            &["new", "old"],
-            url,
-            &params,
-            &sign("other", url, &params)
-        ));
+        assert!(!verify_form(&["new", "old"], url, &params, &sign("other", url, &params)));
     }
 
     #[test]

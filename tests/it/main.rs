@@ -1,8 +1,10 @@
-//! The integration tests: real HTTP, real files, one binary.
+//! One binary for all tests that need a real store or real HTTP: its files mirror `src/`.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    reason = "a test fails by panicking, in its support code too"
+    clippy::too_many_lines,
+    reason = "a test may panic, and tables of cases are long"
 )]
 
+mod segments;
 mod simulator;

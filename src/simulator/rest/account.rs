@@ -8,10 +8,7 @@ use super::super::errors::ApiError;
 use super::super::message::rfc_2822;
 use super::enter_to_read;
 
-pub(super) async fn fetch(
-    inner: web::Data<Inner>,
-    request: HttpRequest,
-) -> Result<HttpResponse, ApiError> {
+pub(super) async fn fetch(inner: web::Data<Inner>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let pass = enter_to_read(&inner, &request).await?;
     let sid = &inner.options.account_sid;
     let base = format!("/2010-04-01/Accounts/{sid}");

@@ -11,11 +11,11 @@ use super::super::errors::ApiError;
 use super::super::faults::{After, Instead, LOST_ANSWER_MS, Met};
 use super::super::life::{self, Prospect, is_whatsapp};
 use super::super::message::{Direction, Message, Sid, Status};
-use super::super::parts::parts;
 use super::super::state::State;
 use super::super::{Inner, chance, now_millis};
 use super::parameters::{self, Matter, Origin, Request};
 use super::{enter, hang_up};
+use crate::domain::encoding::count;
 
 /// A sender's queue holds this much: 10 hours of SMS, 4 hours of WhatsApp.
 const SMS_QUEUE_MS: f64 = 36_000_000.0;
@@ -44,10 +44,7 @@ pub(super) async fn create(
             tokio::time::sleep(Duration::from_millis(LOST_ANSWER_MS)).await;
             Ok(hang_up(&request))
         }
-        None => Ok(pass
-            .answer(HttpResponse::Created())
-            .content_type(ContentType::json())
-            .body(json)),
+        None => Ok(pass.answer(HttpResponse::Created()).content_type(ContentType::json()).body(json)),
     }
 }
 
@@ -66,11 +63,8 @@ fn accept(inner: &Arc<Inner>, wanted: Request, met: &Met) -> Result<String, ApiE
         code => code,
     };
     let sender: Arc<str> = sender.unwrap_or_default().into();
-    let parts = if is_whatsapp(&wanted.to) || !wanted.media.is_empty() {
-        1
-    } else {
-        parts(&rendered.body)
-    };
+    let parts =
+        if is_whatsapp(&wanted.to) || !wanted.media.is_empty() { 1 } else { count(&rendered.body).parts };
     let queue_ms = state.wait(&sender, now);
     if let Some(rate) = inner.options.rate_of(&sender) {
         state.enqueue(&sender, parts, rate, now);
@@ -82,34 +76,22 @@ fn accept(inner: &Arc<Inner>, wanted: Request, met: &Met) -> Result<String, ApiE
         parts,
         earlier: state.count_to(&wanted.to),
         known_error,
-        scheduled_ms: wanted
-            .send_at
-            .and_then(|at| u64::try_from(at - now).ok())
-            .unwrap_or_default(),
+        scheduled_ms: wanted.send_at.and_then(|at| u64::try_from(at - now).ok()).unwrap_or_default(),
         // Whole milliseconds; a queue is far shorter than the range.
         queue_ms: queue_ms as u64,
         validity_ms: u64::from(wanted.validity_seconds) * 1000,
     };
     let message = message(inner, &state, wanted, rendered.body, &prospect);
     let index = state.insert(message);
-    let resource = state
-        .get(index)
-        .map(|message| serde_json::to_string(&message.resource(&inner.options.account_sid)));
+    let resource =
+        state.get(index).map(|message| serde_json::to_string(&message.resource(&inner.options.account_sid)));
     drop(state);
     let steps = life::plan(&prospect, &inner.options);
     life::start(inner, index, steps, &met.callbacks);
-    resource
-        .and_then(Result::ok)
-        .ok_or_else(|| ApiError::of(20500))
+    resource.and_then(Result::ok).ok_or_else(|| ApiError::of(20500))
 }
 
-fn message(
-    inner: &Inner,
-    state: &State,
-    wanted: Request,
-    body: String,
-    prospect: &Prospect,
-) -> Message {
+fn message(inner: &Inner, state: &State, wanted: Request, body: String, prospect: &Prospect) -> Message {
     let now = now_millis();
     let number = u64::try_from(state.len()).unwrap_or(u64::MAX);
     let status = match (wanted.send_at, prospect.by_service) {
@@ -130,11 +112,7 @@ fn message(
         media: wanted.media,
         status,
         direction: Direction::OutboundApi,
-        parts: if prospect.by_service {
-            0
-        } else {
-            prospect.parts
-        },
+        parts: if prospect.by_service { 0 } else { prospect.parts },
         error: None,
         created: now,
         updated: now,
@@ -153,16 +131,10 @@ struct Rendered {
 
 fn render(wanted: &Request) -> Result<Rendered, ApiError> {
     match &wanted.matter {
-        Matter::Text => Ok(Rendered {
-            body: wanted.body.clone(),
-            error: None,
-        }),
+        Matter::Text => Ok(Rendered { body: wanted.body.clone(), error: None }),
         Matter::Content { sid, variables } => {
             let content = content::find(sid).ok_or(ApiError::of(21655))?;
-            Ok(Rendered {
-                body: content.render(variables),
-                error: content.error(&wanted.to, variables),
-            })
+            Ok(Rendered { body: content.render(variables), error: content.error(&wanted.to, variables) })
         }
     }
 }
@@ -183,13 +155,7 @@ fn service_senders<'a>(inner: &'a Inner, to: &str) -> impl Iterator<Item = &'a S
 }
 
 /// Why what is remembered forbids this message.
-fn refusal(
-    inner: &Inner,
-    state: &State,
-    wanted: &Request,
-    sender: Option<&str>,
-    now: i64,
-) -> Option<u32> {
+fn refusal(inner: &Inner, state: &State, wanted: &Request, sender: Option<&str>, now: i64) -> Option<u32> {
     let Some(sender) = sender else {
         return Some(21703);
     };
@@ -207,8 +173,7 @@ fn refusal(
             Matter::Text => false,
             Matter::Content { sid, .. } => content::find(sid).is_some_and(|c| c.is_approved()),
         };
-        let may_write =
-            is_template || inner.options.window_open || state.is_window_open(to, sender, now);
+        let may_write = is_template || inner.options.window_open || state.is_window_open(to, sender, now);
         if !may_write {
             return Some(63016);
         }

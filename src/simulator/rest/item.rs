@@ -18,17 +18,11 @@ fn index_of(inner: &Inner, request: &HttpRequest) -> Result<usize, ApiError> {
         .and_then(|sid| state.index_of(sid))
         .filter(|index| state.get(*index).is_some())
         .ok_or_else(|| {
-            ApiError::saying(
-                20404,
-                format!("The requested resource {} was not found", request.path()),
-            )
+            ApiError::saying(20404, format!("The requested resource {} was not found", request.path()))
         })
 }
 
-pub(super) async fn fetch(
-    inner: web::Data<Inner>,
-    request: HttpRequest,
-) -> Result<HttpResponse, ApiError> {
+pub(super) async fn fetch(inner: web::Data<Inner>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let pass = enter_to_read(&inner, &request).await?;
     let index = index_of(&inner, &request)?;
     let state = inner.state();
@@ -74,18 +68,10 @@ fn cancel(inner: &std::sync::Arc<Inner>, index: usize) -> Result<(), ApiError> {
         if !message.status.is_waiting() {
             return Err(ApiError::saying(
                 20409,
-                format!(
-                    "A message that is {} can't be canceled",
-                    message.status.as_str()
-                ),
+                format!("A message that is {} can't be canceled", message.status.as_str()),
             ));
         }
-        let change = Change {
-            status: Status::Canceled,
-            error: None,
-            parts: message.parts,
-            from: None,
-        };
+        let change = Change { status: Status::Canceled, error: None, parts: message.parts, from: None };
         state.advance(index, change.clone(), now_millis());
         change
     };
@@ -105,10 +91,7 @@ fn redact(inner: &Inner, index: usize) {
     }
 }
 
-pub(super) async fn delete(
-    inner: web::Data<Inner>,
-    request: HttpRequest,
-) -> Result<HttpResponse, ApiError> {
+pub(super) async fn delete(inner: web::Data<Inner>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let pass = enter(&inner, &request).await?;
     let index = index_of(&inner, &request)?;
     if let Some(message) = inner.state().get_mut(index) {
@@ -117,10 +100,7 @@ pub(super) async fn delete(
     Ok(pass.answer(HttpResponse::NoContent()).finish())
 }
 
-pub(super) async fn media(
-    inner: web::Data<Inner>,
-    request: HttpRequest,
-) -> Result<HttpResponse, ApiError> {
+pub(super) async fn media(inner: web::Data<Inner>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let pass = enter_to_read(&inner, &request).await?;
     let index = index_of(&inner, &request)?;
     let state = inner.state();
@@ -131,10 +111,7 @@ pub(super) async fn media(
     let media: Vec<_> = (0_u64..)
         .zip(&message.media)
         .map(|(number, _)| {
-            let sid = format!(
-                "ME{:032x}",
-                chance::identity(number, message.sid.bits as u64)
-            );
+            let sid = format!("ME{:032x}", chance::identity(number, message.sid.bits as u64));
             json!({
                 "sid": sid,
                 "account_sid": account_sid,

@@ -29,22 +29,15 @@ struct Answer<'a> {
     page: usize,
 }
 
-pub(super) async fn list(
-    inner: web::Data<Inner>,
-    request: HttpRequest,
-) -> Result<HttpResponse, ApiError> {
+pub(super) async fn list(inner: web::Data<Inner>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let pass = enter_to_read(&inner, &request).await?;
-    let query: Vec<(String, String)> = form_urlencoded::parse(request.query_string().as_bytes())
-        .into_owned()
-        .collect();
+    let query: Vec<(String, String)> =
+        form_urlencoded::parse(request.query_string().as_bytes()).into_owned().collect();
     let state = inner.state();
     let asked = Asked::read(&query, &state)?;
     let now = now_millis();
     let page = if asked.filter.since.is_some_and(|since| since > now) {
-        Page {
-            found: Vec::new(),
-            has_older: false,
-        }
+        Page { found: Vec::new(), has_older: false }
     } else {
         state.list(&asked.filter, asked.place, asked.size)
     };
@@ -63,8 +56,7 @@ pub(super) async fn list(
     let answer = Answer {
         first_page_uri: asked.uri(path, 0, None),
         end: (start + messages.len()).saturating_sub(1).max(start),
-        previous_page_uri: newest
-            .map(|sid| asked.uri(path, asked.page - 1, Some(format!("PB{sid}")))),
+        previous_page_uri: newest.map(|sid| asked.uri(path, asked.page - 1, Some(format!("PB{sid}")))),
         messages,
         uri: format!("{path}?{}", asked.own_query(&query)),
         page_size: asked.size,
@@ -158,8 +150,7 @@ impl<'a> Asked<'a> {
 }
 
 fn number(text: &str) -> Result<usize, ApiError> {
-    text.parse()
-        .map_err(|_| ApiError::saying(20001, format!("{text} is not a whole number")))
+    text.parse().map_err(|_| ApiError::saying(20001, format!("{text} is not a whole number")))
 }
 
 /// `PA` and the oldest SID of the page before, or `PB` and the newest of the page after.
@@ -190,9 +181,7 @@ fn moment(text: &str) -> Result<(i64, i64), ApiError> {
     if is_day && let Ok(day) = text.parse::<Date>() {
         let midnight = utc(day.to_datetime(jiff::civil::Time::midnight()));
 
-        return midnight
-            .map(|from| span(from, 24 * 60 * 60))
-            .map_err(|_| bad_date(text));
+        return midnight.map(|from| span(from, 24 * 60 * 60)).map_err(|_| bad_date(text));
     }
     text.parse::<DateTime>()
         .ok()

@@ -74,14 +74,10 @@ pub(super) async fn not_found() -> Result<HttpResponse, ApiError> {
 
 /// The headers that let a request in.
 pub(super) fn credentials(options: &Options) -> Vec<String> {
-    let basic = |user: &str, password: &str| {
-        format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
-    };
+    let basic =
+        |user: &str, password: &str| format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
     let account = basic(&options.account_sid, &options.auth_token);
-    let key = options
-        .api_key
-        .iter()
-        .map(|(sid, secret)| basic(sid, secret));
+    let key = options.api_key.iter().map(|(sid, secret)| basic(sid, secret));
     std::iter::once(account).chain(key).collect()
 }
 
@@ -107,23 +103,13 @@ impl Pass<'_> {
 }
 
 /// Takes time, then checks credentials, concurrency and the account of the path.
-pub(super) async fn enter<'a>(
-    inner: &'a Inner,
-    request: &HttpRequest,
-) -> Result<Pass<'a>, ApiError> {
+pub(super) async fn enter<'a>(inner: &'a Inner, request: &HttpRequest) -> Result<Pass<'a>, ApiError> {
     let concurrent = inner.concurrent.fetch_add(1, Ordering::Relaxed) + 1;
-    let pass = Pass {
-        inner,
-        number: inner.requests.fetch_add(1, Ordering::Relaxed),
-        concurrent,
-    };
+    let pass = Pass { inner, number: inner.requests.fetch_add(1, Ordering::Relaxed), concurrent };
     if inner.options.latency_ms > 0 {
         tokio::time::sleep(Duration::from_millis(inner.options.latency_ms)).await;
     }
-    let given = request
-        .headers()
-        .get(AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
+    let given = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     if !given.is_some_and(|given| inner.credentials.iter().any(|known| known == given)) {
         return Err(ApiError::of(20003));
     }
@@ -138,10 +124,7 @@ pub(super) async fn enter<'a>(
 }
 
 /// As [`enter`], for requests that only read: they meet the faults of reads.
-pub(super) async fn enter_to_read<'a>(
-    inner: &'a Inner,
-    request: &HttpRequest,
-) -> Result<Pass<'a>, ApiError> {
+pub(super) async fn enter_to_read<'a>(inner: &'a Inner, request: &HttpRequest) -> Result<Pass<'a>, ApiError> {
     let pass = enter(inner, request).await?;
     let met = inner.state().faults.meet_read(inner.options.seed);
     met.map_or(Ok(pass), |code| Err(ApiError::of(code)))

@@ -20,11 +20,8 @@ const LONGEST_VALIDITY: u32 = 36_000;
 
 /// A form, decoded. Empty if the request's content type is another.
 pub(super) fn form(request: &HttpRequest, body: &[u8]) -> Vec<(String, String)> {
-    let content_type = request
-        .headers()
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
+    let content_type =
+        request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !content_type.starts_with("application/x-www-form-urlencoded") {
         return Vec::new();
     }
@@ -43,10 +40,7 @@ pub(super) struct Origin {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Matter {
     Text,
-    Content {
-        sid: String,
-        variables: Map<String, Value>,
-    },
+    Content { sid: String, variables: Map<String, Value> },
 }
 
 /// A create request that passed every check that needs no memory.
@@ -117,17 +111,11 @@ fn origin(form: &Form<'_>) -> Result<Origin, ApiError> {
     let from = form.get("From").map(str::to_owned);
     let service = form.get("MessagingServiceSid").map(str::to_owned);
     if let Some(sid) = service.as_deref().filter(|sid| !is_sid(sid, "MG")) {
-        return Err(ApiError::saying(
-            21701,
-            format!("The Messaging Service {sid} does not exist"),
-        ));
+        return Err(ApiError::saying(21701, format!("The Messaging Service {sid} does not exist")));
     }
     match (service, from) {
         (None, None) => Err(ApiError::of(21603)),
-        (None, Some(from)) if is_sid(&from, "MG") => Ok(Origin {
-            service: Some(from),
-            from: None,
-        }),
+        (None, Some(from)) if is_sid(&from, "MG") => Ok(Origin { service: Some(from), from: None }),
         (service, from) => Ok(Origin { service, from }),
     }
 }
@@ -170,10 +158,9 @@ fn check_to(to: &str) -> Result<(), ApiError> {
         _ => Some(21211),
     };
     match magic {
-        Some(21211) => Err(ApiError::saying(
-            21211,
-            format!("The 'To' number {to} is not a valid phone number."),
-        )),
+        Some(21211) => {
+            Err(ApiError::saying(21211, format!("The 'To' number {to} is not a valid phone number.")))
+        }
         Some(code) => Err(ApiError::of(code)),
         None => Ok(()),
     }
@@ -212,12 +199,9 @@ fn is_sender(from: &str) -> bool {
     if let Some(number) = from.strip_prefix("whatsapp:") {
         return is_e164(number);
     }
-    let is_short_code =
-        (3..=8).contains(&from.len()) && from.bytes().all(|byte| byte.is_ascii_digit());
+    let is_short_code = (3..=8).contains(&from.len()) && from.bytes().all(|byte| byte.is_ascii_digit());
     let is_name = from.len() <= 11
-        && from
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b" -_&+".contains(&byte))
+        && from.bytes().all(|byte| byte.is_ascii_alphanumeric() || b" -_&+".contains(&byte))
         && from.bytes().any(|byte| byte.is_ascii_alphabetic());
     is_e164(from) || is_short_code || is_name
 }
@@ -246,10 +230,7 @@ fn matter(form: &Form<'_>) -> Result<Matter, ApiError> {
         Some(Ok(Value::Object(map))) if map.values().all(Value::is_string) => map,
         Some(_) => return Err(ApiError::of(21656)),
     };
-    Ok(Matter::Content {
-        sid: sid.to_owned(),
-        variables,
-    })
+    Ok(Matter::Content { sid: sid.to_owned(), variables })
 }
 
 fn status_callback(form: &Form<'_>) -> Result<Option<String>, ApiError> {
@@ -258,11 +239,7 @@ fn status_callback(form: &Form<'_>) -> Result<Option<String>, ApiError> {
     };
     let is_usable = url.len() <= LONGEST_CALLBACK
         && web_url(url).is_some_and(|url| !url.host_str().unwrap_or_default().contains('_'));
-    if is_usable {
-        Ok(Some(url.to_owned()))
-    } else {
-        Err(ApiError::of(21609))
-    }
+    if is_usable { Ok(Some(url.to_owned())) } else { Err(ApiError::of(21609)) }
 }
 
 fn web_url(text: &str) -> Option<Url> {
@@ -274,10 +251,7 @@ fn validity(form: &Form<'_>) -> Result<u32, ApiError> {
     let Some(text) = form.get("ValidityPeriod") else {
         return Ok(LONGEST_VALIDITY);
     };
-    text.parse()
-        .ok()
-        .filter(|seconds| (1..=LONGEST_VALIDITY).contains(seconds))
-        .ok_or(ApiError::of(21624))
+    text.parse().ok().filter(|seconds| (1..=LONGEST_VALIDITY).contains(seconds)).ok_or(ApiError::of(21624))
 }
 
 /// Twilio keeps a message for a while only for a Messaging Service, 15 minutes to 35 days ahead.
@@ -306,10 +280,8 @@ mod tests {
     const FROM: &str = "+15005550006";
 
     fn code(pairs: &[(&str, &str)]) -> Option<String> {
-        let form: Vec<(String, String)> = pairs
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-            .collect();
+        let form: Vec<(String, String)> =
+            pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         read(&form, &Options::default())
             .err()
             .map(|error| error.to_string().split(':').next().unwrap().to_owned())
@@ -348,17 +320,8 @@ mod tests {
             (&[("ValidityPeriod", "36001")], "21624"),
             (&[("ContentVariables", "{}")], "21654"),
             (&[("ContentSid", "HX1"), ("ContentVariables", "{")], "21656"),
-            (
-                &[("ContentSid", "HX1"), ("ContentVariables", "[]")],
-                "21656",
-            ),
-            (
-                &[
-                    ("ScheduleType", "fixed"),
-                    ("SendAt", "2030-01-01T00:00:00Z"),
-                ],
-                "35118",
-            ),
+            (&[("ContentSid", "HX1"), ("ContentVariables", "[]")], "21656"),
+            (&[("ScheduleType", "fixed"), ("SendAt", "2030-01-01T00:00:00Z")], "35118"),
         ];
         assert_eq!(code(good), None);
         for (changed, expected) in table {
@@ -371,10 +334,7 @@ mod tests {
     fn more_than_ten_media_are_refused_and_ten_are_not() {
         for (count, expected) in [(10, None), (11, Some("21623".to_owned()))] {
             let mut pairs = vec![("To", TO), ("From", FROM)];
-            pairs.extend(std::iter::repeat_n(
-                ("MediaUrl", "https://e.example/a.jpg"),
-                count,
-            ));
+            pairs.extend(std::iter::repeat_n(("MediaUrl", "https://e.example/a.jpg"), count));
             assert_eq!(code(&pairs), expected);
         }
     }

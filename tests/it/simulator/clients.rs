@@ -26,18 +26,10 @@ fn installed() -> PathBuf {
 fn interpreter(probe: &str, program: &str) -> Option<PathBuf> {
     if installed().join(probe).exists() {
         let is_installed_here = program.starts_with('.');
-        return Some(if is_installed_here {
-            installed().join(program)
-        } else {
-            PathBuf::from(program)
-        });
+        return Some(if is_installed_here { installed().join(program) } else { PathBuf::from(program) });
     }
     let must_run = std::env::var("CI").is_ok_and(|value| value == "true");
-    assert!(
-        !must_run,
-        "{probe} is missing in {}: run tests/clients/install.sh",
-        installed().display()
-    );
+    assert!(!must_run, "{probe} is missing in {}: run tests/clients/install.sh", installed().display());
     eprintln!("skipped: {probe} is missing; run tests/clients/install.sh");
     None
 }
@@ -63,10 +55,7 @@ async fn run(interpreter: &Path, script: &str) {
         .env("CLIENTS_DIR", installed())
         .stdin(Stdio::null());
     // Beside the runtime, which has callbacks to send meanwhile.
-    let output = tokio::task::spawn_blocking(move || command.output())
-        .await
-        .unwrap()
-        .unwrap();
+    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
     assert!(
         output.status.success(),
         "{script} failed\n{}\n{}",

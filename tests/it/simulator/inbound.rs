@@ -10,11 +10,7 @@ use super::{ALICE, Receiver, SENDER, SERVICE, Twilio, WHATSAPP_ALICE, WHATSAPP_S
 const EMPTY: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Response/>";
 
 async fn wired(options: Options, receiver: &Receiver) -> Twilio {
-    Twilio::with(Options {
-        inbound_url: Some(receiver.url("/inbound?x=1#rc=2&rp=5xx")),
-        ..options
-    })
-    .await
+    Twilio::with(Options { inbound_url: Some(receiver.url("/inbound?x=1#rc=2&rp=5xx")), ..options }).await
 }
 
 #[tokio::test]
@@ -22,10 +18,7 @@ async fn an_inbound_message_is_listed_and_announced_with_a_good_signature() {
     let receiver = Receiver::start(|_| (200, "text/xml", EMPTY)).await;
     let twilio = wired(Options::default(), &receiver).await;
     let result = twilio.simulator.inbound(ALICE, SENDER, "Hello").await;
-    assert_eq!(
-        (result.status, result.reply, result.warning),
-        (Some(200), None, None)
-    );
+    assert_eq!((result.status, result.reply, result.warning), (Some(200), None, None));
     let received = receiver.received().remove(0);
     assert_eq!(received.param("Body"), "Hello");
     assert_eq!(received.param("SmsStatus"), "received");
@@ -33,25 +26,11 @@ async fn an_inbound_message_is_listed_and_announced_with_a_good_signature() {
         assert_eq!(received.param(name), result.message_sid);
     }
     // Places are sent empty, and signed.
-    assert!(
-        received
-            .params
-            .contains(&("FromCity".to_owned(), String::new()))
-    );
+    assert!(received.params.contains(&("FromCity".to_owned(), String::new())));
     let token = twilio.options.auth_token.as_str();
     let url = receiver.url("/inbound?x=1");
-    assert!(signature::verify_form(
-        &[token],
-        &url,
-        &received.params,
-        &received.signature
-    ));
-    let page: Value = twilio
-        .get("/Messages.json?To=%2B15005550006")
-        .await
-        .json()
-        .await
-        .unwrap();
+    assert!(signature::verify_form(&[token], &url, &received.params, &received.signature));
+    let page: Value = twilio.get("/Messages.json?To=%2B15005550006").await.json().await.unwrap();
     assert_eq!(page["messages"][0]["direction"], "inbound");
     assert_eq!(page["messages"][0]["status"], "received");
 }
@@ -59,11 +38,7 @@ async fn an_inbound_message_is_listed_and_announced_with_a_good_signature() {
 #[tokio::test]
 async fn a_reply_in_twiml_or_plain_text_reaches_the_person() {
     let receiver = Receiver::start(|number| match number {
-        1 => (
-            200,
-            "text/xml",
-            "<Response><Message>a &lt; b</Message></Response>",
-        ),
+        1 => (200, "text/xml", "<Response><Message>a &lt; b</Message></Response>"),
         _ => (200, "text/plain", "plain"),
     })
     .await;
@@ -73,12 +48,7 @@ async fn a_reply_in_twiml_or_plain_text_reaches_the_person() {
         assert_eq!(result.reply.as_deref(), Some(expected));
     }
     twilio.simulator.wait_until_quiet().await;
-    let page: Value = twilio
-        .get("/Messages.json?To=%2B14155550101")
-        .await
-        .json()
-        .await
-        .unwrap();
+    let page: Value = twilio.get("/Messages.json?To=%2B14155550101").await.json().await.unwrap();
     assert_eq!(page["messages"][0]["body"], "plain");
     assert_eq!(page["messages"][0]["direction"], "outbound-reply");
     assert_eq!(page["messages"][1]["status"], "delivered");
@@ -119,26 +89,14 @@ async fn an_undelivered_inbound_message_is_only_in_the_list() {
     assert_eq!(fetched["body"], "STOP");
 
     let crossed = json!({"from": ALICE, "to": WHATSAPP_SENDER, "body": "x"});
-    let refused = twilio
-        .client
-        .post(&url)
-        .json(&crossed)
-        .send()
-        .await
-        .unwrap();
+    let refused = twilio.client.post(&url).json(&crossed).send().await.unwrap();
     assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test]
 async fn stop_closes_a_sender_to_one_person_until_start() {
-    let receiver = Receiver::start(|_| {
-        (
-            200,
-            "text/xml",
-            "<Response><Message>bye</Message></Response>",
-        )
-    })
-    .await;
+    let receiver =
+        Receiver::start(|_| (200, "text/xml", "<Response><Message>bye</Message></Response>")).await;
     let twilio = wired(Options::default(), &receiver).await;
     let form = [("To", ALICE), ("From", SENDER), ("Body", "x")];
     let code = |form| async move { Twilio::code(form).await };
@@ -151,30 +109,16 @@ async fn stop_closes_a_sender_to_one_person_until_start() {
     assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
     assert_eq!(code(refused).await, 21610);
     // Another sender, or another person, is not closed.
-    twilio
-        .accepted(&[("To", ALICE), ("From", "+15005550099"), ("Body", "x")])
-        .await;
+    twilio.accepted(&[("To", ALICE), ("From", "+15005550099"), ("Body", "x")]).await;
     twilio.text("+14155550199", "x").await;
     // A service notices later; a reply to the STOP is lost too.
-    let by_service = [
-        ("To", ALICE),
-        ("MessagingServiceSid", SERVICE),
-        ("Body", "x"),
-    ];
+    let by_service = [("To", ALICE), ("MessagingServiceSid", SERVICE), ("Body", "x")];
     let message = twilio.accepted(&by_service).await;
     twilio.simulator.wait_until_quiet().await;
     let message = twilio.fetch(&message).await;
-    assert_eq!(
-        (&message["status"], &message["error_code"]),
-        (&json!("failed"), &json!(21610))
-    );
+    assert_eq!((&message["status"], &message["error_code"]), (&json!("failed"), &json!(21610)));
     assert_eq!(result.reply.as_deref(), Some("bye"));
-    let replies: Value = twilio
-        .get("/Messages.json?To=%2B14155550101")
-        .await
-        .json()
-        .await
-        .unwrap();
+    let replies: Value = twilio.get("/Messages.json?To=%2B14155550101").await.json().await.unwrap();
     let reply = replies["messages"]
         .as_array()
         .unwrap()
@@ -197,11 +141,7 @@ async fn stop_to_one_sender_of_a_service_closes_the_service() {
         })
         .await;
         twilio.simulator.inbound(ALICE, stopped, "STOP").await;
-        let form = [
-            ("To", ALICE),
-            ("MessagingServiceSid", SERVICE),
-            ("Body", "x"),
-        ];
+        let form = [("To", ALICE), ("MessagingServiceSid", SERVICE), ("Body", "x")];
         let message = twilio.accepted(&form).await;
         twilio.simulator.wait_until_quiet().await;
         assert_eq!(twilio.fetch(&message).await["error_code"], 21610);
@@ -212,45 +152,24 @@ async fn stop_to_one_sender_of_a_service_closes_the_service() {
 async fn advanced_opt_out_names_the_keyword_and_covers_whatsapp() {
     let receiver = Receiver::start(|_| (200, "text/xml", EMPTY)).await;
     let plain = wired(Options::default(), &receiver).await;
-    plain
-        .simulator
-        .inbound(WHATSAPP_ALICE, WHATSAPP_SENDER, "STOP")
-        .await;
-    let form = [
-        ("To", WHATSAPP_ALICE),
-        ("From", WHATSAPP_SENDER),
-        ("Body", "x"),
-    ];
+    plain.simulator.inbound(WHATSAPP_ALICE, WHATSAPP_SENDER, "STOP").await;
+    let form = [("To", WHATSAPP_ALICE), ("From", WHATSAPP_SENDER), ("Body", "x")];
     plain.accepted(&form).await;
 
-    let advanced = Options {
-        advanced_opt_out: true,
-        ..Options::default()
-    };
+    let advanced = Options { advanced_opt_out: true, ..Options::default() };
     let twilio = wired(advanced, &receiver).await;
-    twilio
-        .simulator
-        .inbound(WHATSAPP_ALICE, WHATSAPP_SENDER, "STOP")
-        .await;
-    assert_eq!(
-        receiver.received().last().unwrap().param("OptOutType"),
-        "STOP"
-    );
+    twilio.simulator.inbound(WHATSAPP_ALICE, WHATSAPP_SENDER, "STOP").await;
+    assert_eq!(receiver.received().last().unwrap().param("OptOutType"), "STOP");
     assert_eq!(Twilio::code(twilio.create(&form).await).await, 21610);
 }
 
 #[tokio::test]
 async fn yes_reopens_a_long_code_and_not_a_toll_free_number() {
     let twilio = Twilio::start().await;
-    for (sender, status) in [
-        (SENDER, StatusCode::CREATED),
-        ("+18885550100", StatusCode::BAD_REQUEST),
-    ] {
+    for (sender, status) in [(SENDER, StatusCode::CREATED), ("+18885550100", StatusCode::BAD_REQUEST)] {
         twilio.simulator.inbound(ALICE, sender, "STOP").await;
         twilio.simulator.inbound(ALICE, sender, "YES").await;
-        let response = twilio
-            .create(&[("To", ALICE), ("From", sender), ("Body", "x")])
-            .await;
+        let response = twilio.create(&[("To", ALICE), ("From", sender), ("Body", "x")]).await;
         assert_eq!(response.status(), status, "{sender}");
     }
 }
@@ -258,11 +177,7 @@ async fn yes_reopens_a_long_code_and_not_a_toll_free_number() {
 #[tokio::test]
 async fn whatsapp_takes_free_text_only_after_the_person_wrote() {
     let twilio = Twilio::start().await;
-    let text = [
-        ("To", WHATSAPP_ALICE),
-        ("From", WHATSAPP_SENDER),
-        ("Body", "x"),
-    ];
+    let text = [("To", WHATSAPP_ALICE), ("From", WHATSAPP_SENDER), ("Body", "x")];
     let content = |sid| {
         [
             ("To", WHATSAPP_ALICE),
@@ -289,10 +204,7 @@ async fn whatsapp_takes_free_text_only_after_the_person_wrote() {
     }
     let rendered = ends(&content(approved)).await;
     assert!(rendered["body"].as_str().unwrap().starts_with("Hi Bo, "));
-    twilio
-        .simulator
-        .inbound(WHATSAPP_ALICE, WHATSAPP_SENDER, "Hello")
-        .await;
+    twilio.simulator.inbound(WHATSAPP_ALICE, WHATSAPP_SENDER, "Hello").await;
     assert_eq!(ends(&text).await["error_code"], Value::Null);
     // The window is one sender's.
     let other = [("From", "whatsapp:+14155230000")];
@@ -311,10 +223,7 @@ async fn whatsapp_marketing_to_the_united_states_is_never_delivered() {
     twilio.accepted(&form).await;
     twilio.simulator.wait_until_quiet().await;
     let message = &twilio.simulator.messages_to(ALICE)[0];
-    assert_eq!(
-        (message.status, message.error_code),
-        (Status::Undelivered, Some(63049))
-    );
+    assert_eq!((message.status, message.error_code), (Status::Undelivered, Some(63049)));
     assert_eq!(message.direction, Direction::OutboundApi);
 }
 
@@ -339,10 +248,7 @@ async fn a_rich_inbound_message_carries_its_extras() {
         ("ButtonText", "Yes"),
         ("NumMedia", "1"),
         ("MediaUrl0", "https://e.example/a.jpg"),
-        (
-            "OriginalRepliedMessageSid",
-            "SM00000000000000000000000000000001",
-        ),
+        ("OriginalRepliedMessageSid", "SM00000000000000000000000000000001"),
     ] {
         assert_eq!(received.param(name), value, "{name}");
     }

@@ -35,19 +35,11 @@ impl Twilio {
 
     async fn with(options: Options) -> Twilio {
         let simulator = Simulator::start(options.clone()).await.unwrap();
-        Twilio {
-            simulator,
-            client: Client::builder().no_proxy().build().unwrap(),
-            options,
-        }
+        Twilio { simulator, client: Client::builder().no_proxy().build().unwrap(), options }
     }
 
     fn url(&self, tail: &str) -> String {
-        format!(
-            "{}/2010-04-01/Accounts/{}{tail}",
-            self.simulator.base_url(),
-            self.options.account_sid
-        )
+        format!("{}/2010-04-01/Accounts/{}{tail}", self.simulator.base_url(), self.options.account_sid)
     }
 
     fn signed_in(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
@@ -71,8 +63,7 @@ impl Twilio {
     }
 
     async fn text(&self, to: &str, body: &str) -> Value {
-        self.accepted(&[("To", to), ("From", SENDER), ("Body", body)])
-            .await
+        self.accepted(&[("To", to), ("From", SENDER), ("Body", body)]).await
     }
 
     async fn get(&self, tail: &str) -> Response {
@@ -97,10 +88,7 @@ impl Twilio {
         let error: Value = response.json().await.unwrap();
         let code = error["code"].as_u64().unwrap();
         assert_eq!(error["status"], status.as_u16());
-        assert_eq!(
-            error["more_info"],
-            format!("https://www.twilio.com/docs/errors/{code}")
-        );
+        assert_eq!(error["more_info"], format!("https://www.twilio.com/docs/errors/{code}"));
         assert!(!error["message"].as_str().unwrap().is_empty());
         code
     }
@@ -118,10 +106,7 @@ struct Received {
 
 impl Received {
     fn param(&self, name: &str) -> &str {
-        self.params
-            .iter()
-            .find(|(key, _)| key == name)
-            .map_or("", |(_, value)| value)
+        self.params.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
     }
 }
 
@@ -173,11 +158,7 @@ impl Receiver {
         let server = server.run();
         let handle = server.handle();
         tokio::spawn(server);
-        Receiver {
-            base,
-            received,
-            server: handle,
-        }
+        Receiver { base, received, server: handle }
     }
 
     /// One that answers everything with 200 and nothing.
@@ -195,10 +176,7 @@ impl Receiver {
 
     /// The statuses that were called back, in the order of arrival.
     fn statuses(&self) -> Vec<String> {
-        self.received()
-            .iter()
-            .map(|one| one.param("MessageStatus").to_owned())
-            .collect()
+        self.received().iter().map(|one| one.param("MessageStatus").to_owned()).collect()
     }
 
     async fn stop(&self) {

@@ -15,14 +15,8 @@ async fn a_phone_shows_what_it_got_and_answers_as_the_person() {
         ..Options::default()
     })
     .await;
-    twilio
-        .text(ALICE, "<script>alert(1)</script> & \"hi\"")
-        .await;
-    let whatsapp = [
-        ("To", "whatsapp:+14155550101"),
-        ("From", WHATSAPP_SENDER),
-        ("Body", "on WhatsApp"),
-    ];
+    twilio.text(ALICE, "<script>alert(1)</script> & \"hi\"").await;
+    let whatsapp = [("To", "whatsapp:+14155550101"), ("From", WHATSAPP_SENDER), ("Body", "on WhatsApp")];
     twilio.accepted(&whatsapp).await;
     twilio.simulator.wait_until_quiet().await;
 
@@ -40,11 +34,7 @@ async fn a_phone_shows_what_it_got_and_answers_as_the_person() {
     assert!(!html.contains("<script"));
     assert!(html.contains("on WhatsApp"));
 
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .redirect(Policy::none())
-        .build()
-        .unwrap();
+    let client = reqwest::Client::builder().no_proxy().redirect(Policy::none()).build().unwrap();
     let answered = client
         .post(format!("{url}/reply"))
         .form(&[("to", WHATSAPP_SENDER), ("body", "Hello")])
@@ -54,10 +44,7 @@ async fn a_phone_shows_what_it_got_and_answers_as_the_person() {
     assert_eq!(answered.status(), StatusCode::SEE_OTHER);
     let received = receiver.received().remove(0);
     assert_eq!(received.param("From"), "whatsapp:+14155550101");
-    assert_eq!(
-        (received.param("To"), received.param("Body")),
-        (WHATSAPP_SENDER, "Hello")
-    );
+    assert_eq!((received.param("To"), received.param("Body")), (WHATSAPP_SENDER, "Hello"));
 
     let foreign = client
         .post(format!("{url}/reply"))

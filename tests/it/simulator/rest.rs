@@ -33,12 +33,7 @@ const FIELDS: [&str; 20] = [
 async fn a_created_message_has_twilios_twenty_fields() {
     let twilio = Twilio::start().await;
     let message = twilio.text(ALICE, "Hello 👍").await;
-    let mut fields: Vec<&str> = message
-        .as_object()
-        .unwrap()
-        .keys()
-        .map(String::as_str)
-        .collect();
+    let mut fields: Vec<&str> = message.as_object().unwrap().keys().map(String::as_str).collect();
     fields.sort_unstable();
     assert_eq!(fields, FIELDS);
     assert_eq!(message["status"], "queued");
@@ -54,21 +49,14 @@ async fn a_created_message_has_twilios_twenty_fields() {
     assert!(jiff::fmt::rfc2822::parse(date).is_ok() && date.ends_with(" +0000"));
     assert_eq!(
         message["uri"],
-        format!(
-            "/2010-04-01/Accounts/{}/Messages/{sid}.json",
-            twilio.options.account_sid
-        )
+        format!("/2010-04-01/Accounts/{}/Messages/{sid}.json", twilio.options.account_sid)
     );
 }
 
 #[tokio::test]
 async fn a_message_by_service_has_no_sender_until_one_is_picked() {
     let twilio = Twilio::start().await;
-    let form = [
-        ("To", ALICE),
-        ("MessagingServiceSid", SERVICE),
-        ("Body", "x"),
-    ];
+    let form = [("To", ALICE), ("MessagingServiceSid", SERVICE), ("Body", "x")];
     let message = twilio.accepted(&form).await;
     assert_eq!(message["status"], "accepted");
     assert_eq!(message["from"], Value::Null);
@@ -104,10 +92,7 @@ async fn wrong_credentials_accounts_and_paths_are_told_apart() {
     let base = twilio.simulator.base_url();
     for path in [
         "/2010-04-01/Accounts/AC99999999999999999999999999999999/Messages.json",
-        &format!(
-            "/2010-04-01/Accounts/{}/Messages",
-            twilio.options.account_sid
-        ),
+        &format!("/2010-04-01/Accounts/{}/Messages", twilio.options.account_sid),
         "/elsewhere",
     ] {
         let response = twilio.get_url(&format!("{base}{path}")).await;
@@ -129,14 +114,7 @@ async fn refusals_are_twilios_error_json_and_leave_nothing_behind() {
         (&[("To", ALICE), ("Body", "x")], 21603),
         (&[("To", ALICE), ("From", SENDER)], 21619),
         (&[("To", ALICE), ("From", SENDER), ("Body", &long)], 21617),
-        (
-            &[
-                ("To", ALICE),
-                ("From", SENDER),
-                ("ContentSid", "HX99999999999999999999999999999999"),
-            ],
-            21655,
-        ),
+        (&[("To", ALICE), ("From", SENDER), ("ContentSid", "HX99999999999999999999999999999999")], 21655),
     ];
     for (form, code) in table {
         let response = twilio.create(form).await;
@@ -154,16 +132,9 @@ async fn refusals_are_twilios_error_json_and_leave_nothing_behind() {
 
 #[tokio::test]
 async fn only_own_senders_are_taken_when_they_are_named() {
-    let twilio = Twilio::with(Options {
-        senders: vec![SENDER.to_owned()],
-        ..Options::default()
-    })
-    .await;
+    let twilio = Twilio::with(Options { senders: vec![SENDER.to_owned()], ..Options::default() }).await;
     twilio.text(ALICE, "x").await;
-    let table = [
-        (ALICE, "+15005550099", 21606),
-        (WHATSAPP_ALICE, WHATSAPP_SENDER, 63007),
-    ];
+    let table = [(ALICE, "+15005550099", 21606), (WHATSAPP_ALICE, WHATSAPP_SENDER, 63007)];
     for (to, from, code) in table {
         let form = [("To", to), ("From", from), ("Body", "x")];
         assert_eq!(Twilio::code(twilio.create(&form).await).await, code);
@@ -180,10 +151,7 @@ async fn pages_go_forth_and_back_and_stay_put_while_messages_are_added() {
         newest_first.insert(0, message["sid"].clone());
     }
     let base = twilio.simulator.base_url();
-    let first = format!(
-        "{}?To=%2B14155550101&PageSize=2",
-        twilio.url("/Messages.json")
-    );
+    let first = format!("{}?To=%2B14155550101&PageSize=2", twilio.url("/Messages.json"));
     let mut url = first.clone();
     let mut seen = Vec::new();
     let mut last = Value::Null;
@@ -195,10 +163,7 @@ async fn pages_go_forth_and_back_and_stay_put_while_messages_are_added() {
         seen.extend(page["messages"].as_array().unwrap().iter().cloned());
         // What arrives meanwhile belongs before the first page.
         twilio.text(ALICE, "late").await;
-        url = format!(
-            "{base}{}",
-            page["next_page_uri"].as_str().unwrap_or_default()
-        );
+        url = format!("{base}{}", page["next_page_uri"].as_str().unwrap_or_default());
         last = page;
     }
     assert_eq!(last["next_page_uri"], Value::Null);
@@ -206,18 +171,9 @@ async fn pages_go_forth_and_back_and_stay_put_while_messages_are_added() {
     assert_eq!(seen, newest_first);
 
     let back = last["previous_page_uri"].as_str().unwrap();
-    let page: Value = twilio
-        .get_url(&format!("{base}{back}"))
-        .await
-        .json()
-        .await
-        .unwrap();
-    let sids: Vec<&Value> = page["messages"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|message| &message["sid"])
-        .collect();
+    let page: Value = twilio.get_url(&format!("{base}{back}")).await.json().await.unwrap();
+    let sids: Vec<&Value> =
+        page["messages"].as_array().unwrap().iter().map(|message| &message["sid"]).collect();
     assert_eq!(sids, [&newest_first[2], &newest_first[3]]);
 
     let blind = twilio.get_url(&format!("{first}&Page=1")).await;
@@ -288,10 +244,7 @@ async fn a_waiting_message_can_be_cancelled_and_a_sent_one_only_redacted() {
     assert_eq!(scheduled["status"], "scheduled");
     let tail = format!("/Messages/{}.json", scheduled["sid"].as_str().unwrap());
     let cancelled = twilio.post(&tail, &[("Status", "canceled")]).await;
-    assert_eq!(
-        cancelled.json::<Value>().await.unwrap()["status"],
-        "canceled"
-    );
+    assert_eq!(cancelled.json::<Value>().await.unwrap()["status"], "canceled");
 
     let twilio = Twilio::start().await;
     let sent = twilio.text(ALICE, "secret").await;
@@ -345,25 +298,17 @@ async fn content_is_listed_in_pages_with_absolute_links() {
 
     let list = twilio.get_url(&format!("{base}/v1/Content")).await;
     let list: Value = list.json().await.unwrap();
-    let approval = list["contents"][0]["links"]["approval_fetch"]
-        .as_str()
-        .unwrap();
+    let approval = list["contents"][0]["links"]["approval_fetch"].as_str().unwrap();
     let approval: Value = twilio.get_url(approval).await.json().await.unwrap();
     assert_eq!(approval["whatsapp"]["category"], "UTILITY");
-    let one = twilio
-        .get_url(list["contents"][0]["url"].as_str().unwrap())
-        .await;
+    let one = twilio.get_url(list["contents"][0]["url"].as_str().unwrap()).await;
     assert_eq!(one.json::<Value>().await.unwrap(), list["contents"][0]);
 }
 
 #[tokio::test]
 async fn requests_beyond_the_concurrency_limit_are_429() {
-    let twilio = Twilio::with(Options {
-        latency_ms: 200,
-        concurrency_limit: Some(2),
-        ..Options::default()
-    })
-    .await;
+    let twilio =
+        Twilio::with(Options { latency_ms: 200, concurrency_limit: Some(2), ..Options::default() }).await;
     let ask = || twilio.get("/Messages.json");
     let (one, two, three) = tokio::join!(ask(), ask(), ask());
     let mut statuses = [one.status(), two.status(), three.status()].map(|s| s.as_u16());
@@ -374,15 +319,8 @@ async fn requests_beyond_the_concurrency_limit_are_429() {
 #[tokio::test]
 async fn it_listens_on_loopback_only_unless_told_otherwise() {
     let listen = "0.0.0.0:0".parse().unwrap();
-    let refused = Simulator::start(Options {
-        listen,
-        ..Options::default()
-    });
+    let refused = Simulator::start(Options { listen, ..Options::default() });
     assert!(refused.await.is_err());
-    let allowed = Simulator::start(Options {
-        listen,
-        allow_remote: true,
-        ..Options::default()
-    });
+    let allowed = Simulator::start(Options { listen, allow_remote: true, ..Options::default() });
     allowed.await.unwrap().stop().await;
 }

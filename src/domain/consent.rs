@@ -1,1 +1,0 @@
-//! Consent: its states, and the keywords by which people change it.

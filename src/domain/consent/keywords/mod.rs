@@ -1,0 +1,187 @@
+//! Keywords: what a person asks for with a message.
+//!
+//! A keyword counts when it is the whole message, whatever its case, accents and punctuation. A
+//! longer text is never acted on by itself, but one that smells of revocation is put before an
+//! operator, because the FCC lets people revoke "by any reasonable means" (47 CFR 64.1200(a)(10)).
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::normal::Normal;
+
+/// Words of the rule and of Twilio's defaults: an edited table can add to them, not lose them.
+const ALWAYS_STOP: [&str; 8] =
+    ["stop", "stopall", "unsubscribe", "cancel", "end", "quit", "revoke", "optout"];
+
+/// Most words of a keyword before the name of a topic, as in `opt out news`.
+const LONGEST_PREFIX: usize = 3;
+
+/// Up to so many words a text with a stop keyword anywhere (`cancel please`) is for review.
+const SHORT_TEXT: usize = 2;
+
+/// What a message asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Intent {
+    /// No more messages at all.
+    Stop,
+    /// Opt in, from any state.
+    Start,
+    /// Opt in out of `stop`; a plain message otherwise.
+    Yes,
+    /// The help text, please.
+    Help,
+    /// Opt in to the topic of this name.
+    Subscribe(String),
+    /// Opt out of the topic of this name.
+    Unsubscribe(String),
+    /// May be a revocation: hold marketing until an operator has decided.
+    Review,
+    /// Anything else.
+    Plain,
+}
+
+/// The editable table as it is stored: words and phrases by what they ask for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeywordLists {
+    /// Whole messages that mean [`Intent::Stop`], besides the words that always do.
+    pub stop: Vec<String>,
+    /// Whole messages that mean [`Intent::Start`].
+    pub start: Vec<String>,
+    /// Whole messages that mean [`Intent::Yes`].
+    pub yes: Vec<String>,
+    /// Whole messages that mean [`Intent::Help`].
+    pub help: Vec<String>,
+    /// What stands before a topic to subscribe to it.
+    pub subscribe: Vec<String>,
+    /// What stands before a topic to leave it.
+    pub unsubscribe: Vec<String>,
+    /// Words and phrases that put a longer text up for review.
+    pub revocation: Vec<String>,
+}
+
+impl Default for KeywordLists {
+    /// The built-in table in several languages.
+    fn default() -> Self {
+        toml::from_str(include_str!("../../data/keywords.toml"))
+            .expect("the embedded table is read by a test")
+    }
+}
+
+/// The lists made ready for comparison; build it once and share it.
+#[derive(Clone, Debug)]
+pub struct KeywordTable {
+    /// Meaning of a whole message, by its key.
+    whole: HashMap<String, Intent>,
+    /// Whether what stands before a topic leaves it, by its key.
+    leaves_topic: HashMap<String, bool>,
+    /// Phrases of revocation as words, by their first word.
+    revocation: HashMap<String, Vec<Vec<String>>>,
+    /// Phrases in scripts without blanks.
+    unspaced_revocation: Vec<String>,
+}
+
+impl Default for KeywordTable {
+    fn default() -> Self {
+        Self::new(&KeywordLists::default())
+    }
+}
+
+impl KeywordTable {
+    /// Makes the table. Where a word stands in several lists the strictest meaning counts; a word
+    /// without letters and digits is left out.
+    pub fn new(lists: &KeywordLists) -> Self {
+        let mut whole = HashMap::new();
+        for (words, intent) in [
+            (&lists.help, Intent::Help),
+            (&lists.yes, Intent::Yes),
+            (&lists.start, Intent::Start),
+            (&lists.stop, Intent::Stop),
+        ] {
+            whole.extend(keys(words).map(|key| (key, intent.clone())));
+        }
+        whole.extend(ALWAYS_STOP.map(|word| (word.to_owned(), Intent::Stop)));
+        let mut leaves_topic: HashMap<_, _> = keys(&lists.subscribe).map(|key| (key, false)).collect();
+        leaves_topic.extend(keys(&lists.unsubscribe).map(|key| (key, true)));
+        let mut table =
+            Self { whole, leaves_topic, revocation: HashMap::new(), unspaced_revocation: Vec::new() };
+        for phrase in &lists.revocation {
+            table.add_revocation(&Normal::of(phrase));
+        }
+        table
+    }
+
+    fn add_revocation(&mut self, phrase: &Normal) {
+        let words: Vec<String> = phrase.words().into_iter().map(str::to_owned).collect();
+        let Some(first) = words.first() else {
+            return;
+        };
+        if phrase.as_str().chars().any(is_unspaced) {
+            self.unspaced_revocation.push(phrase.as_str().to_owned());
+        } else {
+            self.revocation.entry(first.clone()).or_default().push(words);
+        }
+    }
+
+    /// What `body` asks for. `topics` are the names of the known topics; the one that is meant is
+    /// told as it is written there. Time is linear in the body.
+    pub fn classify(&self, body: &str, topics: &[impl AsRef<str>]) -> Intent {
+        let text = Normal::of(body);
+        if let Some(intent) = text.key().and_then(|key| self.whole.get(&key)) {
+            return intent.clone();
+        }
+        let words = text.words();
+        if let Some(intent) = self.topic_request(&words, topics) {
+            return intent;
+        }
+        if self.is_short_with_stop(&words) || self.is_revocation(&text, &words) {
+            Intent::Review
+        } else {
+            Intent::Plain
+        }
+    }
+
+    fn topic_request(&self, words: &[&str], topics: &[impl AsRef<str>]) -> Option<Intent> {
+        (1..=LONGEST_PREFIX).find_map(|length| {
+            let (prefix, name) = words.split_at_checked(length)?;
+            let leaves = *self.leaves_topic.get(&prefix.concat())?;
+            let name = name.concat();
+            let topic = topics
+                .iter()
+                .map(AsRef::as_ref)
+                .find(|topic| Normal::of(topic).key().is_some_and(|key| key == name))
+                .filter(|_| !name.is_empty())?
+                .to_owned();
+            Some(if leaves { Intent::Unsubscribe(topic) } else { Intent::Subscribe(topic) })
+        })
+    }
+
+    fn is_short_with_stop(&self, words: &[&str]) -> bool {
+        words.len() <= SHORT_TEXT && words.iter().any(|word| self.whole.get(*word) == Some(&Intent::Stop))
+    }
+
+    fn is_revocation(&self, text: &Normal, words: &[&str]) -> bool {
+        let has_phrase = words.iter().enumerate().any(|(index, word)| {
+            let rest = words.get(index..).unwrap_or_default();
+            self.revocation.get(*word).is_some_and(|phrases| {
+                phrases
+                    .iter()
+                    .any(|phrase| phrase.len() <= rest.len() && phrase.iter().zip(rest).all(|(a, b)| a == b))
+            })
+        });
+        has_phrase || self.unspaced_revocation.iter().any(|phrase| text.as_str().contains(phrase.as_str()))
+    }
+}
+
+fn keys(words: &[String]) -> impl Iterator<Item = String> {
+    words.iter().filter_map(|word| Normal::of(word).key()).filter(|key| !key.is_empty())
+}
+
+/// Han and kana, which are written without blanks between words.
+fn is_unspaced(character: char) -> bool {
+    matches!(character, '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' | '\u{20000}'..='\u{3ffff}')
+}
+
+#[cfg(test)]
+mod tests;

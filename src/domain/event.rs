@@ -1,0 +1,103 @@
+//! The closed list of things that happen. Each is a row in `events` with its reason in `data`.
+
+macro_rules! event_types {
+    ($($(#[$doc:meta])* $name:ident => $text:literal,)*) => {
+        /// What happened. The texts are public: the event stream and outbound webhooks carry them.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum EventType { $($(#[$doc])* $name,)* }
+
+        impl EventType {
+            /// Every type, in the order of the documentation.
+            pub const ALL: &'static [EventType] = &[$(EventType::$name,)*];
+
+            /// The public text, such as `message.sent`.
+            pub fn as_str(self) -> &'static str {
+                match self { $(EventType::$name => $text,)* }
+            }
+
+            /// The type with this text.
+            pub fn parse(text: &str) -> Option<EventType> {
+                match text { $($text => Some(EventType::$name),)* _ => None }
+            }
+        }
+    };
+}
+
+event_types! {
+    /// A person was added, by whom.
+    UserCreated => "user.created",
+    /// Attributes, reachability or hold of a person changed; `data.changed` names what.
+    UserUpdated => "user.updated",
+    /// A person's data was erased; the suppression stays.
+    UserErased => "user.erased",
+    /// A person's consent changed; `data` holds state, previous and source.
+    ConsentChanged => "consent.changed",
+    /// A person was put on hold for review, or taken off it.
+    HoldChanged => "hold.changed",
+    /// A person joined or left a topic.
+    TopicChanged => "topic.changed",
+    /// An address was put on the list of those never sent to, or taken off it.
+    SuppressionChanged => "suppression.changed",
+    /// A person wrote to us; `data.kind` says how it was understood.
+    InboundReceived => "inbound.received",
+    /// An import reached its end, well or not.
+    ImportFinished => "import.finished",
+    /// A campaign began to freeze its audience and to send.
+    CampaignLaunched => "campaign.launched",
+    /// A campaign waits for its time.
+    CampaignScheduled => "campaign.scheduled",
+    /// A campaign stopped sending; `data.reason` says why.
+    CampaignPaused => "campaign.paused",
+    /// A campaign goes on.
+    CampaignResumed => "campaign.resumed",
+    /// A campaign was ended before everybody had their turn.
+    CampaignCancelled => "campaign.cancelled",
+    /// A campaign has no open message left.
+    CampaignFinished => "campaign.finished",
+    /// Failed messages of a campaign were queued again.
+    CampaignRetried => "campaign.retried",
+    /// The start of a campaign was missed; `data.policy` says what was done.
+    CampaignMissed => "campaign.missed",
+    /// A campaign's text was sent to a few numbers to look at.
+    CampaignTested => "campaign.tested",
+    /// The pace of a running campaign changed.
+    CampaignRateChanged => "campaign.rate_changed",
+    /// The gate let a message wait; `data` holds reason and until.
+    MessageDeferred => "message.deferred",
+    /// The gate refused a message for good; `data.reason`.
+    MessageSkipped => "message.skipped",
+    /// A queued message was taken back.
+    MessageCancelled => "message.cancelled",
+    /// A message's deadline passed before its turn, or Twilio gave it up as too late.
+    MessageExpired => "message.expired",
+    /// A claimed message was put back before its request began.
+    MessageWithdrawn => "message.withdrawn",
+    /// Twilio refused for now; it is tried again at `data.until`.
+    MessageRetried => "message.retried",
+    /// Twilio's answer was lost; nobody knows yet whether it will arrive.
+    MessageUncertain => "message.uncertain",
+    /// Twilio took the message.
+    MessageAccepted => "message.accepted",
+    /// The carrier took the message.
+    MessageSent => "message.sent",
+    /// The message reached the phone.
+    MessageDelivered => "message.delivered",
+    /// The person opened the message.
+    MessageRead => "message.read",
+    /// The message was refused or given up; `data.error_code`.
+    MessageFailed => "message.failed",
+    /// The carrier could not deliver; `data.error_code`.
+    MessageUndelivered => "message.undelivered",
+    /// A receipt carried a status that this release does not know; it is kept.
+    ReceiptUnknown => "receipt.unknown",
+    /// A sender stopped, or goes on.
+    SenderPaused => "sender.paused",
+    /// A sender goes on.
+    SenderResumed => "sender.resumed",
+    /// Sending on the whole account stopped.
+    AccountPaused => "account.paused",
+    /// Sending on the account goes on.
+    AccountResumed => "account.resumed",
+    /// An operator, key or setting changed.
+    AdminChanged => "admin.changed",
+}

@@ -1,1 +1,0 @@
-//! Phone numbers (E.164) and channel addresses.

@@ -1,1 +1,0 @@
-//! The segment definition language: parsed, checked, bounded.

@@ -1,1 +1,0 @@
-//! Message templates: `{name}` placeholders, checked once and rendered per person.

@@ -1,0 +1,537 @@
+//! `campaigns`: plans and their life, the freezing of an audience, and the small count tables.
+
+use rusqlite::types::Value as SqlValue;
+use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
+use serde_json::{Value, json};
+
+use super::effects::{CountKey, Withdrawal};
+use super::events::{self, NewEvent};
+use super::segment_sql::Predicate;
+use super::{StoreError, Tx};
+use crate::clock::Millis;
+use crate::domain::campaign::CampaignStatus;
+use crate::domain::event::EventType;
+use crate::domain::message::Kind;
+use crate::domain::phone::Channel;
+
+/// What a person plans: everything that may be edited. Checked before it comes here.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CampaignPlan {
+    /// For people.
+    pub name: String,
+    /// Marketing or transactional.
+    pub kind: Kind,
+    /// Over which channel.
+    pub channel: Channel,
+    /// Wire address; `None`: the first configured one of the channel.
+    pub sender: Option<String>,
+    /// About what.
+    pub topic_id: Option<i64>,
+    /// What it says.
+    pub template_id: i64,
+    /// To whom; `None` for a triggered one.
+    pub segment_id: Option<i64>,
+    /// To whom not.
+    pub exclude_segment_ids: Vec<i64>,
+    /// Started by business events of this type.
+    pub trigger_type: Option<String>,
+    /// Civil time and zone, as given.
+    pub schedule: Option<(String, String)>,
+    /// The civil time counts where each person is.
+    pub is_local_to_recipient: bool,
+    /// The schedule as an instant; with local time, the earliest on earth.
+    pub starts_at: Option<Millis>,
+    /// `send`, `skip` or `ask`.
+    pub if_missed: String,
+    /// How late `send` may be.
+    pub late_hours: f64,
+    /// Parts per second.
+    pub rate_limit_per_second: Option<f64>,
+    /// `null`, `"off"`, a window or a preset.
+    pub quiet_hours: Value,
+    /// Deadline from the launch on.
+    pub expires_after_hours: Option<f64>,
+    /// Refuses to launch for more people than this.
+    pub max_recipients: Option<i64>,
+}
+
+/// A campaign as kept.
+#[derive(Clone, Debug)]
+pub struct CampaignRow {
+    /// Key.
+    pub id: i64,
+    /// The plan.
+    pub plan: CampaignPlan,
+    /// Where it stands.
+    pub status: CampaignStatus,
+    /// Why it is paused.
+    pub pause_reason: Option<String>,
+    /// The text that it sends, frozen at launch.
+    pub template_version: Option<i64>,
+    /// `{"include", "exclude"}`: definitions frozen at launch.
+    pub definition: Option<Value>,
+    /// Deadline of its messages.
+    pub expires_at: Option<Millis>,
+    /// People up to this id are frozen …
+    pub frozen_through: Option<i64>,
+    /// … of those up to this id.
+    pub frozen_last: Option<i64>,
+    /// Counts the edits.
+    pub version: i64,
+    /// When it was made.
+    pub created_at: Millis,
+    /// When it began.
+    pub launched_at: Option<Millis>,
+    /// When nobody was left.
+    pub finished_at: Option<Millis>,
+}
+
+const COLUMNS: &str = "id, name, status, pause_reason, kind, channel, sender, topic_id, template_id,
+   template_version, segment_id, exclude_segment_ids, definition, trigger_type, schedule_at,
+   schedule_timezone, local_to_recipient, starts_at, if_missed, late_hours, rate_limit_per_second,
+   quiet_hours, expires_after_hours, expires_at, max_recipients, frozen_through, frozen_last, version,
+   created_at, launched_at, finished_at";
+
+fn from_row(row: &Row<'_>) -> rusqlite::Result<CampaignRow> {
+    let (status, kind, channel): (String, String, String) = (row.get(2)?, row.get(4)?, row.get(5)?);
+    let (excluded, definition): (String, Option<String>) = (row.get(11)?, row.get(12)?);
+    let (at, zone): (Option<String>, Option<String>) = (row.get(14)?, row.get(15)?);
+    let quiet_hours: Option<String> = row.get(21)?;
+    Ok(CampaignRow {
+        id: row.get(0)?,
+        plan: CampaignPlan {
+            name: row.get(1)?,
+            kind: Kind::parse(&kind).unwrap_or(Kind::Marketing),
+            channel: if channel == "whatsapp" { Channel::Whatsapp } else { Channel::Sms },
+            sender: row.get(6)?,
+            topic_id: row.get(7)?,
+            template_id: row.get(8)?,
+            segment_id: row.get(10)?,
+            exclude_segment_ids: serde_json::from_str(&excluded).unwrap_or_default(),
+            trigger_type: row.get(13)?,
+            schedule: at.zip(zone),
+            is_local_to_recipient: row.get(16)?,
+            starts_at: row.get(17)?,
+            if_missed: row.get(18)?,
+            late_hours: row.get(19)?,
+            rate_limit_per_second: row.get(20)?,
+            quiet_hours: quiet_hours.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or(Value::Null),
+            expires_after_hours: row.get(22)?,
+            max_recipients: row.get(24)?,
+        },
+        status: CampaignStatus::parse(&status).unwrap_or(CampaignStatus::Paused),
+        pause_reason: row.get(3)?,
+        template_version: row.get(9)?,
+        definition: definition.and_then(|text| serde_json::from_str(&text).ok()),
+        expires_at: row.get(23)?,
+        frozen_through: row.get(25)?,
+        frozen_last: row.get(26)?,
+        version: row.get(27)?,
+        created_at: row.get(28)?,
+        launched_at: row.get(29)?,
+        finished_at: row.get(30)?,
+    })
+}
+
+/// The campaign with this id.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn find(conn: &Connection, id: i64) -> Result<Option<CampaignRow>, StoreError> {
+    Ok(conn
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM campaigns WHERE id = ?1"))?
+        .query_row([id], from_row)
+        .optional()?)
+}
+
+/// A page of campaigns, newest first, below id `before`; in one state only, if given.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn list(
+    conn: &Connection,
+    status: Option<CampaignStatus>,
+    before: i64,
+    limit: usize,
+) -> Result<Vec<CampaignRow>, StoreError> {
+    let rows = conn
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM campaigns WHERE id < ?1 AND (?2 IS NULL OR status = ?2)
+             ORDER BY id DESC LIMIT ?3"
+        ))?
+        .query_map((before, status.map(CampaignStatus::as_str), limit as i64), from_row)?
+        .collect::<Result<_, _>>()?;
+    Ok(rows)
+}
+
+/// Campaigns that the process has to look after: everything but drafts and what is over.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn live(conn: &Connection) -> Result<Vec<CampaignRow>, StoreError> {
+    let rows = conn
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM campaigns
+             WHERE status IN ('scheduled', 'launching', 'running', 'paused') ORDER BY id"
+        ))?
+        .query_map([], from_row)?
+        .collect::<Result<_, _>>()?;
+    Ok(rows)
+}
+
+/// Adds a draft and returns its id.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn insert(tx: &Tx<'_>, plan: &CampaignPlan) -> Result<i64, StoreError> {
+    let id = tx
+        .conn
+        .prepare_cached(
+            "INSERT INTO campaigns (name, kind, channel, sender, topic_id, template_id, segment_id,
+               exclude_segment_ids, trigger_type, schedule_at, schedule_timezone, local_to_recipient,
+               starts_at, if_missed, late_hours, rate_limit_per_second, quiet_hours, expires_after_hours,
+               max_recipients, created_at, updated_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,
+               ?19, ?20, ?20)",
+        )?
+        .insert(params_from_iter(plan_values(plan).into_iter().chain([SqlValue::from(tx.now)])))?;
+    Ok(id)
+}
+
+/// Replaces the plan of a draft or a scheduled campaign.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn update(tx: &Tx<'_>, id: i64, plan: &CampaignPlan) -> Result<(), StoreError> {
+    let values = plan_values(plan).into_iter().chain([SqlValue::from(tx.now), SqlValue::from(id)]);
+    tx.conn
+        .prepare_cached(
+            "UPDATE campaigns SET name = ?1, kind = ?2, channel = ?3, sender = ?4, topic_id = ?5,
+               template_id = ?6, segment_id = ?7, exclude_segment_ids = ?8, trigger_type = ?9,
+               schedule_at = ?10, schedule_timezone = ?11, local_to_recipient = ?12, starts_at = ?13,
+               if_missed = ?14, late_hours = ?15, rate_limit_per_second = ?16, quiet_hours = ?17,
+               expires_after_hours = ?18, max_recipients = ?19, updated_at = ?20, version = version + 1
+             WHERE id = ?21",
+        )?
+        .execute(params_from_iter(values))?;
+    tx.change_plan();
+    Ok(())
+}
+
+fn plan_values(plan: &CampaignPlan) -> Vec<SqlValue> {
+    let text = |value: &Option<String>| value.clone().map_or(SqlValue::Null, SqlValue::Text);
+    let integer = |value: Option<i64>| value.map_or(SqlValue::Null, SqlValue::Integer);
+    let real = |value: Option<f64>| value.map_or(SqlValue::Null, SqlValue::Real);
+    let excluded = serde_json::to_string(&plan.exclude_segment_ids).unwrap_or_default();
+    let (at, zone) = plan.schedule.clone().unzip();
+    let quiet_hours = (!plan.quiet_hours.is_null()).then(|| plan.quiet_hours.to_string());
+    vec![
+        SqlValue::Text(plan.name.clone()),
+        SqlValue::Text(plan.kind.as_str().to_owned()),
+        SqlValue::Text(plan.channel.as_str().to_owned()),
+        text(&plan.sender),
+        integer(plan.topic_id),
+        SqlValue::Integer(plan.template_id),
+        integer(plan.segment_id),
+        SqlValue::Text(excluded),
+        text(&plan.trigger_type),
+        text(&at),
+        text(&zone),
+        SqlValue::Integer(plan.is_local_to_recipient.into()),
+        integer(plan.starts_at),
+        SqlValue::Text(plan.if_missed.clone()),
+        SqlValue::Real(plan.late_hours),
+        real(plan.rate_limit_per_second),
+        text(&quiet_hours),
+        real(plan.expires_after_hours),
+        integer(plan.max_recipients),
+    ]
+}
+
+/// Changes the pace of a campaign, also while it runs.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn set_rate(tx: &Tx<'_>, id: i64, rate: Option<f64>, actor: &str) -> Result<(), StoreError> {
+    tx.conn.execute(
+        "UPDATE campaigns SET rate_limit_per_second = ?2, updated_at = ?3, version = version + 1 WHERE id = ?1",
+        (id, rate, tx.now),
+    )?;
+    note(tx, id, EventType::CampaignRateChanged, json!({"rate_limit_per_second": rate, "actor": actor}))?;
+    tx.change_plan();
+    Ok(())
+}
+
+/// Removes a draft. Its test sends stay, as messages of no campaign.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn delete(tx: &Tx<'_>, id: i64) -> Result<(), StoreError> {
+    tx.conn.execute("UPDATE messages SET campaign_id = NULL WHERE campaign_id = ?1", [id])?;
+    tx.conn.execute("DELETE FROM campaigns WHERE id = ?1", [id])?;
+    Ok(())
+}
+
+/// Writes an event about a campaign.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn note(tx: &Tx<'_>, id: i64, kind: EventType, data: Value) -> Result<(), StoreError> {
+    let event = NewEvent { campaign_id: Some(id), data: Some(data), ..NewEvent::default() };
+    events::append(tx, kind, event)?;
+    Ok(())
+}
+
+/// Moves a campaign from one of `from` to `to`. Returns whether it moved.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn move_to(
+    tx: &Tx<'_>,
+    id: i64,
+    from: &[CampaignStatus],
+    to: CampaignStatus,
+    pause_reason: Option<&str>,
+) -> Result<bool, StoreError> {
+    let from: Vec<&str> = from.iter().map(|status| status.as_str()).collect();
+    let is_over = matches!(to, CampaignStatus::Finished | CampaignStatus::Cancelled);
+    let changed = tx
+        .conn
+        .prepare_cached(
+            "UPDATE campaigns SET status = ?2, pause_reason = ?3, updated_at = ?4,
+               finished_at = CASE WHEN ?5 THEN ?4 ELSE NULL END
+             WHERE id = ?1 AND status IN (SELECT value FROM json_each(?6))",
+        )?
+        .execute((id, to.as_str(), pause_reason, tx.now, is_over, json!(from).to_string()))?;
+    tx.change_plan();
+    Ok(changed > 0)
+}
+
+/// Stops a campaign, with the line that mends it. Claimed messages whose request has not begun are
+/// withdrawn. Nothing happens to one that does not run.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn pause(tx: &Tx<'_>, id: i64, reason: &str) -> Result<(), StoreError> {
+    use CampaignStatus as S;
+    if move_to(tx, id, &[S::Launching, S::Running, S::Scheduled], S::Paused, Some(reason))? {
+        note(tx, id, EventType::CampaignPaused, json!({"reason": reason}))?;
+        tx.withdraw(Withdrawal::Campaign(id));
+    }
+    Ok(())
+}
+
+/// Stops every campaign that runs.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn pause_all(tx: &Tx<'_>, reason: &str) -> Result<(), StoreError> {
+    for campaign in live(tx.conn)?.iter().filter(|campaign| campaign.status.is_sending()) {
+        pause(tx, campaign.id, reason)?;
+    }
+    Ok(())
+}
+
+/// What a launch freezes.
+#[derive(Clone, Debug)]
+pub struct Freeze<'a> {
+    /// The version of the template in force.
+    pub template_version: i64,
+    /// `{"include", "exclude"}`.
+    pub definition: &'a Value,
+    /// Deadline of the messages.
+    pub expires_at: Option<Millis>,
+}
+
+/// Begins a launch: the audience are the people of this moment.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn begin_launch(tx: &Tx<'_>, id: i64, freeze: &Freeze<'_>) -> Result<(), StoreError> {
+    tx.conn.execute(
+        "UPDATE campaigns SET status = 'launching', pause_reason = NULL, template_version = ?2,
+           definition = ?3, expires_at = ?4, frozen_through = 0,
+           frozen_last = (SELECT coalesce(max(id), 0) FROM users), launched_at = ?5, updated_at = ?5
+         WHERE id = ?1",
+        (id, freeze.template_version, freeze.definition.to_string(), freeze.expires_at, tx.now),
+    )?;
+    note(tx, id, EventType::CampaignLaunched, json!({"template_version": freeze.template_version}))?;
+    tx.change_plan();
+    Ok(())
+}
+
+/// One chunk of an audience: people `after` < id ≤ `through` who satisfy `predicate` become queued rows.
+/// Repeating a chunk adds nothing. Returns how many were added.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn freeze_chunk(
+    tx: &Tx<'_>,
+    campaign: &CampaignRow,
+    predicate: &Predicate,
+    through: i64,
+    is_simulated: bool,
+) -> Result<usize, StoreError> {
+    let plan = &campaign.plan;
+    let sql = format!(
+        "INSERT INTO messages (campaign_id, user_id, occasion, status, kind, channel, lane, due_at,
+           expires_at, topic_id, template_id, template_version, is_simulated, created_at)
+         SELECT ?, u.id, '', 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
+         FROM users u WHERE u.id > ? AND u.id <= ? AND u.erased_at IS NULL AND {}
+         ON CONFLICT DO NOTHING",
+        predicate.sql
+    );
+    let optional = |value: Option<i64>| value.map_or(SqlValue::Null, SqlValue::Integer);
+    let mut values = vec![
+        SqlValue::from(campaign.id),
+        SqlValue::Text(plan.kind.as_str().to_owned()),
+        SqlValue::Text(plan.channel.as_str().to_owned()),
+        SqlValue::from(campaign.id),
+        SqlValue::from(tx.now),
+        optional(campaign.expires_at),
+        optional(plan.topic_id),
+        SqlValue::from(plan.template_id),
+        optional(campaign.template_version),
+        SqlValue::from(i64::from(is_simulated)),
+        SqlValue::from(tx.now),
+        SqlValue::from(campaign.frozen_through.unwrap_or(0)),
+        SqlValue::from(through),
+    ];
+    values.extend(predicate.params.iter().cloned());
+    let added = tx.conn.prepare_cached(&sql)?.execute(params_from_iter(values))?;
+    let key = CountKey { campaign_id: campaign.id, status: "queued", reason: String::new(), error_code: 0 };
+    *tx.effects.borrow_mut().counts.entry(key).or_default() += added as i64;
+    tx.conn
+        .prepare_cached("UPDATE campaigns SET frozen_through = ?2 WHERE id = ?1")?
+        .execute((campaign.id, through))?;
+    tx.wake_delivery();
+    Ok(added)
+}
+
+/// Rows of a campaign that are alike: state, reason, code, how many.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CampaignCount {
+    /// `queued` …
+    pub status: String,
+    /// '' without one.
+    pub reason: String,
+    /// 0 without one.
+    pub error_code: i64,
+    /// How many rows.
+    pub n: i64,
+}
+
+/// The counts of a campaign; test sends are left out.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn counts(conn: &Connection, id: i64) -> Result<Vec<CampaignCount>, StoreError> {
+    read_counts(
+        conn,
+        "SELECT status, reason, error_code, n FROM campaign_counts
+         WHERE campaign_id = ?1 AND n <> 0 ORDER BY status, reason, error_code",
+        id,
+    )
+}
+
+/// The same by counting the rows themselves: what the count table has to equal.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn recount(conn: &Connection, id: i64) -> Result<Vec<CampaignCount>, StoreError> {
+    read_counts(
+        conn,
+        "SELECT status, coalesce(reason, ''), coalesce(error_code, 0), count(*) FROM messages
+         WHERE campaign_id = ?1 AND occasion NOT LIKE 'test:%'
+         GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
+        id,
+    )
+}
+
+fn read_counts(conn: &Connection, sql: &str, id: i64) -> Result<Vec<CampaignCount>, StoreError> {
+    let counts = conn
+        .prepare_cached(sql)?
+        .query_map([id], |row| {
+            Ok(CampaignCount {
+                status: row.get(0)?,
+                reason: row.get(1)?,
+                error_code: row.get(2)?,
+                n: row.get(3)?,
+            })
+        })?
+        .collect::<Result<_, _>>()?;
+    Ok(counts)
+}
+
+/// Sums over a campaign that no state tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CampaignSums {
+    /// SMS parts handed over.
+    pub parts: i64,
+    /// Messages whose price is known.
+    pub priced: i64,
+    /// Their price together, in millionths.
+    pub price_micros: i64,
+    /// People's messages that followed one of the campaign's.
+    pub replies: i64,
+    /// STOPs that did.
+    pub opt_outs: i64,
+    /// Messages that the provider took.
+    pub accepted: i64,
+    /// The first of them.
+    pub first_accepted_at: Option<Millis>,
+    /// The last of them.
+    pub last_accepted_at: Option<Millis>,
+}
+
+/// The sums of a campaign.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn sums(conn: &Connection, id: i64) -> Result<CampaignSums, StoreError> {
+    let sums = conn
+        .prepare_cached(
+            "SELECT parts, priced, price_micros, replies, opt_outs, accepted, first_accepted_at,
+                    last_accepted_at
+             FROM campaign_sums WHERE campaign_id = ?1",
+        )?
+        .query_row([id], |row| {
+            Ok(CampaignSums {
+                parts: row.get(0)?,
+                priced: row.get(1)?,
+                price_micros: row.get(2)?,
+                replies: row.get(3)?,
+                opt_outs: row.get(4)?,
+                accepted: row.get(5)?,
+                first_accepted_at: row.get(6)?,
+                last_accepted_at: row.get(7)?,
+            })
+        })
+        .optional()?;
+    Ok(sums.unwrap_or_default())
+}
+
+/// Credits a person's message to the campaign whose message they last got, if that was within `within`
+/// milliseconds.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn credit_reply(tx: &Tx<'_>, user_id: i64, is_stop: bool, within: Millis) -> Result<(), StoreError> {
+    let campaign_id: Option<i64> = tx
+        .conn
+        .prepare_cached(
+            "SELECT campaign_id FROM messages
+             WHERE user_id = ?1 AND campaign_id IS NOT NULL AND accepted_at > ?2
+               AND occasion NOT LIKE 'test:%'
+             ORDER BY id DESC LIMIT 1",
+        )?
+        .query_row((user_id, tx.now - within), |row| row.get(0))
+        .optional()?;
+    if let Some(id) = campaign_id {
+        let mut effects = tx.effects.borrow_mut();
+        let sums = effects.sums.entry(id).or_default();
+        sums.replies += 1;
+        sums.opt_outs += i64::from(is_stop);
+    }
+    Ok(())
+}

@@ -1,0 +1,108 @@
+//! What can go wrong in the store, told by what the caller can do about it.
+
+use std::path::PathBuf;
+
+/// An answer that the store could not give.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file can't take or give data now (full, locked, read-only, queue too long). Nothing of the
+    /// call was kept; trying again later is right. HTTP: 503.
+    #[error("the data file can't be used right now: {0}")]
+    Unavailable(String),
+    /// A read took longer than a snapshot may be held. HTTP: 503.
+    #[error("the question took longer than {0} ms and was given up")]
+    TooSlow(u64),
+    /// A defect: a statement or a closure that should never fail did. HTTP: 500.
+    #[error("the store failed: {0}")]
+    Internal(String),
+}
+
+impl StoreError {
+    /// True when the same call may well work later.
+    pub fn is_transient(&self) -> bool {
+        !matches!(self, StoreError::Internal(_))
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> StoreError {
+        use rusqlite::ErrorCode as Code;
+        match error.sqlite_error_code() {
+            Some(Code::DiskFull) => StoreError::Unavailable("disk full".to_owned()),
+            Some(Code::DatabaseBusy | Code::DatabaseLocked) => {
+                StoreError::Unavailable("another process holds the lock".to_owned())
+            }
+            Some(Code::ReadOnly) => StoreError::Unavailable("read-only".to_owned()),
+            Some(
+                Code::SystemIoFailure
+                | Code::CannotOpen
+                | Code::PermissionDenied
+                | Code::OutOfMemory
+                | Code::FileLockingProtocolFailed,
+            ) => StoreError::Unavailable(error.to_string()),
+            Some(Code::OperationInterrupted) => {
+                StoreError::TooSlow(super::READ_LIMIT.as_millis().try_into().unwrap_or(u64::MAX))
+            }
+            _ => StoreError::Internal(error.to_string()),
+        }
+    }
+}
+
+/// Why a data file was not opened. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The folder or the file can't be made or written.
+    #[error("{path}: {reason}. Check that the folder exists and that this user may write there")]
+    NotWritable {
+        /// The file in question.
+        path: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
+    /// Made by a newer release.
+    #[error(
+        "{path} has schema {found}, this program knows up to {known}. Use the newer program, or restore a backup made before the upgrade"
+    )]
+    Newer {
+        /// The data file.
+        path: PathBuf,
+        /// `PRAGMA user_version` of the file.
+        found: i64,
+        /// The last version that this program knows.
+        known: i64,
+    },
+    /// Some other program's file.
+    #[error("{path} is not a data file of this program: {reason}")]
+    Foreign {
+        /// The file in question.
+        path: PathBuf,
+        /// What was found instead.
+        reason: String,
+    },
+    /// The key that hashes suppressed numbers is gone.
+    #[error(
+        "{key_file} is missing, but {path} was made with a key. Put the key file back: without it, suppressed numbers can't be recognised"
+    )]
+    KeyMissing {
+        /// Where the key was looked for.
+        key_file: PathBuf,
+        /// The data file.
+        path: PathBuf,
+    },
+    /// A key of another file.
+    #[error("{key_file} is not the key that {path} was made with. Put the right one back")]
+    KeyMismatch {
+        /// The key that was read.
+        key_file: PathBuf,
+        /// The data file.
+        path: PathBuf,
+    },
+    /// SQLite refused.
+    #[error("{path}: {source}")]
+    Sqlite {
+        /// The data file.
+        path: PathBuf,
+        /// SQLite's own words.
+        source: rusqlite::Error,
+    },
+}

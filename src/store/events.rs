@@ -1,0 +1,171 @@
+//! `events`: appended in the transaction of the change that they tell of, never changed.
+
+use rusqlite::{Connection, OptionalExtension, Row};
+use serde_json::Value;
+
+use super::{StoreError, Tx};
+use crate::domain::event::EventType;
+
+/// Milliseconds of a UTC day, the grain of `daily_counts`.
+pub(super) const DAY: i64 = 86_400_000;
+
+/// An event about to be written. `data` is a JSON object.
+#[derive(Debug, Default)]
+pub struct NewEvent {
+    /// Whom it concerns.
+    pub user_id: Option<i64>,
+    /// Which campaign it belongs to.
+    pub campaign_id: Option<i64>,
+    /// Which message it is about, and the event before it about the same message.
+    pub message: Option<(i64, Option<i64>)>,
+    /// The reason and other particulars.
+    pub data: Option<Value>,
+}
+
+/// An event as it is kept.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// Ascending, never reused.
+    pub id: i64,
+    /// One of [`EventType`], as text.
+    pub kind: String,
+    /// Milliseconds since 1970, UTC.
+    pub at: i64,
+    /// Whom it concerns.
+    pub user_id: Option<i64>,
+    /// That person's number as of now.
+    pub phone: Option<String>,
+    /// The campaign.
+    pub campaign_id: Option<i64>,
+    /// The message.
+    pub message_id: Option<i64>,
+    /// The caller's own name for that message.
+    pub reference: Option<String>,
+    /// Particulars.
+    pub data: Value,
+}
+
+/// Appends one event and returns its id.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn append(tx: &Tx<'_>, kind: EventType, event: NewEvent) -> Result<i64, StoreError> {
+    let data = event.data.map_or_else(|| "{}".to_owned(), |data| data.to_string());
+    let (message_id, previous_id) = event.message.map_or((None, None), |(id, last)| (Some(id), last));
+    let id: i64 = tx
+        .conn
+        .prepare_cached(
+            "INSERT INTO events (type, at, user_id, campaign_id, message_id, previous_id, data)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?
+        .insert((kind.as_str(), tx.now, event.user_id, event.campaign_id, message_id, previous_id, data))?;
+    let mut effects = tx.effects.borrow_mut();
+    *effects.daily.entry((tx.now.div_euclid(DAY), kind.as_str())).or_default() += 1;
+    effects.last_event_id = id;
+    Ok(id)
+}
+
+const COLUMNS: &str =
+    "e.id, e.type, e.at, e.user_id, u.phone, e.campaign_id, e.message_id, m.reference, e.data";
+
+fn from_row(row: &Row<'_>) -> rusqlite::Result<Event> {
+    let data: String = row.get(8)?;
+    Ok(Event {
+        id: row.get(0)?,
+        kind: row.get(1)?,
+        at: row.get(2)?,
+        user_id: row.get(3)?,
+        phone: row.get(4)?,
+        campaign_id: row.get(5)?,
+        message_id: row.get(6)?,
+        reference: row.get(7)?,
+        data: serde_json::from_str(&data).unwrap_or(Value::Null),
+    })
+}
+
+/// The next `limit` events behind id `after`, oldest first; of `types` only, unless that is empty.
+///
+/// Looks at no more than 20,000 rows, so a rare type costs a bounded read: the second value is the id
+/// up to which was looked.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn list_after(
+    conn: &Connection,
+    after: i64,
+    types: &[EventType],
+    limit: usize,
+) -> Result<(Vec<Event>, i64), StoreError> {
+    const WINDOW: i64 = 20_000;
+    let wanted: Vec<&str> = types.iter().map(|kind| kind.as_str()).collect();
+    let wanted = serde_json::to_string(&wanted).unwrap_or_default();
+    let sql = format!(
+        "SELECT {COLUMNS} FROM events e
+           LEFT JOIN users u ON u.id = e.user_id
+           LEFT JOIN messages m ON m.id = e.message_id
+         WHERE e.id > ?1 AND e.id <= ?1 + ?2
+           AND (?3 = '[]' OR e.type IN (SELECT value FROM json_each(?3)))
+         ORDER BY e.id LIMIT ?4"
+    );
+    let found: Vec<Event> = conn
+        .prepare_cached(&sql)?
+        .query_map((after, WINDOW, &wanted, limit as i64), from_row)?
+        .collect::<Result<_, _>>()?;
+    let newest: i64 =
+        conn.prepare_cached("SELECT coalesce(max(id), 0) FROM events")?.query_row([], |row| row.get(0))?;
+    let looked = match found.last() {
+        Some(last) if found.len() == limit => last.id,
+        _ => newest.min(after + WINDOW).max(after),
+    };
+    Ok((found, looked))
+}
+
+/// The oldest id that is still kept, if any event is.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn oldest_id(conn: &Connection) -> Result<Option<i64>, StoreError> {
+    Ok(conn
+        .prepare_cached("SELECT min(id) FROM events")?
+        .query_row([], |row| row.get(0))
+        .optional()?
+        .flatten())
+}
+
+/// A message's own events, newest first, along their chain from `last_event_id`.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn of_message(conn: &Connection, last_event_id: Option<i64>) -> Result<Vec<Event>, StoreError> {
+    let sql = format!(
+        "WITH RECURSIVE chain (id) AS (
+           SELECT ?1 WHERE ?1 IS NOT NULL
+           UNION ALL
+           SELECT previous_id FROM chain JOIN events USING (id) WHERE previous_id IS NOT NULL)
+         SELECT {COLUMNS} FROM chain JOIN events e ON e.id = chain.id
+           LEFT JOIN users u ON u.id = e.user_id
+           LEFT JOIN messages m ON m.id = e.message_id
+         ORDER BY e.id DESC LIMIT 500"
+    );
+    let found = conn.prepare_cached(&sql)?.query_map([last_event_id], from_row)?.collect::<Result<_, _>>()?;
+    Ok(found)
+}
+
+/// Events about a person that are not about one of their messages, newest first, below id `before`.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn of_user(conn: &Connection, user_id: i64, before: i64, limit: usize) -> Result<Vec<Event>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM events e
+           LEFT JOIN users u ON u.id = e.user_id
+           LEFT JOIN messages m ON m.id = e.message_id
+         WHERE e.user_id = ?1 AND e.message_id IS NULL AND e.id < ?2
+         ORDER BY e.id DESC LIMIT ?3"
+    );
+    let found = conn
+        .prepare_cached(&sql)?
+        .query_map((user_id, before, limit as i64), from_row)?
+        .collect::<Result<_, _>>()?;
+    Ok(found)
+}

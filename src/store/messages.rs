@@ -1,0 +1,561 @@
+//! `messages`: the rows that are the queue. Reading one, adding one, and what the gate decides about it;
+//! what the provider says is in `outcomes`.
+
+use rusqlite::{Connection, OptionalExtension, Row};
+use serde_json::{Value, json};
+
+use super::effects::CountKey;
+use super::events::{self, NewEvent};
+use super::{StoreError, Tx};
+use crate::clock::Millis;
+use crate::domain::consent::Consent;
+use crate::domain::event::EventType;
+use crate::domain::gate::Reason;
+use crate::domain::message::{Kind, Status};
+use crate::domain::phone::{Channel, Phone};
+use crate::domain::plan::Person;
+
+/// `closes_at` of a message that no hours bound: the year 9999.
+pub const NEVER_CLOSES: Millis = 253_402_300_799_000;
+
+/// The queue in which single messages of a sender wait. Campaigns use their own id.
+pub fn single_lane(sender_id: i64, kind: Kind) -> i64 {
+    match kind {
+        Kind::Marketing => -(2 * sender_id),
+        _ => -(2 * sender_id + 1),
+    }
+}
+
+/// Where a message stands, as far as counts and guards need it.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// The message.
+    pub id: i64,
+    /// Its person.
+    pub user_id: i64,
+    /// Its campaign.
+    pub campaign_id: Option<i64>,
+    /// A test send: outside all counts.
+    pub is_test: bool,
+    /// Its state.
+    pub status: Status,
+    /// Why it is there.
+    pub reason: Option<String>,
+    /// The provider's code.
+    pub error_code: Option<i64>,
+    /// Hand-overs so far.
+    pub attempts: u32,
+    /// Its deadline.
+    pub expires_at: Option<Millis>,
+    /// The newest event about it.
+    pub last_event_id: Option<i64>,
+}
+
+const STANDING: &str = "m.id, m.user_id, m.campaign_id, m.occasion, m.status, m.reason, m.error_code, m.attempts, m.expires_at, m.last_event_id";
+
+fn standing_from_row(row: &Row<'_>) -> rusqlite::Result<Standing> {
+    let occasion: String = row.get(3)?;
+    let status: String = row.get(4)?;
+    Ok(Standing {
+        id: row.get(0)?,
+        user_id: row.get(1)?,
+        campaign_id: row.get(2)?,
+        is_test: occasion.starts_with("test:"),
+        status: Status::parse(&status).unwrap_or(Status::Failed),
+        reason: row.get(5)?,
+        error_code: row.get(6)?,
+        attempts: row.get(7)?,
+        expires_at: row.get(8)?,
+        last_event_id: row.get(9)?,
+    })
+}
+
+impl Standing {
+    /// Moves one message from its old cell of `campaign_counts` to a new one.
+    pub(super) fn count_move(&self, tx: &Tx<'_>, to: Status, reason: Option<&str>, code: Option<i64>) {
+        let Some(campaign_id) = self.campaign_id.filter(|_| !self.is_test) else {
+            return;
+        };
+        let key = |status: Status, reason: Option<&str>, code: Option<i64>| CountKey {
+            campaign_id,
+            status: status.as_str(),
+            reason: reason.unwrap_or_default().to_owned(),
+            error_code: code.unwrap_or(0),
+        };
+        let mut effects = tx.effects.borrow_mut();
+        *effects.counts.entry(key(self.status, self.reason.as_deref(), self.error_code)).or_default() -= 1;
+        *effects.counts.entry(key(to, reason, code)).or_default() += 1;
+    }
+
+    /// Appends an event to the message's chain and returns its id.
+    pub(super) fn note(&self, tx: &Tx<'_>, kind: EventType, data: Value) -> Result<i64, StoreError> {
+        events::append(
+            tx,
+            kind,
+            NewEvent {
+                user_id: Some(self.user_id),
+                campaign_id: self.campaign_id,
+                message: Some((self.id, self.last_event_id)),
+                data: Some(data),
+            },
+        )
+    }
+}
+
+/// Where a message stands now.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn standing(conn: &Connection, id: i64) -> Result<Option<Standing>, StoreError> {
+    Ok(conn
+        .prepare_cached(&format!("SELECT {STANDING} FROM messages m WHERE m.id = ?1"))?
+        .query_row([id], standing_from_row)
+        .optional()?)
+}
+
+/// A message whose turn has come, with the person it is for.
+#[derive(Clone, Debug)]
+pub struct Due {
+    /// The message itself.
+    pub standing: Standing,
+    /// The sender chosen when it was queued; `None`: the campaign's.
+    pub sender_id: Option<i64>,
+    /// Why it is sent.
+    pub kind: Kind,
+    /// Over which channel.
+    pub channel: Channel,
+    /// Text given with a single message.
+    pub body: Option<String>,
+    /// Attachments given with a single message, a JSON array.
+    pub media_urls: Option<String>,
+    /// Variables of a single message or a trigger, a JSON object.
+    pub variables: Option<String>,
+    /// Its template.
+    pub template: Option<(i64, i64)>,
+    /// Its topic.
+    pub topic_id: Option<i64>,
+    /// The person.
+    pub person: Person,
+}
+
+/// The columns of a [`Person`], over `u` (users) and `s` (subscriptions, left-joined).
+pub(super) const PERSON: &str = "u.phone, u.channel_address, u.country, u.consent, u.hold IS NOT NULL,
+   u.reachable, u.suppressed, json(u.attributes), u.last_inbound_at, u.last_whatsapp_inbound_at,
+   s.state = 'subscribed'";
+
+/// Reads a [`Person`] from column `at` on.
+pub(super) fn person_from_row(row: &Row<'_>, at: usize) -> rusqlite::Result<Person> {
+    let (phone, consent, attributes): (Option<String>, String, String) =
+        (row.get(at)?, row.get(at + 3)?, row.get(at + 7)?);
+    Ok(Person {
+        phone: phone.and_then(|text| Phone::from_e164(&text)),
+        channel_address: row.get(at + 1)?,
+        country: row.get(at + 2)?,
+        consent: consent.parse().unwrap_or(Consent::Stop),
+        is_held: row.get(at + 4)?,
+        is_reachable: row.get(at + 5)?,
+        is_suppressed: row.get(at + 6)?,
+        attributes: serde_json::from_str(&attributes).unwrap_or_default(),
+        last_inbound_at: row.get(at + 8)?,
+        last_whatsapp_inbound_at: row.get(at + 9)?,
+        is_subscribed: row.get(at + 10)?,
+    })
+}
+
+/// The person `user_id` as the gate needs them, with their standing to topic `topic_id`.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn person(conn: &Connection, user_id: i64, topic_id: Option<i64>) -> Result<Option<Person>, StoreError> {
+    let sql = format!(
+        "SELECT {PERSON} FROM users u
+           LEFT JOIN subscriptions s ON s.user_id = u.id AND s.topic_id = ?2
+         WHERE u.id = ?1"
+    );
+    Ok(conn.prepare_cached(&sql)?.query_row((user_id, topic_id), |row| person_from_row(row, 0)).optional()?)
+}
+
+fn channel_of(row: &Row<'_>, at: usize) -> rusqlite::Result<Channel> {
+    let word: String = row.get(at)?;
+    Ok(if word == "whatsapp" { Channel::Whatsapp } else { Channel::Sms })
+}
+
+fn due_from_row(row: &Row<'_>) -> rusqlite::Result<Due> {
+    let kind: String = row.get(11)?;
+    let template_id: Option<i64> = row.get(16)?;
+    let version: Option<i64> = row.get(17)?;
+    Ok(Due {
+        standing: standing_from_row(row)?,
+        sender_id: row.get(10)?,
+        kind: Kind::parse(&kind).unwrap_or(Kind::Marketing),
+        channel: channel_of(row, 12)?,
+        body: row.get(13)?,
+        media_urls: row.get(14)?,
+        variables: row.get(15)?,
+        template: template_id.zip(version),
+        topic_id: row.get(18)?,
+        person: person_from_row(row, 19)?,
+    })
+}
+
+/// At most `limit` messages of `lane` whose time has come, those first whose window closes first.
+///
+/// Works through the few distinct values of `closes_at`, so that what is deferred within each is
+/// skipped by the index and never read.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn due(conn: &Connection, lane: i64, now: Millis, limit: usize) -> Result<Vec<Due>, StoreError> {
+    let sql = format!(
+        "SELECT {STANDING}, m.sender_id, m.kind, m.channel, m.body, m.media_urls, m.variables,
+                m.template_id, m.template_version, m.topic_id, {PERSON}
+         FROM messages m JOIN users u ON u.id = m.user_id
+           LEFT JOIN subscriptions s ON s.user_id = m.user_id AND s.topic_id = m.topic_id
+         WHERE m.status = 'queued' AND m.lane = ?1 AND m.closes_at = ?2 AND m.due_at <= ?3
+         ORDER BY m.due_at, m.id LIMIT ?4"
+    );
+    let mut found = Vec::new();
+    let mut closes_at = next_window(conn, lane, i64::MIN)?;
+    while let Some(at) = closes_at {
+        let room = limit - found.len();
+        for row in conn.prepare_cached(&sql)?.query_map((lane, at, now, room as i64), due_from_row)? {
+            found.push(row?);
+        }
+        if found.len() >= limit {
+            break;
+        }
+        closes_at = next_window(conn, lane, at)?;
+    }
+    Ok(found)
+}
+
+fn next_window(conn: &Connection, lane: i64, after: Millis) -> Result<Option<Millis>, StoreError> {
+    Ok(conn
+        .prepare_cached(
+            "SELECT min(closes_at) FROM messages
+             WHERE status = 'queued' AND lane = ?1 AND closes_at > ?2",
+        )?
+        .query_row((lane, after), |row| row.get(0))?)
+}
+
+/// When the next message of `lane` is due; `None` when nothing is queued there.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn next_due(conn: &Connection, lane: i64) -> Result<Option<Millis>, StoreError> {
+    let mut soonest: Option<Millis> = None;
+    let mut closes_at = next_window(conn, lane, i64::MIN)?;
+    while let Some(at) = closes_at {
+        let due: Option<Millis> = conn
+            .prepare_cached(
+                "SELECT min(due_at) FROM messages
+                 WHERE status = 'queued' AND lane = ?1 AND closes_at = ?2",
+            )?
+            .query_row((lane, at), |row| row.get(0))?;
+        soonest = [soonest, due].into_iter().flatten().min();
+        closes_at = next_window(conn, lane, at)?;
+    }
+    Ok(soonest)
+}
+
+/// A message that is not a campaign's own: by API, a test, a trigger.
+#[derive(Clone, Debug)]
+pub struct NewMessage<'a> {
+    /// The person.
+    pub user_id: i64,
+    /// Set for tests and triggers.
+    pub campaign_id: Option<i64>,
+    /// `test:…`, a trigger's id, or ''.
+    pub occasion: &'a str,
+    /// Why it is sent.
+    pub kind: Kind,
+    /// Over which channel.
+    pub channel: Channel,
+    /// The queue.
+    pub lane: i64,
+    /// Not before.
+    pub due_at: Millis,
+    /// The deadline.
+    pub expires_at: Option<Millis>,
+    /// Through which sender.
+    pub sender_id: i64,
+    /// About what.
+    pub topic_id: Option<i64>,
+    /// Template and version.
+    pub template: Option<(i64, i64)>,
+    /// JSON object of variables.
+    pub variables: Option<String>,
+    /// The caller's own name for it.
+    pub reference: Option<&'a str>,
+    /// The text, without a template.
+    pub body: Option<&'a str>,
+    /// JSON array of attachments.
+    pub media_urls: Option<String>,
+    /// Nothing is really sent.
+    pub is_simulated: bool,
+    /// The gate's refusal, if it said no: the message is kept as skipped.
+    pub refused: Option<Reason>,
+}
+
+/// Adds a message, queued or refused, and returns its id.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn insert(tx: &Tx<'_>, message: &NewMessage<'_>) -> Result<i64, StoreError> {
+    let status = if message.refused.is_some() { Status::Skipped } else { Status::Queued };
+    let id = tx
+        .conn
+        .prepare_cached(
+            "INSERT INTO messages (campaign_id, user_id, occasion, status, reason, kind, channel, lane,
+               due_at, expires_at, sender_id, topic_id, template_id, template_version, variables,
+               reference, body, media_urls, is_simulated, created_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,
+                     ?19, ?20)",
+        )?
+        .insert(rusqlite::params![
+            message.campaign_id,
+            message.user_id,
+            message.occasion,
+            status.as_str(),
+            message.refused.map(Reason::as_str),
+            message.kind.as_str(),
+            message.channel.as_str(),
+            message.lane,
+            message.due_at,
+            message.expires_at,
+            message.sender_id,
+            message.topic_id,
+            message.template.map(|(id, _)| id),
+            message.template.map(|(_, version)| version),
+            message.variables,
+            message.reference,
+            message.body,
+            message.media_urls,
+            message.is_simulated,
+            tx.now,
+        ])?;
+    if let Some(reason) = message.refused {
+        let event = NewEvent {
+            user_id: Some(message.user_id),
+            campaign_id: message.campaign_id,
+            message: Some((id, None)),
+            data: Some(json!({"reason": reason.as_str()})),
+        };
+        let event_id = events::append(tx, EventType::MessageSkipped, event)?;
+        tx.conn
+            .prepare_cached("UPDATE messages SET last_event_id = ?2 WHERE id = ?1")?
+            .execute((id, event_id))?;
+    }
+    tx.wake_delivery();
+    Ok(id)
+}
+
+/// What goes out with a claimed message.
+#[derive(Clone, Debug)]
+pub struct Claim<'a> {
+    /// Through which sender.
+    pub sender_id: i64,
+    /// The text for this person.
+    pub body: &'a str,
+    /// SMS parts.
+    pub parts: u32,
+}
+
+/// Takes a due message: `sending`, and its row in `attempts`. Returns the attempt's number.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn claim(tx: &Tx<'_>, due: &Due, claim: &Claim<'_>) -> Result<u32, StoreError> {
+    let number = due.standing.attempts + 1;
+    tx.conn
+        .prepare_cached(
+            "UPDATE messages SET status = 'sending', reason = NULL, error_code = NULL, attempts = ?2,
+               sender_id = ?3, body = ?4, parts = ?5
+             WHERE id = ?1 AND status = 'queued'",
+        )?
+        .execute((due.standing.id, number, claim.sender_id, claim.body, claim.parts))?;
+    tx.conn
+        .prepare_cached(
+            "INSERT INTO attempts (message_id, number, sender_id, started_at) VALUES (?1, ?2, ?3, ?4)",
+        )?
+        .execute((due.standing.id, number, claim.sender_id, tx.now))?;
+    due.standing.count_move(tx, Status::Sending, None, None);
+    Ok(number)
+}
+
+/// Lets a message wait until `until`; `closes_at` is the end of the window that begins then.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn defer(
+    tx: &Tx<'_>,
+    standing: &Standing,
+    until: Millis,
+    reason: &'static str,
+    closes_at: Option<Millis>,
+) -> Result<(), StoreError> {
+    // Said once: waiting on for the same reason is no news.
+    let event_id = if standing.reason.as_deref() == Some(reason) {
+        standing.last_event_id
+    } else {
+        let data = json!({"reason": reason, "until": rfc3339(until)});
+        Some(standing.note(tx, EventType::MessageDeferred, data)?)
+    };
+    tx.conn
+        .prepare_cached(
+            "UPDATE messages SET due_at = ?2, closes_at = ?3, reason = ?4, last_event_id = ?5
+             WHERE id = ?1 AND status = 'queued'",
+        )?
+        .execute((standing.id, until, closes_at.unwrap_or(NEVER_CLOSES), reason, event_id))?;
+    standing.count_move(tx, Status::Queued, Some(reason), standing.error_code);
+    Ok(())
+}
+
+/// Ends a queued message without sending it: `skipped`, `expired` or `cancelled`, with the reason and what
+/// else is known of it.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn close(
+    tx: &Tx<'_>,
+    standing: &Standing,
+    status: Status,
+    reason: &str,
+    mut data: Value,
+) -> Result<(), StoreError> {
+    let kind = match status {
+        Status::Expired => EventType::MessageExpired,
+        Status::Cancelled => EventType::MessageCancelled,
+        _ => EventType::MessageSkipped,
+    };
+    if let Some(data) = data.as_object_mut() {
+        data.insert("reason".to_owned(), json!(reason));
+    }
+    let event_id = standing.note(tx, kind, data)?;
+    tx.conn
+        .prepare_cached(
+            "UPDATE messages SET status = ?2, reason = ?3, error_code = NULL, last_event_id = ?4
+             WHERE id = ?1 AND status = ?5",
+        )?
+        .execute((standing.id, status.as_str(), reason, event_id, standing.status.as_str()))?;
+    standing.count_move(tx, status, Some(reason), None);
+    Ok(())
+}
+
+/// Cancels everything that waits for a person. Returns how many messages that were.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn cancel_of_user(tx: &Tx<'_>, user_id: i64, reason: &str) -> Result<usize, StoreError> {
+    let waiting: Vec<Standing> = tx
+        .conn
+        .prepare_cached(&format!(
+            "SELECT {STANDING} FROM messages m WHERE m.user_id = ?1 AND m.status = 'queued'"
+        ))?
+        .query_map([user_id], standing_from_row)?
+        .collect::<Result<_, _>>()?;
+    for standing in &waiting {
+        close(tx, standing, Status::Cancelled, reason, json!({}))?;
+    }
+    Ok(waiting.len())
+}
+
+/// Cancels at most `limit` queued messages of a campaign; the campaign's own event tells of them all.
+/// Returns how many.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn cancel_of_campaign(tx: &Tx<'_>, campaign_id: i64, limit: usize) -> Result<usize, StoreError> {
+    let waiting: Vec<Standing> = tx
+        .conn
+        .prepare_cached(&format!(
+            "SELECT {STANDING} FROM messages m WHERE m.status = 'queued' AND m.lane = ?1 LIMIT ?2"
+        ))?
+        .query_map((campaign_id, limit as i64), standing_from_row)?
+        .collect::<Result<_, _>>()?;
+    for standing in &waiting {
+        tx.conn
+            .prepare_cached(
+                "UPDATE messages SET status = 'cancelled', reason = 'campaign_cancelled'
+                 WHERE id = ?1 AND status = 'queued'",
+            )?
+            .execute([standing.id])?;
+        standing.count_move(tx, Status::Cancelled, Some("campaign_cancelled"), standing.error_code);
+    }
+    Ok(waiting.len())
+}
+
+/// Queues at most `limit` failed messages of a campaign again, from user `after` on. Returns how many, and
+/// the last user looked at, or `None` at the end.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn requeue_failed(
+    tx: &Tx<'_>,
+    campaign_id: i64,
+    after: i64,
+    limit: usize,
+) -> Result<(usize, Option<i64>), StoreError> {
+    let failed: Vec<Standing> = tx
+        .conn
+        .prepare_cached(&format!(
+            "SELECT {STANDING} FROM messages m
+             WHERE m.campaign_id = ?1 AND m.user_id > ?2 AND m.occasion NOT LIKE 'test:%'
+               AND m.status IN ('failed', 'undelivered', 'expired')
+             ORDER BY m.campaign_id, m.user_id, m.occasion LIMIT ?3"
+        ))?
+        .query_map((campaign_id, after, limit as i64), standing_from_row)?
+        .collect::<Result<_, _>>()?;
+    for standing in &failed {
+        let event_id = standing.note(tx, EventType::MessageRetried, json!({"reason": "retry_failed"}))?;
+        tx.conn
+            .prepare_cached(
+                "UPDATE messages SET status = 'queued', reason = NULL, error_code = NULL, due_at = ?2,
+                   closes_at = ?3, last_event_id = ?4 WHERE id = ?1",
+            )?
+            .execute((standing.id, tx.now, NEVER_CLOSES, event_id))?;
+        standing.count_move(tx, Status::Queued, None, None);
+    }
+    let last = failed.last().map(|standing| standing.user_id);
+    tx.wake_delivery();
+    Ok((failed.len(), last.filter(|_| failed.len() == limit)))
+}
+
+/// True while a campaign has a message that is queued, under way or uncertain. Test sends don't count.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn has_open(conn: &Connection, campaign_id: i64) -> Result<bool, StoreError> {
+    let is_waiting = conn
+        .prepare_cached("SELECT 1 FROM messages WHERE status = 'queued' AND lane = ?1 LIMIT 1")?
+        .exists([campaign_id])?;
+    if is_waiting {
+        return Ok(true);
+    }
+    Ok(conn
+        .prepare_cached(
+            "SELECT 1 FROM attempts a JOIN messages m ON m.id = a.message_id
+             WHERE a.outcome IN ('pending', 'uncertain') AND m.campaign_id = ?1
+               AND m.status IN ('sending', 'uncertain') AND m.occasion NOT LIKE 'test:%' LIMIT 1",
+        )?
+        .exists([campaign_id])?)
+}
+
+/// The open message or messages with this reference.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn by_reference(conn: &Connection, reference: &str) -> Result<Vec<Standing>, StoreError> {
+    let found = conn
+        .prepare_cached(&format!(
+            "SELECT {STANDING} FROM messages m WHERE m.reference = ?1 ORDER BY m.id DESC LIMIT 200"
+        ))?
+        .query_map([reference], standing_from_row)?
+        .collect::<Result<_, _>>()?;
+    Ok(found)
+}
+
+/// Milliseconds as RFC 3339, UTC, with as many digits as needed.
+pub(crate) fn rfc3339(millis: Millis) -> String {
+    jiff::Timestamp::from_millisecond(millis).map_or_else(|_| millis.to_string(), |at| at.to_string())
+}

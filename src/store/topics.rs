@@ -1,0 +1,109 @@
+//! `topics` and `subscriptions`: what people want to hear about.
+
+use rusqlite::{Connection, OptionalExtension};
+use serde_json::json;
+
+use super::events::{self, NewEvent};
+use super::{StoreError, Tx};
+use crate::clock::Millis;
+use crate::domain::event::EventType;
+
+/// A topic.
+#[derive(Clone, Debug)]
+pub struct Topic {
+    /// Key.
+    pub id: i64,
+    /// Unique, whatever the case.
+    pub name: String,
+    /// True: everybody who opted in is in until they leave. False: only those who joined.
+    pub is_open_to_opted_in: bool,
+    /// When it was made.
+    pub created_at: Millis,
+}
+
+/// Every topic, by name.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn list(conn: &Connection) -> Result<Vec<Topic>, StoreError> {
+    let topics = conn
+        .prepare_cached(
+            "SELECT id, name, default_rule = 'all_opted_in', created_at FROM topics ORDER BY name",
+        )?
+        .query_map([], |row| {
+            Ok(Topic {
+                id: row.get(0)?,
+                name: row.get(1)?,
+                is_open_to_opted_in: row.get(2)?,
+                created_at: row.get(3)?,
+            })
+        })?
+        .collect::<Result<_, _>>()?;
+    Ok(topics)
+}
+
+/// The topic of this name, whatever the case.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn find(conn: &Connection, name: &str) -> Result<Option<Topic>, StoreError> {
+    Ok(list(conn)?.into_iter().find(|topic| topic.name.eq_ignore_ascii_case(name)))
+}
+
+/// Adds a topic and returns its id, or `None` when the name is taken.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn insert(tx: &Tx<'_>, name: &str, is_open_to_opted_in: bool) -> Result<Option<i64>, StoreError> {
+    let rule = if is_open_to_opted_in { "all_opted_in" } else { "opt_in_required" };
+    tx.change_plan();
+    Ok(tx
+        .conn
+        .prepare_cached(
+            "INSERT INTO topics (name, default_rule, created_at) VALUES (?1, ?2, ?3)
+             ON CONFLICT DO NOTHING RETURNING id",
+        )?
+        .query_row((name, rule, tx.now), |row| row.get(0))
+        .optional()?)
+}
+
+/// Records that a person joined or left a topic.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn set(
+    tx: &Tx<'_>,
+    user_id: i64,
+    topic: &Topic,
+    is_subscribed: bool,
+    actor: &str,
+) -> Result<(), StoreError> {
+    if write(tx, user_id, topic.id, is_subscribed)? {
+        let event = NewEvent {
+            user_id: Some(user_id),
+            data: Some(json!({"topic": topic.name, "subscribed": is_subscribed, "actor": actor})),
+            ..NewEvent::default()
+        };
+        events::append(tx, EventType::TopicChanged, event)?;
+    }
+    Ok(())
+}
+
+/// The same without an event, for imports. Returns whether anything changed.
+pub(super) fn write(
+    tx: &Tx<'_>,
+    user_id: i64,
+    topic_id: i64,
+    is_subscribed: bool,
+) -> Result<bool, StoreError> {
+    let state = if is_subscribed { "subscribed" } else { "unsubscribed" };
+    let changed = tx
+        .conn
+        .prepare_cached(
+            "INSERT INTO subscriptions (user_id, topic_id, state, at) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT DO UPDATE SET state = excluded.state, at = excluded.at
+               WHERE state <> excluded.state",
+        )?
+        .execute((user_id, topic_id, state, tx.now))?;
+    Ok(changed > 0)
+}

@@ -1,0 +1,365 @@
+//! `users`: people, found by phone or id, with their attributes and topics.
+
+use rusqlite::types::Value as SqlValue;
+use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
+use serde_json::{Map, Value, json};
+
+use super::events::{self, NewEvent};
+use super::ledger::{self, ConsentChange};
+use super::segment_sql::Predicate;
+use super::{StoreError, Tx, suppressions};
+use crate::clock::Millis;
+use crate::domain::consent::Consent;
+use crate::domain::event::EventType;
+
+/// How a person is named in a path: by number or by id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UserKey {
+    /// E.164.
+    Phone(String),
+    /// `users.id`.
+    Id(i64),
+}
+
+/// A person as kept.
+#[derive(Clone, Debug)]
+pub struct User {
+    /// Key of every table about people.
+    pub id: i64,
+    /// E.164; `None` after erasure or for people known by a channel id alone.
+    pub phone: Option<String>,
+    /// `whatsapp:US.1349…` of somebody without a number.
+    pub channel_address: Option<String>,
+    /// ISO 3166 alpha-2.
+    pub country: Option<String>,
+    /// May we write of our own accord.
+    pub consent: Consent,
+    /// `review` while an operator has to decide what the person meant.
+    pub hold: Option<String>,
+    /// False once the number proved dead.
+    pub is_reachable: bool,
+    /// Why it is not reachable.
+    pub unreachable_reason: Option<String>,
+    /// On the list of numbers never sent to.
+    pub is_suppressed: bool,
+    /// Free-form facts.
+    pub attributes: Map<String, Value>,
+    /// Last message from the person.
+    pub last_inbound_at: Option<Millis>,
+    /// Set when the person's data was erased.
+    pub erased_at: Option<Millis>,
+    /// When first kept.
+    pub created_at: Millis,
+    /// When last changed.
+    pub updated_at: Millis,
+}
+
+const COLUMNS: &str = "u.id, u.phone, u.channel_address, u.country, u.consent, u.hold, u.reachable,
+   u.unreachable_reason, u.suppressed, json(u.attributes), u.last_inbound_at, u.erased_at, u.created_at,
+   u.updated_at";
+
+fn from_row(row: &Row<'_>) -> rusqlite::Result<User> {
+    let consent: String = row.get(4)?;
+    let attributes: String = row.get(9)?;
+    Ok(User {
+        id: row.get(0)?,
+        phone: row.get(1)?,
+        channel_address: row.get(2)?,
+        country: row.get(3)?,
+        consent: consent.parse().unwrap_or(Consent::Unknown),
+        hold: row.get(5)?,
+        is_reachable: row.get(6)?,
+        unreachable_reason: row.get(7)?,
+        is_suppressed: row.get(8)?,
+        attributes: serde_json::from_str(&attributes).unwrap_or_default(),
+        last_inbound_at: row.get(10)?,
+        erased_at: row.get(11)?,
+        created_at: row.get(12)?,
+        updated_at: row.get(13)?,
+    })
+}
+
+/// A person about to be added.
+#[derive(Debug)]
+pub struct NewUser<'a> {
+    /// E.164, or `None` with a channel address.
+    pub phone: Option<&'a str>,
+    /// For people without a number.
+    pub channel_address: Option<&'a str>,
+    /// ISO 3166 alpha-2.
+    pub country: Option<&'a str>,
+    /// Checked by [`crate::domain::user::check_attributes`].
+    pub attributes: &'a Map<String, Value>,
+    /// The first state, with where it comes from. `None`: unknown, and nothing in the ledger.
+    pub consent: Option<ConsentChange<'a>>,
+    /// Who adds it: `key:3`, `import:5`, `user`.
+    pub actor: &'a str,
+    /// The import and the row in its file; such a person gets no event of his own, the import has one.
+    pub import: Option<(i64, i64)>,
+}
+
+/// Adds a person and returns the id. A suppressed number comes in suppressed.
+///
+/// # Errors
+/// [`StoreError`] from SQLite; the caller made sure that the number is new.
+pub fn insert(tx: &Tx<'_>, user: &NewUser<'_>) -> Result<i64, StoreError> {
+    let consent = user.consent.as_ref().map_or(Consent::Unknown, |change| change.state);
+    let address = user.phone.or(user.channel_address).unwrap_or_default();
+    let is_suppressed = suppressions::contains(tx, address)?;
+    let attributes = serde_json::to_string(user.attributes).unwrap_or_else(|_| "{}".to_owned());
+    let id = tx
+        .conn
+        .prepare_cached(
+            "INSERT INTO users (phone, channel_address, country, consent, suppressed, attributes,
+                                import_id, import_row, created_at, updated_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, jsonb(?6), ?7, ?8, ?9, ?9)",
+        )?
+        .insert((
+            user.phone,
+            user.channel_address,
+            user.country,
+            consent.as_str(),
+            is_suppressed,
+            attributes,
+            user.import.map(|(id, _)| id),
+            user.import.map(|(_, row)| row),
+            tx.now,
+        ))?;
+    *tx.effects.borrow_mut().users.entry(consent).or_default() += 1;
+    if user.import.is_none() {
+        let event =
+            NewEvent { user_id: Some(id), data: Some(json!({"actor": user.actor})), ..NewEvent::default() };
+        events::append(tx, EventType::UserCreated, event)?;
+    }
+    if let Some(change) = &user.consent {
+        ledger::append(tx, id, Consent::Unknown, change)?;
+    }
+    Ok(id)
+}
+
+/// Finds a person, erased ones by id only.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn find(conn: &Connection, key: &UserKey) -> Result<Option<User>, StoreError> {
+    let found = match key {
+        UserKey::Phone(phone) => conn
+            .prepare_cached(&format!("SELECT {COLUMNS} FROM users u WHERE u.phone = ?1"))?
+            .query_row([phone], from_row)
+            .optional()?,
+        UserKey::Id(id) => conn
+            .prepare_cached(&format!("SELECT {COLUMNS} FROM users u WHERE u.id = ?1"))?
+            .query_row([id], from_row)
+            .optional()?,
+    };
+    Ok(found)
+}
+
+/// Finds somebody who has no number, by the address on the channel.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn find_by_channel_address(conn: &Connection, address: &str) -> Result<Option<User>, StoreError> {
+    Ok(conn
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM users u WHERE u.channel_address = ?1"))?
+        .query_row([address], from_row)
+        .optional()?)
+}
+
+/// A page of people who satisfy `predicate`, newest first, below id `before`.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn list(
+    conn: &Connection,
+    predicate: &Predicate,
+    before: i64,
+    limit: usize,
+) -> Result<Vec<User>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM users u
+         WHERE u.erased_at IS NULL AND u.id < ? AND ({}) ORDER BY u.id DESC LIMIT ?",
+        predicate.sql
+    );
+    let mut values = vec![SqlValue::from(before)];
+    values.extend(predicate.params.iter().cloned());
+    values.push(SqlValue::from(limit as i64));
+    let found = conn
+        .prepare_cached(&sql)?
+        .query_map(params_from_iter(values), from_row)?
+        .collect::<Result<_, _>>()?;
+    Ok(found)
+}
+
+/// How many people satisfy `predicate`.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn count(conn: &Connection, predicate: &Predicate) -> Result<i64, StoreError> {
+    let sql = format!("SELECT count(*) FROM users u WHERE u.erased_at IS NULL AND ({})", predicate.sql);
+    Ok(conn.prepare_cached(&sql)?.query_row(params_from_iter(predicate.params.iter()), |row| row.get(0))?)
+}
+
+/// Writes the whole set of attributes, with an event that names what changed.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn set_attributes(
+    tx: &Tx<'_>,
+    user_id: i64,
+    attributes: &Map<String, Value>,
+    actor: &str,
+) -> Result<(), StoreError> {
+    write_attributes(tx, user_id, attributes)?;
+    note_update(tx, user_id, json!({"changed": "attributes", "actor": actor}))
+}
+
+/// Writes attributes without an event: an import has one for all its rows.
+pub(super) fn write_attributes(
+    tx: &Tx<'_>,
+    user_id: i64,
+    attributes: &Map<String, Value>,
+) -> Result<(), StoreError> {
+    let text = serde_json::to_string(attributes).unwrap_or_else(|_| "{}".to_owned());
+    tx.conn
+        .prepare_cached("UPDATE users SET attributes = jsonb(?2), updated_at = ?3 WHERE id = ?1")?
+        .execute((user_id, text, tx.now))?;
+    Ok(())
+}
+
+fn note_update(tx: &Tx<'_>, user_id: i64, data: Value) -> Result<(), StoreError> {
+    let event = NewEvent { user_id: Some(user_id), data: Some(data), ..NewEvent::default() };
+    events::append(tx, EventType::UserUpdated, event)?;
+    Ok(())
+}
+
+/// Marks a number dead, or alive again with `reason` = `None`.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn set_reachable(tx: &Tx<'_>, user_id: i64, reason: Option<&str>, actor: &str) -> Result<(), StoreError> {
+    let changed = tx
+        .conn
+        .prepare_cached(
+            "UPDATE users SET reachable = ?2, unreachable_reason = ?3, updated_at = ?4
+             WHERE id = ?1 AND reachable <> ?2",
+        )?
+        .execute((user_id, reason.is_none(), reason, tx.now))?;
+    if changed > 0 {
+        let data = json!({"changed": "reachable", "reachable": reason.is_none(), "reason": reason,
+                          "actor": actor});
+        note_update(tx, user_id, data)?;
+    }
+    Ok(())
+}
+
+/// Puts a person on hold for review, or takes them off it.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn set_hold(tx: &Tx<'_>, user_id: i64, hold: Option<&str>, actor: &str) -> Result<(), StoreError> {
+    let changed = tx
+        .conn
+        .prepare_cached("UPDATE users SET hold = ?2, updated_at = ?3 WHERE id = ?1 AND hold IS NOT ?2")?
+        .execute((user_id, hold, tx.now))?;
+    if changed > 0 {
+        let event = NewEvent {
+            user_id: Some(user_id),
+            data: Some(json!({"hold": hold, "actor": actor})),
+            ..NewEvent::default()
+        };
+        events::append(tx, EventType::HoldChanged, event)?;
+    }
+    Ok(())
+}
+
+/// Notes that the person wrote to us; on WhatsApp this opens the 24-hour window.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn note_inbound(tx: &Tx<'_>, user_id: i64, at: Millis, is_whatsapp: bool) -> Result<(), StoreError> {
+    tx.conn
+        .prepare_cached(
+            "UPDATE users SET last_inbound_at = max(coalesce(last_inbound_at, 0), ?2),
+               last_whatsapp_inbound_at = CASE WHEN ?3
+                 THEN max(coalesce(last_whatsapp_inbound_at, 0), ?2) ELSE last_whatsapp_inbound_at END
+             WHERE id = ?1",
+        )?
+        .execute((user_id, at, is_whatsapp))?;
+    Ok(())
+}
+
+/// The person's topics in effect: joined, or open to all who opted in and not left.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn topics(conn: &Connection, user_id: i64, consent: Consent) -> Result<Vec<String>, StoreError> {
+    let names = conn
+        .prepare_cached(
+            "SELECT t.name FROM topics t
+               LEFT JOIN subscriptions s ON s.topic_id = t.id AND s.user_id = ?1
+             WHERE coalesce(s.state = 'subscribed', t.default_rule = 'all_opted_in' AND ?2)
+             ORDER BY t.name",
+        )?
+        .query_map((user_id, consent == Consent::OptIn), |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    Ok(names)
+}
+
+/// Erases what is known of a person: number, attributes, words. Rows, counts and a keyed hash that
+/// suppresses the number stay.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn erase(tx: &Tx<'_>, user: &User, actor: &str) -> Result<(), StoreError> {
+    if let Some(address) = user.phone.as_deref().or(user.channel_address.as_deref()) {
+        suppressions::insert(tx, address, "erased", actor)?;
+    }
+    let conn = tx.conn;
+    conn.execute("INSERT OR REPLACE INTO guards (name, upto) VALUES ('erasure', ?1)", [user.id])?;
+    conn.execute(
+        "UPDATE consent_ledger SET evidence = NULL WHERE user_id = ?1 AND evidence IS NOT NULL",
+        [user.id],
+    )?;
+    conn.execute("DELETE FROM guards WHERE name = 'erasure'", [])?;
+    conn.execute(
+        "UPDATE inbound SET body = NULL, params = NULL, from_address = NULL, media = '[]', reply = NULL
+         WHERE user_id = ?1",
+        [user.id],
+    )?;
+    conn.execute(
+        "UPDATE receipts SET params = NULL WHERE message_id IN (SELECT id FROM messages WHERE user_id = ?1)",
+        [user.id],
+    )?;
+    conn.execute(
+        "UPDATE messages SET body = NULL, variables = NULL, media_urls = NULL WHERE user_id = ?1",
+        [user.id],
+    )?;
+    conn.execute("UPDATE triggers SET data = '{}' WHERE user_id = ?1", [user.id])?;
+    conn.execute(
+        "UPDATE import_issues SET cells = '{}' WHERE ?1 IS NOT NULL AND instr(cells, ?1) > 0",
+        [user.phone.as_deref()],
+    )?;
+    conn.execute(
+        "UPDATE users SET phone = NULL, channel_address = NULL, attributes = jsonb('{}'), suppressed = 1,
+                erased_at = ?2, updated_at = ?2 WHERE id = ?1",
+        (user.id, tx.now),
+    )?;
+    *tx.effects.borrow_mut().users.entry(user.consent).or_default() -= 1;
+    let event =
+        NewEvent { user_id: Some(user.id), data: Some(json!({"actor": actor})), ..NewEvent::default() };
+    events::append(tx, EventType::UserErased, event)?;
+    Ok(())
+}
+
+/// People by consent, erased ones left out.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn counts(conn: &Connection) -> Result<Vec<(String, i64)>, StoreError> {
+    let counts = conn
+        .prepare_cached("SELECT consent, n FROM user_counts ORDER BY consent")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    Ok(counts)
+}

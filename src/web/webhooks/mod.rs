@@ -1,0 +1,1 @@
+//! What Twilio calls: inbound messages and status callbacks.
