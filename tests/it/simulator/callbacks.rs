@@ -149,7 +149,7 @@ async fn a_sender_sends_no_faster_than_its_rate() {
 #[tokio::test]
 async fn what_waits_longer_than_its_validity_expires() {
     let twilio =
-        Twilio::with(Options { sender_rate: Some(0.5), callback_delay_ms: 0, ..Options::default() }).await;
+        Twilio::with(Options { sender_rate: Some(0.1), callback_delay_ms: 0, ..Options::default() }).await;
     let form = [("To", ALICE), ("From", SENDER), ("Body", "x"), ("ValidityPeriod", "1")];
     twilio.accepted(&form).await;
     let late = twilio.accepted(&form).await;

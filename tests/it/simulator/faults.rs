@@ -54,7 +54,7 @@ async fn a_lost_answer_leaves_an_accepted_message_that_is_delivered_and_listed()
         .client
         .post(twilio.url("/Messages.json"))
         .form(&form(ALICE))
-        .timeout(Duration::from_millis(300));
+        .timeout(Duration::from_millis(800));
     let error = twilio.signed_in(request).send().await.unwrap_err();
     assert!(error.is_timeout());
     twilio.simulator.wait_until_quiet().await;

@@ -308,7 +308,7 @@ async fn content_is_listed_in_pages_with_absolute_links() {
 #[tokio::test]
 async fn requests_beyond_the_concurrency_limit_are_429() {
     let twilio =
-        Twilio::with(Options { latency_ms: 200, concurrency_limit: Some(2), ..Options::default() }).await;
+        Twilio::with(Options { latency_ms: 600, concurrency_limit: Some(2), ..Options::default() }).await;
     let ask = || twilio.get("/Messages.json");
     let (one, two, three) = tokio::join!(ask(), ask(), ask());
     let mut statuses = [one.status(), two.status(), three.status()].map(|s| s.as_u16());
