@@ -18,3 +18,5 @@ pub mod inbound;
 
 pub mod simulator;
 pub mod web;
+
+pub mod commands;

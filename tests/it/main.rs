@@ -1,4 +1,4 @@
-//! One binary for all tests that need a real store: its files mirror `src/`.
+//! One binary for all tests that need a real store or real HTTP: its files mirror `src/`.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -7,3 +7,4 @@
 )]
 
 mod segments;
+mod simulator;

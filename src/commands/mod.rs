@@ -1,0 +1,3 @@
+//! One file per subcommand of `ese`.
+
+pub mod simulate;
