@@ -17,6 +17,7 @@ pub mod import;
 pub mod inbound;
 
 pub mod simulator;
+pub mod ticker;
 pub mod web;
 
 pub mod commands;

@@ -1,3 +1,2 @@
-//! One file per subcommand of `ese`.
-
+//! Commands.
 pub mod simulate;

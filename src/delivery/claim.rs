@@ -159,11 +159,7 @@ impl Claimer<'_> {
         rendered: Rendered,
         closes_at: Option<Millis>,
     ) -> Result<Outgoing, StoreError> {
-        let claim = Claim {
-            sender_id: self.lane.sender_id,
-            body: &rendered.body,
-            parts: rendered.parts,
-        };
+        let claim = Claim { sender_id: self.lane.sender_id, body: &rendered.body, parts: rendered.parts };
         let number = messages::claim(tx, due, &claim)?;
         self.outbox.register(
             self.batch,
@@ -187,8 +183,7 @@ impl Claimer<'_> {
         let Some(most) = self.lane.recipients_per_day else {
             return Ok(None);
         };
-        let (written, first) =
-            senders::recipients_since(tx.conn(), self.lane.sender_id, tx.now() - DAY)?;
+        let (written, first) = senders::recipients_since(tx.conn(), self.lane.sender_id, tx.now() - DAY)?;
         let renews_at = first.unwrap_or_else(|| tx.now()) + DAY;
         Ok(Some(DailyLimit { most, written, renews_at }))
     }
@@ -198,10 +193,8 @@ impl Claimer<'_> {
 /// conversations that the business begins
 /// (<https://help.twilio.com/articles/360024008153>).
 fn is_free_of_limit(tx: &Tx<'_>, sender_id: i64, due: &Due) -> Result<bool, StoreError> {
-    let is_window_open =
-        due.person.last_whatsapp_inbound_at.is_some_and(|at| tx.now() - at < DAY);
-    Ok(is_window_open
-        || senders::has_written_to(tx.conn(), sender_id, due.standing.user_id, tx.now() - DAY)?)
+    let is_window_open = due.person.last_whatsapp_inbound_at.is_some_and(|at| tx.now() - at < DAY);
+    Ok(is_window_open || senders::has_written_to(tx.conn(), sender_id, due.standing.user_id, tx.now() - DAY)?)
 }
 
 /// A test goes to the people who write the campaign: number, STOP and suppression count, the rest does not.
@@ -211,13 +204,7 @@ fn exempt_test(facts: &mut Facts) {
     facts.daily_limit_until = None;
 }
 
-fn refuse(
-    tx: &Tx<'_>,
-    due: &Due,
-    status: Status,
-    reason: Reason,
-    facts: &Facts,
-) -> Result<(), StoreError> {
+fn refuse(tx: &Tx<'_>, due: &Due, status: Status, reason: Reason, facts: &Facts) -> Result<(), StoreError> {
     let data = match &facts.content {
         Content::Missing(variables) if reason == Reason::MissingVariable => json!({"missing": variables}),
         _ => json!({}),

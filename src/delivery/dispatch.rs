@@ -220,9 +220,10 @@ impl Dispatcher {
 
     async fn lanes(&mut self, now: Millis) -> Result<Vec<Lane>, StoreError> {
         let version = self.desk.store.plan_version();
-        let is_fresh = self.outlook.as_ref().is_some_and(|(seen, outlook)| {
-            *seen == version && outlook.resumes_at.is_none_or(|at| now < at)
-        });
+        let is_fresh = self
+            .outlook
+            .as_ref()
+            .is_some_and(|(seen, outlook)| *seen == version && outlook.resumes_at.is_none_or(|at| now < at));
         if !is_fresh {
             let outlook = self.desk.store.read(move |conn| look(conn, now)).await?;
             self.outlook = Some((version, outlook));
@@ -289,11 +290,7 @@ impl Desk {
     }
 
     fn policy(&self, retry_after: Option<u64>) -> RetryPolicy {
-        RetryPolicy {
-            max_attempts: self.settings.max_attempts,
-            random: rand::random(),
-            retry_after,
-        }
+        RetryPolicy { max_attempts: self.settings.max_attempts, random: rand::random(), retry_after }
     }
 }
 

@@ -119,9 +119,7 @@ fn plan_of(campaign: &CampaignRow, topic: Option<TopicRule>, text: Text) -> Plan
         text: Arc::new(text),
         policy: Policy::parse(&plan.quiet_hours).unwrap_or_default(),
         zone: schedule.and_then(|(_, zone)| TimeZone::get(zone).ok()),
-        local_start: schedule
-            .filter(|_| plan.is_local_to_recipient)
-            .and_then(|(at, _)| at.parse().ok()),
+        local_start: schedule.filter(|_| plan.is_local_to_recipient).and_then(|(at, _)| at.parse().ok()),
     }
 }
 
@@ -150,7 +148,8 @@ pub(super) fn lanes(
         }) else {
             continue;
         };
-        let Some(mut lane) = lane_of(chosen, settings, limiters, clock).filter(|_| !chosen.is_paused(now)) else {
+        let Some(mut lane) = lane_of(chosen, settings, limiters, clock).filter(|_| !chosen.is_paused(now))
+        else {
             continue;
         };
         lane.id = campaign.id;
@@ -177,12 +176,7 @@ pub(super) fn lanes(
     lanes
 }
 
-fn lane_of(
-    sender: &SenderRow,
-    settings: &Settings,
-    limiters: &mut Limiters,
-    clock: &Clock,
-) -> Option<Lane> {
+fn lane_of(sender: &SenderRow, settings: &Settings, limiters: &mut Limiters, clock: &Clock) -> Option<Lane> {
     let limits = settings.senders.get(&sender.address)?;
     Some(Lane {
         id: 0,

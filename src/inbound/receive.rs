@@ -143,13 +143,7 @@ pub(super) fn understand(
     Ok(reply)
 }
 
-fn note(
-    tx: &Tx<'_>,
-    id: i64,
-    user_id: Option<i64>,
-    channel: Channel,
-    kind: &str,
-) -> Result<(), StoreError> {
+fn note(tx: &Tx<'_>, id: i64, user_id: Option<i64>, channel: Channel, kind: &str) -> Result<(), StoreError> {
     let event = NewEvent {
         user_id,
         data: Some(json!({"inbound_id": id, "kind": kind, "channel": channel.as_str()})),
@@ -170,8 +164,7 @@ pub(super) fn read(tx: &Tx<'_>, form: &InboundForm, rules: &Rules<'_>) -> Result
         Some("START") => Intent::Start,
         Some("HELP") => Intent::Help,
         _ => {
-            let names: Vec<String> =
-                topics::list(tx.conn())?.into_iter().map(|topic| topic.name).collect();
+            let names: Vec<String> = topics::list(tx.conn())?.into_iter().map(|topic| topic.name).collect();
             rules.keywords.classify(&form.body, &names)
         }
     })
@@ -280,8 +273,7 @@ impl Meaning<'_> {
     /// START: recorded, unless a later STOP stands against it (a replay of an old message).
     fn opt_in(&self, tx: &Tx<'_>) -> Result<bool, StoreError> {
         let newer = ledger::list(tx.conn(), self.user.id, i64::MAX, 1)?;
-        let is_overtaken =
-            newer.first().is_some_and(|row| row.state == "stop" && row.at > self.received_at);
+        let is_overtaken = newer.first().is_some_and(|row| row.state == "stop" && row.at > self.received_at);
         if is_overtaken {
             return Ok(false);
         }

@@ -41,10 +41,7 @@ pub fn replay(
     let messages = inbound::to_replay(tx.conn(), since, after.0, PAGE)?;
     let news = receipts::to_replay(tx.conn(), since, after.1, PAGE)?;
     let mut done = Replayed { inbound: messages.len(), receipts: news.len(), ..Replayed::default() };
-    let next = (
-        messages.last().map_or(after.0, |row| row.id),
-        news.last().map_or(after.1, |(id, _)| *id),
-    );
+    let next = (messages.last().map_or(after.0, |row| row.id), news.last().map_or(after.1, |(id, _)| *id));
     if messages.len() == PAGE || news.len() == PAGE {
         done.next = Some(next);
     }

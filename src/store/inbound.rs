@@ -44,10 +44,9 @@ pub fn insert(tx: &Tx<'_>, raw: &RawInbound<'_>) -> Result<Option<i64>, StoreErr
              VALUES (?1, 'pending', ?2, ?3, ?4, ?5, ?6, ?7, ?8)
              ON CONFLICT (message_sid) DO NOTHING RETURNING id",
         )?
-        .query_row(
-            (raw.message_sid, raw.source, raw.from, raw.to, raw.body, media, params, tx.now),
-            |row| row.get(0),
-        )
+        .query_row((raw.message_sid, raw.source, raw.from, raw.to, raw.body, media, params, tx.now), |row| {
+            row.get(0)
+        })
         .optional()?)
 }
 

@@ -69,13 +69,7 @@ pub fn mark(
                attempt = coalesce(?4, attempt), error = ?5
              WHERE id = ?1",
         )?
-        .execute((
-            id,
-            state,
-            attempt.map(|key| key.message_id),
-            attempt.map(|key| key.number),
-            error,
-        ))?;
+        .execute((id, state, attempt.map(|key| key.message_id), attempt.map(|key| key.number), error))?;
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::campaign::Setup;
 use crate::config::Config;
 use crate::domain::consent::KeywordTable;
+use crate::inbound::Replies;
 use crate::store::Store;
 
 /// What every handler may use. Clones share it.
@@ -21,4 +22,11 @@ pub struct State {
     pub setup: Setup,
     /// Words that people send.
     pub keywords: Arc<KeywordTable>,
+    /// What they are answered.
+    pub replies: Arc<Replies>,
+}
+
+/// A refusal as `application/problem+json` (RFC 9457).
+pub(crate) fn problem(status: actix_web::http::StatusCode, detail: &str) -> actix_web::HttpResponse {
+    actix_web::HttpResponse::build(status).content_type("application/problem+json").body(detail.to_owned())
 }

@@ -55,10 +55,7 @@ async fn receive_status(
         random: rand::random(),
         retry_after: None,
     };
-    state
-        .store
-        .write(move |tx| inbound::status(tx, &form, &signed.params, named, &policy))
-        .await?;
+    state.store.write(move |tx| inbound::status(tx, &form, &signed.params, named, &policy)).await?;
     Ok(HttpResponse::Ok().content_type(ContentType::plaintext()).finish())
 }
 
