@@ -64,7 +64,7 @@ impl Dialect {
             input.consume(ready);
             left -= ready;
         }
-        Ok(input)
+        Ok(PlainBreaks { inner: input, was_return: false })
     }
 }
 
@@ -141,7 +141,8 @@ pub(super) fn each_row(
     let mut is_header_read = false;
     let mut line = reader.position().line();
     while read(&mut reader, &mut record)? {
-        // The reader passes over empty lines; a spreadsheet counts them.
+        // The reader passes over empty lines; a spreadsheet counts them, and a row with line breaks in
+        // its cells as one.
         let breaks = record.as_slice().iter().filter(|byte| **byte == b'\n').count() as u64;
         let passed = reader.position().line().saturating_sub(line);
         line = reader.position().line();
@@ -190,6 +191,45 @@ fn text_of(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).trim().to_owned()
 }
 
+/// Every line break as `\n`, in cells too: what reads on counts lines by it.
+struct PlainBreaks<R> {
+    inner: R,
+    was_return: bool,
+}
+
+impl<R: Read> Read for PlainBreaks<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let read = self.inner.read(buffer)?;
+            let filled = buffer.get_mut(..read).unwrap_or_default();
+            let kept = if self.was_return || filled.contains(&b'\r') { self.rewrite(filled) } else { read };
+            if kept > 0 || read == 0 {
+                return Ok(kept);
+            }
+        }
+    }
+}
+
+impl<R> PlainBreaks<R> {
+    /// In place; returns how many bytes are left.
+    fn rewrite(&mut self, bytes: &mut [u8]) -> usize {
+        let mut kept = 0;
+        for at in 0..bytes.len() {
+            let byte = bytes.get(at).copied().unwrap_or_default();
+            let is_second_half = byte == b'\n' && self.was_return;
+            self.was_return = byte == b'\r';
+            if is_second_half {
+                continue;
+            }
+            if let Some(place) = bytes.get_mut(kept) {
+                *place = if byte == b'\r' { b'\n' } else { byte };
+            }
+            kept += 1;
+        }
+        kept
+    }
+}
+
 /// Follows the quotation marks of the text that passes through, by the rules of the `csv` crate, which
 /// takes an open quotation at the end of the file in silence.
 struct QuoteWatch<R> {
@@ -217,7 +257,7 @@ impl<R> QuoteWatch<R> {
     fn follow(&mut self, bytes: &[u8]) -> io::Result<()> {
         for &byte in bytes {
             self.record_bytes += 1;
-            let ends_line = byte == b'\n' || byte == b'\r';
+            let ends_line = byte == b'\n';
             self.at = match (self.at, byte) {
                 (At::Quoted, b'"') => At::QuoteInQuoted,
                 (At::Quoted, _) => At::Quoted,
@@ -227,7 +267,7 @@ impl<R> QuoteWatch<R> {
                     At::Quoted
                 }
                 (_, byte) if byte == self.delimiter => At::FieldStart,
-                (_, _) if ends_line => {
+                _ if ends_line => {
                     self.record_bytes = 0;
                     At::FieldStart
                 }
