@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::delivery::{self, Dispatcher, SenderLimits, Settings};
 use crate::domain::consent::KeywordTable;
-use crate::import;
+use crate::import::{self, Pace};
 use crate::inbound::{self, Replies, Rules};
 use crate::store::outcomes::RetryPolicy;
 use crate::store::{Store, StoreError, StorePaths, senders};
@@ -133,6 +133,11 @@ impl App {
             format!("can't listen on {listen}. Is another program on that port? Set [server] listen to a free one")
         })?;
         let address = socket.local_addr()?;
+        let mut config = config;
+        if config.server.public_base_url.port() == Some(0) {
+            // Port 0 is whichever is free: the public address follows it.
+            let _ = config.server.public_base_url.set_port(Some(address.port()));
+        }
         let store = open_store(&config, clock).await?;
         let uncertain = delivery::rescue_pending(&store).await?;
         let setup = setup(&config);
@@ -233,10 +238,10 @@ fn imports(state: &State, stop: &Stop) -> JoinHandle<()> {
         let store = woken.clone();
         async move { store.import_woken().await }
     };
-    let pulled = stop.clone();
+    let pace = Pace { stop: stop.flag(), ..Pace::default() };
     spawn("imports", SECOND * 5, stop, wake, move || {
-        let (store, stop) = (store.clone(), pulled.clone());
-        async move { import::run_queued(&store, &move || stop.is_pulled()).await }
+        let (store, pace) = (store.clone(), pace.clone());
+        async move { import::run_queued(&store, &pace).await.map(drop) }
     })
 }
 

@@ -20,4 +20,5 @@ pub mod simulator;
 pub mod ticker;
 pub mod web;
 
+pub mod app;
 pub mod commands;

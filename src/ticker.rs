@@ -1,39 +1,54 @@
 //! The only background loop: runs a tick at an interval or when woken, until told to stop.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
 /// Tells every loop that the process ends. Clones share it.
 #[derive(Clone, Debug)]
-pub struct Stop(watch::Receiver<bool>);
+pub struct Stop {
+    pulled: watch::Receiver<bool>,
+    flag: Arc<AtomicBool>,
+}
 
 /// The end of [`Stop`] that is pulled.
 #[derive(Debug)]
-pub struct StopHandle(watch::Sender<bool>);
+pub struct StopHandle {
+    pulled: watch::Sender<bool>,
+    flag: Arc<AtomicBool>,
+}
 
 /// A stop and its handle.
 pub fn stop() -> (StopHandle, Stop) {
-    let (sender, receiver) = watch::channel(false);
-    (StopHandle(sender), Stop(receiver))
+    let (sender, pulled) = watch::channel(false);
+    let flag = Arc::new(AtomicBool::new(false));
+    (StopHandle { pulled: sender, flag: Arc::clone(&flag) }, Stop { pulled, flag })
 }
 
 impl StopHandle {
     /// Ends every loop after its current tick.
     pub fn pull(&self) {
-        self.0.send_replace(true);
+        self.flag.store(true, Ordering::SeqCst);
+        self.pulled.send_replace(true);
     }
 }
 
 impl Stop {
     /// Resolves when the handle is pulled or gone.
     pub async fn pulled(mut self) {
-        let _ = self.0.wait_for(|is_pulled| *is_pulled).await;
+        let _ = self.pulled.wait_for(|is_pulled| *is_pulled).await;
     }
 
     /// Whether it was pulled.
     pub fn is_pulled(&self) -> bool {
-        *self.0.borrow()
+        self.flag.load(Ordering::SeqCst)
+    }
+
+    /// The same for work on other threads, which looks now and then.
+    pub fn flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.flag)
     }
 }
 

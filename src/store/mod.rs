@@ -5,6 +5,7 @@ pub mod campaigns;
 mod effects;
 mod error;
 pub mod events;
+pub mod imports;
 pub mod inbound;
 mod key;
 pub mod ledger;

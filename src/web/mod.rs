@@ -26,6 +26,11 @@ pub struct State {
     pub replies: Arc<Replies>,
 }
 
+/// Mounts everything.
+pub fn configure(config: &mut actix_web::web::ServiceConfig) {
+    webhooks::configure(config);
+}
+
 /// A refusal as `application/problem+json` (RFC 9457).
 pub(crate) fn problem(status: actix_web::http::StatusCode, detail: &str) -> actix_web::HttpResponse {
     actix_web::HttpResponse::build(status).content_type("application/problem+json").body(detail.to_owned())

@@ -9,6 +9,7 @@
 )]
 
 mod delivery;
+mod imports;
 mod segments;
 mod simulator;
 mod support;
