@@ -8,8 +8,10 @@
     unreachable_pub
 )]
 
+mod campaigns;
 mod delivery;
 mod imports;
+mod schedule;
 mod segments;
 mod simulator;
 mod support;
