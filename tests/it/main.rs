@@ -11,7 +11,9 @@
 mod campaigns;
 mod delivery;
 mod imports;
+mod inbound;
 mod schedule;
 mod segments;
 mod simulator;
 mod support;
+mod webhooks;
