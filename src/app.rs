@@ -130,7 +130,9 @@ impl App {
     pub async fn start(config: Config, clock: Clock) -> Result<App> {
         let listen = config.server.listen.clone();
         let socket = std::net::TcpListener::bind(&listen).with_context(|| {
-            format!("can't listen on {listen}. Is another program on that port? Set [server] listen to a free one")
+            format!(
+                "can't listen on {listen}. Is another program on that port? Set [server] listen to a free one"
+            )
         })?;
         let address = socket.local_addr()?;
         let mut config = config;
@@ -187,8 +189,7 @@ impl App {
 fn background(state: &State, stop: &Stop) -> Result<Vec<JoinHandle<()>>> {
     let mut tasks = Vec::new();
     if let Some(client) = client(&state.config)? {
-        let dispatcher =
-            Dispatcher::new(state.store.clone(), client, delivery_settings(&state.config));
+        let dispatcher = Dispatcher::new(state.store.clone(), client, delivery_settings(&state.config));
         let outbox = dispatcher.outbox();
         tasks.push(tokio::spawn(dispatcher.run(stop.clone().pulled())));
         let store = state.store.clone();

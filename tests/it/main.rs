@@ -10,6 +10,7 @@
 
 mod delivery;
 mod imports;
+mod process;
 mod segments;
 mod simulator;
 mod support;
