@@ -1,15 +1,18 @@
 //! SQLite: the only place with SQL. Two doors, [`Store::read`] and [`Store::write`]; then one file per
 //! noun, whose functions take the connection or the [`Tx`] that a door handed out.
 
+pub mod api_keys;
 pub mod campaigns;
 mod effects;
 mod error;
 pub mod events;
+pub mod idempotency;
 mod key;
 pub mod ledger;
 pub mod messages;
 mod open;
 pub mod outcomes;
+pub mod reports;
 pub mod segment_sql;
 pub mod segments;
 pub mod senders;
