@@ -6,4 +6,6 @@
     reason = "a test may panic, and tables of cases are long"
 )]
 
+mod api;
 mod segments;
+mod support;

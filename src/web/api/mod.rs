@@ -1,10 +1,13 @@
 //! `/api/v1`: what integrators call. This is the one table of its routes; each noun has a file of its own.
 //! Handlers read the request, call a flow or the store, and say what came of it.
 
+mod campaign_actions;
+mod campaigns;
 mod consent;
 mod events;
 mod inbound;
 mod messages;
+mod report;
 mod segments;
 mod templates;
 mod timeline;
@@ -99,6 +102,42 @@ routes! {
     }
     "/templates/{id}/preview" {
         post "POST" "read" => templates::preview,
+    }
+    "/campaigns" {
+        get "GET" "read" => campaigns::list,
+        post "POST" "write" => campaigns::create,
+    }
+    "/campaigns/{id}" {
+        get "GET" "read" => campaigns::show,
+        patch "PATCH" "write" => campaigns::update,
+        delete "DELETE" "write" => campaigns::remove,
+    }
+    "/campaigns/{id}/launch" {
+        post "POST" "send" => campaign_actions::launch,
+    }
+    "/campaigns/{id}/pause" {
+        post "POST" "send" => campaign_actions::pause,
+    }
+    "/campaigns/{id}/resume" {
+        post "POST" "send" => campaign_actions::resume,
+    }
+    "/campaigns/{id}/cancel" {
+        post "POST" "send" => campaign_actions::cancel,
+    }
+    "/campaigns/{id}/retry-failed" {
+        post "POST" "send" => campaign_actions::retry_failed,
+    }
+    "/campaigns/{id}/clone" {
+        post "POST" "write" => campaign_actions::clone,
+    }
+    "/campaigns/{id}/test" {
+        post "POST" "send" => campaign_actions::test,
+    }
+    "/campaigns/{id}/report" {
+        get "GET" "read" => report::show,
+    }
+    "/campaigns/{id}/messages" {
+        get "GET" "read" => report::people,
     }
     "/messages" {
         get "GET" "read" => messages::list,
