@@ -8,6 +8,7 @@
     unreachable_pub
 )]
 
+mod api;
 mod delivery;
 mod imports;
 mod process;
