@@ -359,6 +359,8 @@ CREATE TABLE triggers (
   received_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+CREATE INDEX triggers_user ON triggers (user_id, type, occurred_at) WHERE user_id IS NOT NULL;
+
 -- What happened ------------------------------------------------------------------------------------
 
 -- Audit trail, timeline and public stream at once. Events of one message are a chain: previous_id

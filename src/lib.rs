@@ -6,7 +6,9 @@
 //! doors, and `app` puts the process together. `ARCHITECTURE.md` tells the whole story.
 
 pub mod clock;
+pub mod config;
 pub mod domain;
+pub mod metrics;
 pub mod store;
 pub mod twilio;
 
@@ -16,3 +18,8 @@ pub mod import;
 pub mod inbound;
 
 pub mod simulator;
+pub mod ticker;
+pub mod web;
+
+pub mod app;
+pub mod commands;

@@ -58,6 +58,8 @@ event_types! {
     CampaignRetried => "campaign.retried",
     /// The start of a campaign was missed; `data.policy` says what was done.
     CampaignMissed => "campaign.missed",
+    /// A campaign's text was sent to a few numbers to look at.
+    CampaignTested => "campaign.tested",
     /// The pace of a running campaign changed.
     CampaignRateChanged => "campaign.rate_changed",
     /// The gate let a message wait; `data` holds reason and until.

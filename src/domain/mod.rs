@@ -9,6 +9,7 @@ pub mod failure;
 pub mod gate;
 pub mod message;
 pub mod phone;
+pub mod plan;
 pub mod quiet_hours;
 pub mod retry;
 pub mod segment;

@@ -8,10 +8,12 @@ use super::effects::CountKey;
 use super::events::{self, NewEvent};
 use super::{StoreError, Tx};
 use crate::clock::Millis;
+use crate::domain::consent::Consent;
 use crate::domain::event::EventType;
 use crate::domain::gate::Reason;
 use crate::domain::message::{Kind, Status};
-use crate::domain::phone::Channel;
+use crate::domain::phone::{Channel, Phone};
+use crate::domain::plan::Person;
 
 /// `closes_at` of a message that no hours bound: the year 9999.
 pub const NEVER_CLOSES: Millis = 253_402_300_799_000;
@@ -133,52 +135,27 @@ pub struct Due {
     /// Its topic.
     pub topic_id: Option<i64>,
     /// The person.
-    pub person: PersonRow,
+    pub person: Person,
 }
 
-/// A person as the gate needs them.
-#[derive(Clone, Debug)]
-pub struct PersonRow {
-    /// E.164.
-    pub phone: Option<String>,
-    /// Address of somebody without a number.
-    pub channel_address: Option<String>,
-    /// ISO 3166 alpha-2.
-    pub country: Option<String>,
-    /// `opt_in` …
-    pub consent: String,
-    /// On hold for review.
-    pub is_held: bool,
-    /// The number works as far as we know.
-    pub is_reachable: bool,
-    /// Never to be sent to.
-    pub is_suppressed: bool,
-    /// JSON object.
-    pub attributes: String,
-    /// Last message from the person.
-    pub last_inbound_at: Option<Millis>,
-    /// The same over WhatsApp.
-    pub last_whatsapp_inbound_at: Option<Millis>,
-    /// Joined (true) or left (false) the message's topic; `None`: neither.
-    pub is_subscribed: Option<bool>,
-}
-
-/// The columns of a [`PersonRow`], over `u` (users) and `s` (subscriptions, left-joined).
+/// The columns of a [`Person`], over `u` (users) and `s` (subscriptions, left-joined).
 pub(super) const PERSON: &str = "u.phone, u.channel_address, u.country, u.consent, u.hold IS NOT NULL,
    u.reachable, u.suppressed, json(u.attributes), u.last_inbound_at, u.last_whatsapp_inbound_at,
    s.state = 'subscribed'";
 
-/// Reads a [`PersonRow`] from column `at` on.
-pub(super) fn person_from_row(row: &Row<'_>, at: usize) -> rusqlite::Result<PersonRow> {
-    Ok(PersonRow {
-        phone: row.get(at)?,
+/// Reads a [`Person`] from column `at` on.
+pub(super) fn person_from_row(row: &Row<'_>, at: usize) -> rusqlite::Result<Person> {
+    let (phone, consent, attributes): (Option<String>, String, String) =
+        (row.get(at)?, row.get(at + 3)?, row.get(at + 7)?);
+    Ok(Person {
+        phone: phone.and_then(|text| Phone::from_e164(&text)),
         channel_address: row.get(at + 1)?,
         country: row.get(at + 2)?,
-        consent: row.get(at + 3)?,
+        consent: consent.parse().unwrap_or(Consent::Stop),
         is_held: row.get(at + 4)?,
         is_reachable: row.get(at + 5)?,
         is_suppressed: row.get(at + 6)?,
-        attributes: row.get(at + 7)?,
+        attributes: serde_json::from_str(&attributes).unwrap_or_default(),
         last_inbound_at: row.get(at + 8)?,
         last_whatsapp_inbound_at: row.get(at + 9)?,
         is_subscribed: row.get(at + 10)?,
@@ -189,11 +166,7 @@ pub(super) fn person_from_row(row: &Row<'_>, at: usize) -> rusqlite::Result<Pers
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
-pub fn person(
-    conn: &Connection,
-    user_id: i64,
-    topic_id: Option<i64>,
-) -> Result<Option<PersonRow>, StoreError> {
+pub fn person(conn: &Connection, user_id: i64, topic_id: Option<i64>) -> Result<Option<Person>, StoreError> {
     let sql = format!(
         "SELECT {PERSON} FROM users u
            LEFT JOIN subscriptions s ON s.user_id = u.id AND s.topic_id = ?2

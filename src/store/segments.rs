@@ -54,9 +54,7 @@ pub fn find(conn: &Connection, id: i64) -> Result<Option<SegmentRow>, StoreError
 /// [`StoreError`] from SQLite.
 pub fn list(conn: &Connection, before: i64, limit: usize) -> Result<Vec<SegmentRow>, StoreError> {
     let rows = conn
-        .prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM segments WHERE id < ?1 ORDER BY id DESC LIMIT ?2"
-        ))?
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM segments WHERE id < ?1 ORDER BY id DESC LIMIT ?2"))?
         .query_map((before, limit as i64), from_row)?
         .collect::<Result<_, _>>()?;
     Ok(rows)
@@ -67,9 +65,7 @@ pub fn list(conn: &Connection, before: i64, limit: usize) -> Result<Vec<SegmentR
 /// # Errors
 /// [`StoreError`] from SQLite.
 pub fn is_name_taken(conn: &Connection, name: &str, but: Option<i64>) -> Result<bool, StoreError> {
-    Ok(conn
-        .prepare_cached("SELECT 1 FROM segments WHERE name = ?1 AND id IS NOT ?2")?
-        .exists((name, but))?)
+    Ok(conn.prepare_cached("SELECT 1 FROM segments WHERE name = ?1 AND id IS NOT ?2")?.exists((name, but))?)
 }
 
 /// Adds a segment and returns its id.

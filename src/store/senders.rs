@@ -7,6 +7,7 @@ use super::events::{self, NewEvent};
 use super::{StoreError, Tx};
 use crate::clock::Millis;
 use crate::domain::event::EventType;
+use crate::domain::phone::Channel;
 
 /// A sender as rows know it.
 #[derive(Clone, Debug)]
@@ -26,6 +27,14 @@ pub struct SenderRow {
 }
 
 impl SenderRow {
+    /// The channel that it serves.
+    pub fn channel(&self) -> Channel {
+        match self.kind.as_str() {
+            "whatsapp" | "sandbox" => Channel::Whatsapp,
+            _ => Channel::Sms,
+        }
+    }
+
     /// True while it may not send.
     pub fn is_paused(&self, now: Millis) -> bool {
         self.pause_reason.is_some() && self.paused_until.is_none_or(|until| now < until)
@@ -70,6 +79,23 @@ pub fn list(conn: &Connection) -> Result<Vec<SenderRow>, StoreError> {
         })?
         .collect::<Result<_, _>>()?;
     Ok(rows)
+}
+
+/// The configured sender of `channel` with the address `wanted`, or the first one without a wish.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn choose(
+    conn: &Connection,
+    channel: Channel,
+    wanted: Option<&str>,
+) -> Result<Option<SenderRow>, StoreError> {
+    let fits = |sender: &SenderRow| {
+        sender.is_configured
+            && sender.channel() == channel
+            && wanted.is_none_or(|address| sender.address == address)
+    };
+    Ok(list(conn)?.into_iter().find(fits))
 }
 
 /// Stops a sender. Returns whether it was running.

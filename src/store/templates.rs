@@ -6,6 +6,8 @@ use serde_json::{Map, Value};
 use super::{StoreError, Tx};
 use crate::clock::Millis;
 use crate::domain::phone::Channel;
+use crate::domain::plan::Text;
+use crate::domain::template::{ContentVariables, Template, TemplateError};
 
 /// What a template says. Checked before it comes here.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +24,28 @@ pub struct TemplateText {
     pub content_sid: Option<String>,
     /// Twilio's variable to our text.
     pub content_variables: Map<String, Value>,
+}
+
+impl TemplateText {
+    /// The text, ready to be rendered.
+    ///
+    /// # Errors
+    /// When a stored template does not parse: a defect, since it was checked before it was stored.
+    pub fn parse(&self) -> Result<Text, StoreError> {
+        let broken =
+            |error: TemplateError| StoreError::Internal(format!("a stored template does not parse: {error}"));
+        let content = match &self.content_sid {
+            Some(sid) => {
+                Some((sid.clone(), ContentVariables::parse(&self.content_variables).map_err(broken)?))
+            }
+            None => None,
+        };
+        Ok(Text::Template {
+            body: Template::parse(&self.body).map_err(broken)?,
+            media_urls: self.media_urls.clone(),
+            content,
+        })
+    }
 }
 
 /// A template with one of its versions.

@@ -7,7 +7,7 @@
 mod address;
 mod read;
 
-use std::fmt;
+use std::{fmt, sync::LazyLock};
 
 use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -144,23 +144,16 @@ fn calling_code_length(digits: &str) -> usize {
 }
 
 /// All pairs of letters in a row, so that a country code can be lent as `&'static str`.
-static PAIRS: [u8; 26 * 26 * 2] = {
-    let mut pairs = [0; 26 * 26 * 2];
-    let mut at = 0;
-    while at < 26 * 26 {
-        pairs[at * 2] = b'A' + (at / 26) as u8;
-        pairs[at * 2 + 1] = b'A' + (at % 26) as u8;
-        at += 1;
-    }
-    pairs
-};
+static PAIRS: LazyLock<String> = LazyLock::new(|| {
+    ('A'..='Z').flat_map(|first| ('A'..='Z').flat_map(move |second| [first, second])).collect()
+});
 
 fn alpha_2(code: &[u8]) -> Option<&'static str> {
     let [first, second] = *code else { return None };
     let row = first.checked_sub(b'A')? as usize;
     let column = second.checked_sub(b'A').filter(|&c| c < 26)? as usize;
     let at = (row * 26 + column) * 2;
-    std::str::from_utf8(PAIRS.get(at..at + 2)?).ok()
+    PAIRS.get(at..at + 2)
 }
 
 impl fmt::Display for Phone {

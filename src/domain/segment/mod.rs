@@ -1,5 +1,6 @@
 //! Segments: who belongs to an audience. Here is what a definition means once it has been read;
-//! `parse` reads the JSON, `value` its dates, spans and paths. SQL is made from it in the store.
+//! `parse` reads the JSON, `operator` and `value`
+//! the words and values in it. SQL is made from it in the store.
 //!
 //! # What a condition means
 //!
@@ -34,7 +35,9 @@
 //! | `topic` | `equals` `not_equals` `in` `not_in` | a topic's name, in any case |
 //!
 //! Texts are equal when they are the same, case and all; only `contains` and `starts_with` look past
-//! the case, and only of A–Z, which is as far as SQLite goes without a function of ours.
+//! the case, and only of A–Z, which is as far as SQLite goes without a function of ours. Both stop
+//! reading an attribute at a NUL; and a key with a NUL in it can't be told from the same key cut
+//! there, so an import should let none in.
 //!
 //! A date is `2026-11-23` (its first instant, UTC), an instant RFC 3339 (`2026-11-23T09:30:00Z`).
 //! Attributes hold them as text; there a missing zone means UTC, the seconds may be left out, and a
@@ -55,10 +58,13 @@
 //! `sample` picks by the person's id and the seed alone: the same people every time; 10 percent of a
 //! seed lie within its 20 percent, and two seeds pick independently.
 
+mod operator;
 mod parse;
 mod value;
 
 pub use value::{AttributePath, Span};
+
+use super::consent::Consent;
 
 /// Groups may stand inside each other this deep.
 pub const MAX_DEPTH: usize = 8;
@@ -111,7 +117,7 @@ pub enum Condition {
     /// About the number's country.
     Country(CountryTest),
     /// The state of consent is one of these.
-    Consent(Vec<ConsentState>),
+    Consent(Vec<Consent>),
     /// When the person became known.
     CreatedAt(TimeTest),
     /// When the person last wrote.
@@ -172,31 +178,6 @@ pub enum LastInboundTest {
     Exists,
     /// It came at such a time.
     Time(TimeTest),
-}
-
-/// A state of consent, as the column holds it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ConsentState {
-    /// Said yes.
-    OptIn,
-    /// Said nothing.
-    Unknown,
-    /// Doesn't want marketing.
-    OptOut,
-    /// Wrote STOP.
-    Stop,
-}
-
-impl ConsentState {
-    /// Its word in JSON and in the table.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::OptIn => "opt_in",
-            Self::Unknown => "unknown",
-            Self::OptOut => "opt_out",
-            Self::Stop => "stop",
-        }
-    }
 }
 
 /// A single JSON value that can be equal to another.

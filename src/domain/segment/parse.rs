@@ -4,11 +4,11 @@
 
 use serde_json::{Map, Value};
 
+use super::operator::{self, OPERATORS, Operator};
 use super::value::{self, AttributePath, Span};
 use super::{
-    AttributeTest, Comparison, Condition, CountryTest, Definition, DefinitionError, Engagement,
-    EngagementKind, LastInboundTest, MAX_CONDITIONS, MAX_DEPTH, MAX_VALUES, Node, PhoneTest, Sample,
-    TimeTest, TriggerCount,
+    AttributeTest, Condition, CountryTest, Definition, DefinitionError, Engagement, EngagementKind,
+    LastInboundTest, MAX_CONDITIONS, MAX_DEPTH, MAX_VALUES, Node, PhoneTest, Sample, TimeTest, TriggerCount,
 };
 
 type Object = Map<String, Value>;
@@ -16,48 +16,10 @@ type Object = Map<String, Value>;
 /// What an object of a definition can be, told by the one key of these that it has.
 const KINDS: [&str; 8] = ["all", "any", "not", "attribute", "field", "engagement", "trigger", "sample"];
 
+/// Errors told about one definition.
+const MAX_ERRORS: usize = 100;
+
 const FIELDS: [&str; 6] = ["phone", "country", "consent", "created_at", "last_inbound_at", "topic"];
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Operator {
-    Equals,
-    NotEquals,
-    In,
-    NotIn,
-    Contains,
-    StartsWith,
-    Exists,
-    NotExists,
-    Compare(Comparison),
-    Before,
-    After,
-    WithinLast,
-}
-
-const OPERATORS: [(&str, Operator); 15] = [
-    ("equals", Operator::Equals),
-    ("not_equals", Operator::NotEquals),
-    ("in", Operator::In),
-    ("not_in", Operator::NotIn),
-    ("contains", Operator::Contains),
-    ("starts_with", Operator::StartsWith),
-    ("exists", Operator::Exists),
-    ("not_exists", Operator::NotExists),
-    ("gt", Operator::Compare(Comparison::Greater)),
-    ("gte", Operator::Compare(Comparison::AtLeast)),
-    ("lt", Operator::Compare(Comparison::Less)),
-    ("lte", Operator::Compare(Comparison::AtMost)),
-    ("before", Operator::Before),
-    ("after", Operator::After),
-    ("within_last", Operator::WithinLast),
-];
-
-const PHONE_OPERATORS: &[&str] =
-    &["equals", "not_equals", "in", "not_in", "contains", "starts_with", "exists", "not_exists"];
-const COUNTRY_OPERATORS: &[&str] = &["equals", "not_equals", "in", "not_in", "exists", "not_exists"];
-const CHOICE_OPERATORS: &[&str] = &["equals", "not_equals", "in", "not_in"];
-const TIME_OPERATORS: &[&str] = &["before", "after", "within_last"];
-const OPTIONAL_TIME_OPERATORS: &[&str] = &["before", "after", "within_last", "exists", "not_exists"];
 
 const ENGAGEMENTS: [(&str, EngagementKind); 5] = [
     ("sent", EngagementKind::Sent),
@@ -113,8 +75,11 @@ impl Leaf<'_> {
 
 /// The groups: objects inside objects, and which kind each is.
 impl Parser {
+    /// Notes an error; after the first hundred nobody reads on.
     fn error(&mut self, field: impl Into<String>, message: impl Into<String>) {
-        self.errors.push(DefinitionError { field: field.into(), message: message.into() });
+        if self.errors.len() < MAX_ERRORS {
+            self.errors.push(DefinitionError { field: field.into(), message: message.into() });
+        }
     }
 
     fn node(&mut self, json: &Value, at: &str, depth: usize) -> Option<Node> {
@@ -168,7 +133,7 @@ impl Parser {
         let mut children = Vec::new();
         for (index, item) in items.iter().enumerate() {
             // A list of a million empty groups should not answer with a million errors.
-            if self.conditions > MAX_CONDITIONS || self.errors.len() >= MAX_CONDITIONS {
+            if self.conditions > MAX_CONDITIONS || self.errors.len() >= MAX_ERRORS {
                 return None;
             }
             children.extend(self.node(item, &format!("{at}[{index}]"), depth + 1));
@@ -219,11 +184,11 @@ impl Parser {
     fn field(&mut self, object: &Object, at: &str) -> Option<Node> {
         let field = self.read(object, at, "field", value::text)?;
         let allowed = match field.as_str() {
-            "phone" => PHONE_OPERATORS,
-            "country" => COUNTRY_OPERATORS,
-            "consent" | "topic" => CHOICE_OPERATORS,
-            "created_at" => TIME_OPERATORS,
-            "last_inbound_at" => OPTIONAL_TIME_OPERATORS,
+            "phone" => operator::PHONE,
+            "country" => operator::COUNTRY,
+            "consent" | "topic" => operator::CHOICE,
+            "created_at" => operator::TIME,
+            "last_inbound_at" => operator::OPTIONAL_TIME,
             other => {
                 let message = unknown("field", other, &FIELDS);
                 self.error(child(at, "field"), message);
@@ -365,7 +330,7 @@ impl Parser {
 /// Keys and values.
 impl Parser {
     fn check_keys(&mut self, object: &Object, at: &str, allowed: &[&str]) {
-        for key in object.keys().filter(|key| !allowed.contains(&key.as_str())).take(MAX_CONDITIONS) {
+        for key in object.keys().filter(|key| !allowed.contains(&key.as_str())) {
             self.error(child(at, key), unknown("key", key, allowed));
         }
     }

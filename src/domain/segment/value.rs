@@ -3,7 +3,8 @@
 
 use serde_json::Value;
 
-use super::{Bound, ConsentState, Number, Scalar};
+use super::{Bound, Number, Scalar};
+use crate::domain::consent::Consent;
 
 /// Longest text in a condition, in characters: far below SQLite's limit on patterns.
 const MAX_TEXT: usize = 1_000;
@@ -210,17 +211,11 @@ pub(super) fn country(value: &Value) -> Result<String, String> {
 }
 
 /// Reads a state of consent.
-pub(super) fn consent(value: &Value) -> Result<ConsentState, String> {
-    match value.as_str() {
-        Some("opt_in") => Ok(ConsentState::OptIn),
-        Some("unknown") => Ok(ConsentState::Unknown),
-        Some("opt_out") => Ok(ConsentState::OptOut),
-        Some("stop") => Ok(ConsentState::Stop),
-        _ => Err(format!(
-            "{} is no state of consent; there are `opt_in`, `unknown`, `opt_out`, `stop`",
-            shown(value)
-        )),
-    }
+pub(super) fn consent(value: &Value) -> Result<Consent, String> {
+    value.as_str().and_then(|name| name.parse().ok()).ok_or_else(|| {
+        let states = Consent::ALL.map(|state| format!("`{}`", state.as_str())).join(", ");
+        format!("{} is no state of consent; there are {states}", shown(value))
+    })
 }
 
 /// Reads the id of a row.

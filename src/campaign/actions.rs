@@ -1,0 +1,278 @@
+//! What people do with a campaign: launch, pause, resume, cancel, retry, clone, test.
+
+use serde_json::{Value, json};
+
+use super::schedule::sweep;
+use super::{Audience, CampaignError, audience};
+use crate::domain::campaign::{Action, CampaignStatus as S};
+use crate::domain::event::EventType;
+use crate::domain::message::Kind;
+use crate::domain::phone::Phone;
+use crate::store::Withdrawal;
+use crate::store::campaigns::{self, CampaignRow, Freeze};
+use crate::store::messages::{self, NewMessage};
+use crate::store::users::{self, NewUser, UserKey};
+use crate::store::{Store, Tx, senders, templates};
+
+const HOUR: f64 = 3_600_000.0;
+/// Numbers of one test send.
+pub const MAX_TEST_PHONES: usize = 10;
+/// Rows of one write while failed messages are queued again.
+const RETRY_CHUNK: usize = 1_000;
+
+/// What the configuration says about sending.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    /// Why nothing can be sent, if so.
+    pub problem: Option<String>,
+    /// Nothing is really sent: Twilio is a stand-in on this machine.
+    pub is_simulated: bool,
+}
+
+fn find(tx: &Tx<'_>, id: i64) -> Result<CampaignRow, CampaignError> {
+    campaigns::find(tx.conn(), id)?.ok_or_else(|| CampaignError::NotFound(format!("campaign {id}")))
+}
+
+/// Starts a campaign, or lets it wait for its schedule. One that runs already is left as it is.
+///
+/// # Errors
+/// Wrong state, `setup_incomplete`, or an audience above `max_recipients`.
+pub fn launch(tx: &Tx<'_>, id: i64, setup: &Setup) -> Result<CampaignRow, CampaignError> {
+    let campaign = find(tx, id)?;
+    Action::Launch.check(campaign.status)?;
+    if matches!(campaign.status, S::Launching | S::Running | S::Scheduled) {
+        return Ok(campaign);
+    }
+    check_sendable(tx, &campaign, setup)?;
+    if campaign.plan.starts_at.is_some_and(|at| at > tx.now()) {
+        campaigns::move_to(tx, id, &[S::Draft], S::Scheduled, None)?;
+        let at = campaign.plan.schedule.as_ref().map(|(at, zone)| json!({"at": at, "timezone": zone}));
+        campaigns::note(tx, id, EventType::CampaignScheduled, at.unwrap_or(Value::Null))?;
+    } else {
+        begin(tx, &campaign, setup)?;
+    }
+    find(tx, id)
+}
+
+fn check_sendable(tx: &Tx<'_>, campaign: &CampaignRow, setup: &Setup) -> Result<(), CampaignError> {
+    if let Some(problem) = &setup.problem {
+        return Err(CampaignError::SetupIncomplete(problem.clone()));
+    }
+    let plan = &campaign.plan;
+    if senders::choose(tx.conn(), plan.channel, plan.sender.as_deref())?.is_none() {
+        let problem = match &plan.sender {
+            Some(address) => format!("The sender {address} is not configured for {}.", plan.channel.as_str()),
+            None => {
+                format!("No sender for {} is configured. Add one under [[senders]].", plan.channel.as_str())
+            }
+        };
+        return Err(CampaignError::SetupIncomplete(problem));
+    }
+    if templates::find(tx.conn(), plan.template_id)?.is_none() {
+        return Err(CampaignError::Conflict(format!("Template {} was deleted.", plan.template_id)));
+    }
+    Ok(())
+}
+
+/// Freezes what is sent and to whom; the rows follow in chunks.
+pub(super) fn begin(tx: &Tx<'_>, campaign: &CampaignRow, setup: &Setup) -> Result<(), CampaignError> {
+    check_sendable(tx, campaign, setup)?;
+    let plan = &campaign.plan;
+    let expires_at = plan.expires_after_hours.map(|hours| tx.now() + (hours * HOUR) as i64);
+    let template = templates::find(tx.conn(), plan.template_id)?
+        .ok_or_else(|| CampaignError::Conflict(format!("Template {} was deleted.", plan.template_id)))?;
+    let definition = match plan.trigger_type {
+        Some(_) => Value::Null,
+        None => {
+            let (audience, frozen) = Audience::of_plan(tx.conn(), plan)?;
+            check_size(tx, campaign, &audience)?;
+            frozen
+        }
+    };
+    let freeze = Freeze { template_version: template.version, definition: &definition, expires_at };
+    campaigns::begin_launch(tx, campaign.id, &freeze)?;
+    if plan.trigger_type.is_some() {
+        campaigns::move_to(tx, campaign.id, &[S::Launching], S::Running, None)?;
+    }
+    Ok(())
+}
+
+fn check_size(tx: &Tx<'_>, campaign: &CampaignRow, audience: &Audience) -> Result<(), CampaignError> {
+    let Some(most) = campaign.plan.max_recipients else {
+        return Ok(());
+    };
+    let people = audience::count(tx.conn(), audience, tx.now())?;
+    if people > most {
+        return Err(CampaignError::Conflict(format!(
+            "The audience has {people} people, max_recipients allows {most}. Narrow the segment or raise the limit."
+        )));
+    }
+    Ok(())
+}
+
+/// Lets a campaign stand still. After this returns and is committed, no request of it begins.
+///
+/// # Errors
+/// Wrong state.
+pub fn pause(tx: &Tx<'_>, id: i64, actor: &str) -> Result<CampaignRow, CampaignError> {
+    let campaign = find(tx, id)?;
+    Action::Pause.check(campaign.status)?;
+    if campaign.status != S::Paused {
+        campaigns::pause(tx, id, &format!("Paused by {actor}."))?;
+    }
+    find(tx, id)
+}
+
+/// Lets a paused campaign go on where it stood. What stopped its sender or the account counts as mended: if
+/// it is not, the first message stops them again.
+///
+/// # Errors
+/// Wrong state, or `setup_incomplete`.
+pub fn resume(tx: &Tx<'_>, id: i64, setup: &Setup, actor: &str) -> Result<CampaignRow, CampaignError> {
+    let campaign = find(tx, id)?;
+    Action::Resume.check(campaign.status)?;
+    if campaign.status != S::Paused {
+        return Ok(campaign);
+    }
+    check_sendable(tx, &campaign, setup)?;
+    senders::resume_all(tx, actor)?;
+    if campaign.launched_at.is_none() {
+        // It stood before its start: either the start is still to come, or somebody decided to send now.
+        if campaign.plan.starts_at.is_some_and(|at| at > tx.now()) {
+            campaigns::move_to(tx, id, &[S::Paused], S::Scheduled, None)?;
+        } else {
+            begin(tx, &campaign, setup)?;
+        }
+    } else if campaign.frozen_through < campaign.frozen_last {
+        campaigns::move_to(tx, id, &[S::Paused], S::Launching, None)?;
+    } else {
+        campaigns::move_to(tx, id, &[S::Paused], S::Running, None)?;
+    }
+    campaigns::note(tx, id, EventType::CampaignResumed, json!({"actor": actor}))?;
+    find(tx, id)
+}
+
+/// Ends a campaign: nobody who waits gets it any more.
+///
+/// # Errors
+/// Wrong state.
+pub async fn cancel(store: &Store, id: i64, actor: String) -> Result<CampaignRow, CampaignError> {
+    store
+        .write(move |tx| {
+            let campaign = find(tx, id)?;
+            Action::Cancel.check(campaign.status)?;
+            let from = [S::Scheduled, S::Launching, S::Running, S::Paused];
+            if campaigns::move_to(tx, id, &from, S::Cancelled, None)? {
+                campaigns::note(tx, id, EventType::CampaignCancelled, json!({"actor": actor}))?;
+                tx.withdraw(Withdrawal::Campaign(id));
+            }
+            Ok::<_, CampaignError>(())
+        })
+        .await?;
+    // A crash in the middle is no harm: the tick sweeps what is left.
+    sweep(store, id).await?;
+    store.write(move |tx| find(tx, id)).await
+}
+
+/// Queues what failed, was not delivered or came too late once more. The gate decides about each again.
+///
+/// # Errors
+/// Wrong state.
+pub async fn retry_failed(store: &Store, id: i64, actor: String) -> Result<CampaignRow, CampaignError> {
+    store
+        .write(move |tx| {
+            let campaign = find(tx, id)?;
+            Action::RetryFailed.check(campaign.status)?;
+            campaigns::move_to(tx, id, &[S::Finished], S::Running, None)?;
+            campaigns::note(tx, id, EventType::CampaignRetried, json!({"actor": actor}))?;
+            Ok::<_, CampaignError>(())
+        })
+        .await?;
+    let mut after = Some(0);
+    while let Some(from) = after {
+        let (_, last) = store.write(move |tx| messages::requeue_failed(tx, id, from, RETRY_CHUNK)).await?;
+        after = last;
+    }
+    store.write(move |tx| find(tx, id)).await
+}
+
+/// A new draft with the same plan, without its schedule.
+///
+/// # Errors
+/// When there is no such campaign.
+pub fn clone(tx: &Tx<'_>, id: i64) -> Result<CampaignRow, CampaignError> {
+    let campaign = find(tx, id)?;
+    let mut plan = campaign.plan;
+    plan.name = format!("{} (copy)", plan.name);
+    plan.schedule = None;
+    plan.starts_at = None;
+    plan.is_local_to_recipient = false;
+    let copy = campaigns::insert(tx, &plan)?;
+    find(tx, copy)
+}
+
+/// Sends the campaign's text to a few numbers, for real but outside its counts. Obeys `stop` and
+/// suppression; consent, topic and hours don't apply to the people who write the campaign.
+///
+/// # Errors
+/// `setup_incomplete`, or numbers that are none.
+pub fn send_test(
+    tx: &Tx<'_>,
+    id: i64,
+    phones: &[Phone],
+    setup: &Setup,
+    actor: &str,
+) -> Result<Vec<i64>, CampaignError> {
+    let campaign = find(tx, id)?;
+    check_sendable(tx, &campaign, setup)?;
+    let plan = &campaign.plan;
+    let template = templates::find(tx.conn(), plan.template_id)?
+        .ok_or_else(|| CampaignError::Conflict(format!("Template {} was deleted.", plan.template_id)))?;
+    let sender = senders::choose(tx.conn(), plan.channel, plan.sender.as_deref())?
+        .ok_or_else(|| CampaignError::SetupIncomplete("The sender is gone.".to_owned()))?;
+    let mut sent = Vec::new();
+    campaigns::note(tx, id, EventType::CampaignTested, json!({"actor": actor, "people": phones.len()}))?;
+    for phone in phones {
+        let user_id = find_or_add(tx, phone, actor)?;
+        // A test may be repeated as often as one likes: each is an occasion of its own.
+        let occasion = format!("test:{:016x}", rand::random::<u64>());
+        let message = NewMessage {
+            user_id,
+            campaign_id: Some(id),
+            occasion: &occasion,
+            kind: Kind::Transactional,
+            channel: plan.channel,
+            lane: messages::single_lane(sender.id, Kind::Transactional),
+            due_at: tx.now(),
+            expires_at: Some(tx.now() + HOUR as i64),
+            sender_id: sender.id,
+            topic_id: None,
+            template: Some((template.id, template.version)),
+            variables: None,
+            reference: None,
+            body: None,
+            media_urls: None,
+            is_simulated: setup.is_simulated,
+            refused: None,
+        };
+        sent.push(messages::insert(tx, &message)?);
+    }
+    Ok(sent)
+}
+
+/// The person with this number, added with unknown consent if there is none.
+pub(super) fn find_or_add(tx: &Tx<'_>, phone: &Phone, actor: &str) -> Result<i64, CampaignError> {
+    if let Some(user) = users::find(tx.conn(), &UserKey::Phone(phone.as_str().to_owned()))? {
+        return Ok(user.id);
+    }
+    let new = NewUser {
+        phone: Some(phone.as_str()),
+        channel_address: None,
+        country: phone.country(),
+        attributes: &serde_json::Map::new(),
+        consent: None,
+        actor,
+        import: None,
+    };
+    Ok(users::insert(tx, &new)?)
+}

@@ -1,0 +1,85 @@
+//! From segments to one predicate: who is in, and who is not.
+
+use rusqlite::Connection;
+use serde_json::{Value, json};
+
+use super::CampaignError;
+use crate::clock::Millis;
+use crate::domain::segment::Definition;
+use crate::store::campaigns::CampaignPlan;
+use crate::store::segment_sql::{Predicate, compile};
+use crate::store::{StoreError, segments, users};
+
+/// The definitions that make up an audience: one to be in, some not to be in.
+#[derive(Clone, Debug)]
+pub struct Audience {
+    include: Definition,
+    exclude: Vec<Definition>,
+}
+
+impl Audience {
+    /// The audience of a plan, by today's segments.
+    ///
+    /// # Errors
+    /// Names a segment that is gone.
+    pub fn of_plan(conn: &Connection, plan: &CampaignPlan) -> Result<(Audience, Value), CampaignError> {
+        let definition = |id: i64, field: &str| -> Result<Value, CampaignError> {
+            segments::find(conn, id)?
+                .map(|segment| segment.definition)
+                .ok_or_else(|| CampaignError::invalid(field, format!("there is no segment {id}")))
+        };
+        let Some(segment_id) = plan.segment_id else {
+            return Err(CampaignError::invalid("segment_id", "this campaign is started by triggers"));
+        };
+        let include = definition(segment_id, "segment_id")?;
+        let exclude = plan
+            .exclude_segment_ids
+            .iter()
+            .map(|id| definition(*id, "exclude_segment_ids"))
+            .collect::<Result<Vec<Value>, _>>()?;
+        let frozen = json!({"include": include, "exclude": exclude});
+        let audience = Audience::of_frozen(&frozen)?;
+        Ok((audience, frozen))
+    }
+
+    /// The audience that a launch froze.
+    ///
+    /// # Errors
+    /// When the stored definition does not parse: a defect.
+    pub fn of_frozen(frozen: &Value) -> Result<Audience, CampaignError> {
+        let parse = |value: &Value| {
+            Definition::parse(value).map_err(|errors| {
+                let text: Vec<String> = errors.iter().map(ToString::to_string).collect();
+                CampaignError::Store(StoreError::Internal(format!("segment: {}", text.join("; "))))
+            })
+        };
+        Ok(Audience {
+            include: parse(&frozen["include"])?,
+            exclude: frozen["exclude"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(parse)
+                .collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// One predicate over `u`, as seen at `now`.
+    pub fn predicate(&self, now: Millis) -> Predicate {
+        let mut whole = compile(&self.include, now);
+        for definition in &self.exclude {
+            let excluded = compile(definition, now);
+            whole.sql = format!("({} AND NOT {})", whole.sql, excluded.sql);
+            whole.params.extend(excluded.params);
+        }
+        whole
+    }
+}
+
+/// How many people an audience has.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn count(conn: &Connection, audience: &Audience, now: Millis) -> Result<i64, StoreError> {
+    users::count(conn, &audience.predicate(now))
+}

@@ -1,0 +1,135 @@
+//! The calendar of campaigns: begin what is due, decide about what was missed, end what is done.
+
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use serde_json::json;
+
+use super::actions::begin;
+use super::{CampaignError, Setup};
+use crate::clock::Millis;
+use crate::domain::campaign::CampaignStatus as S;
+use crate::domain::event::EventType;
+use crate::store::campaigns::{self, CampaignRow};
+use crate::store::{Store, Tx, messages};
+
+/// A start this much late is on time: the loop looks every second, and a restart takes a while.
+const ON_TIME: Millis = 300_000;
+const HOUR: f64 = 3_600_000.0;
+/// Rows that a cancelled campaign gives up in one write.
+const SWEEP: usize = 2_000;
+
+/// The instant of a schedule. With `is_local`, the civil time comes first where the day begins (UTC+14).
+///
+/// # Errors
+/// Says which part can't be read.
+pub fn resolve_start(at: &str, zone: &str, is_local: bool) -> Result<Millis, CampaignError> {
+    let civil: DateTime = at.parse().map_err(|_| {
+        CampaignError::invalid("schedule.at", format!("{at:?} is no local time such as 2026-12-01T09:00:00"))
+    })?;
+    let named = TimeZone::get(zone).map_err(|_| {
+        CampaignError::invalid("schedule.timezone", format!("{zone:?} is no time zone such as Asia/Colombo"))
+    })?;
+    let zone = if is_local { TimeZone::fixed(jiff::tz::offset(14)) } else { named };
+    let instant = civil
+        .to_zoned(zone)
+        .map_err(|_| CampaignError::invalid("schedule.at", format!("{at:?} is outside the calendar")))?;
+    Ok(instant.timestamp().as_millisecond())
+}
+
+/// Looks once at every live campaign: begins, decides, sweeps, finishes.
+///
+/// # Errors
+/// [`CampaignError`] when the store can't; the next tick tries again.
+pub async fn tick(store: &Store, setup: &Setup) -> Result<(), CampaignError> {
+    let now = store.clock().now();
+    let (live, cancelled) = store
+        .read(|conn| {
+            Ok::<_, CampaignError>((
+                campaigns::live(conn)?,
+                campaigns::list(conn, Some(S::Cancelled), i64::MAX, 20)?,
+            ))
+        })
+        .await?;
+    for campaign in live {
+        match campaign.status {
+            S::Scheduled if campaign.plan.starts_at.is_none_or(|at| at <= now) => {
+                let setup = setup.clone();
+                store.write(move |tx| start(tx, campaign.id, &setup)).await?;
+            }
+            S::Running if campaign.plan.trigger_type.is_none() => {
+                store.write(move |tx| finish_if_done(tx, campaign.id)).await?;
+            }
+            _ => {}
+        }
+    }
+    for campaign in cancelled {
+        sweep(store, campaign.id).await?;
+    }
+    Ok(())
+}
+
+/// Cancels what still waits of a cancelled campaign.
+pub(super) async fn sweep(store: &Store, id: i64) -> Result<(), CampaignError> {
+    loop {
+        let swept = store.write(move |tx| messages::cancel_of_campaign(tx, id, SWEEP)).await?;
+        if swept < SWEEP {
+            return Ok(());
+        }
+    }
+}
+
+fn start(tx: &Tx<'_>, id: i64, setup: &Setup) -> Result<(), CampaignError> {
+    let Some(campaign) = campaigns::find(tx.conn(), id)? else {
+        return Ok(());
+    };
+    let late = tx.now() - campaign.plan.starts_at.unwrap_or_else(|| tx.now());
+    if campaign.status != S::Scheduled || late < 0 {
+        return Ok(());
+    }
+    let verdict = if late <= ON_TIME { "send" } else { missed(&campaign, late) };
+    if late > ON_TIME {
+        let data =
+            json!({"policy": campaign.plan.if_missed, "decision": verdict, "late_seconds": late / 1_000});
+        campaigns::note(tx, id, EventType::CampaignMissed, data)?;
+    }
+    match verdict {
+        "send" => match begin(tx, &campaign, setup) {
+            Ok(()) => Ok(()),
+            Err(CampaignError::Store(error)) => Err(error.into()),
+            // What speaks against it is told on the campaign, and the others go on.
+            Err(refusal) => Ok(campaigns::pause(tx, id, &refusal.to_string())?),
+        },
+        "skip" => {
+            campaigns::move_to(tx, id, &[S::Scheduled], S::Cancelled, None)?;
+            campaigns::note(tx, id, EventType::CampaignCancelled, json!({"reason": "schedule_missed"}))?;
+            Ok(())
+        }
+        _ => {
+            let reason = format!(
+                "The start was missed by {:.1} hours. Resume to send now, or cancel.",
+                late as f64 / HOUR
+            );
+            Ok(campaigns::pause(tx, id, &reason)?)
+        }
+    }
+}
+
+/// What the campaign's policy says about a start that was missed.
+fn missed(campaign: &CampaignRow, late: Millis) -> &'static str {
+    match campaign.plan.if_missed.as_str() {
+        "send" if late as f64 <= campaign.plan.late_hours * HOUR => "send",
+        "skip" => "skip",
+        _ => "ask",
+    }
+}
+
+/// Ends a campaign that has nobody left.
+fn finish_if_done(tx: &Tx<'_>, id: i64) -> Result<(), CampaignError> {
+    if messages::has_open(tx.conn(), id)? {
+        return Ok(());
+    }
+    if campaigns::move_to(tx, id, &[S::Running], S::Finished, None)? {
+        campaigns::note(tx, id, EventType::CampaignFinished, json!({}))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,154 @@
+//! One message to one person, outside any campaign: judged by the same gate, sent through the same rows.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use super::actions::find_or_add;
+use super::{CampaignError, Setup};
+use crate::clock::Millis;
+use crate::domain::gate::{Verdict, gate};
+use crate::domain::message::{Kind, Status};
+use crate::domain::phone::{Channel, Phone};
+use crate::domain::plan::{Circumstances, Plan, Text, TopicRule};
+use crate::domain::quiet_hours::{Policy, Presets};
+use crate::store::messages::{self, NewMessage, Standing};
+use crate::store::{Tx, senders, templates, topics};
+
+/// A message as a caller asks for it.
+#[derive(Clone, Debug)]
+pub struct SingleMessage {
+    /// To whom.
+    pub to: Phone,
+    /// Over which channel.
+    pub channel: Channel,
+    /// The words, without a template.
+    pub body: Option<String>,
+    /// Attachments, without a template.
+    pub media_urls: Vec<String>,
+    /// Or a template.
+    pub template_id: Option<i64>,
+    /// For the template.
+    pub variables: Map<String, Value>,
+    /// About what.
+    pub topic: Option<String>,
+    /// Why.
+    pub kind: Kind,
+    /// The caller's own name for it.
+    pub reference: Option<String>,
+    /// Not before.
+    pub send_at: Option<Millis>,
+    /// The deadline.
+    pub expires_at: Option<Millis>,
+}
+
+/// Queues the message; if the gate refuses the person, it is kept as `skipped` with the reason. Returns its id.
+///
+/// # Errors
+/// `setup_incomplete`, or a field that names nothing.
+pub fn send_single(
+    tx: &Tx<'_>,
+    message: &SingleMessage,
+    presets: &Presets,
+    setup: &Setup,
+    actor: &str,
+) -> Result<i64, CampaignError> {
+    if let Some(problem) = &setup.problem {
+        return Err(CampaignError::SetupIncomplete(problem.clone()));
+    }
+    let conn = tx.conn();
+    let sender = senders::choose(conn, message.channel, None)?.ok_or_else(|| {
+        CampaignError::SetupIncomplete(format!("No sender for {} is configured.", message.channel.as_str()))
+    })?;
+    let topic = match &message.topic {
+        Some(name) => Some(
+            topics::find(conn, name)?
+                .ok_or_else(|| CampaignError::invalid("topic", format!("there is no topic {name:?}")))?,
+        ),
+        None => None,
+    };
+    let (text, template) = text_of(tx, message)?;
+    let plan = Plan {
+        kind: message.kind,
+        channel: message.channel,
+        topic: topic.as_ref().map(|topic| TopicRule { is_open_to_opted_in: topic.is_open_to_opted_in }),
+        text: Arc::new(text),
+        policy: Policy::House,
+        zone: None,
+        local_start: None,
+    };
+    let user_id = find_or_add(tx, &message.to, actor)?;
+    let topic_id = topic.map(|topic| topic.id);
+    let person = messages::person(conn, user_id, topic_id)?
+        .ok_or_else(|| CampaignError::NotFound(format!("person {user_id}")))?;
+    let circumstances = Circumstances {
+        variables: message.variables.clone(),
+        expires_at: message.expires_at,
+        ..Circumstances::default()
+    };
+    let due_at = message.send_at.unwrap_or_else(|| tx.now()).max(tx.now());
+    let (facts, _) = plan.judge(&person, &circumstances, presets, due_at);
+    let refused = match gate(&facts, due_at) {
+        Verdict::Skip(reason) => Some(reason),
+        _ => None,
+    };
+    let media = (!message.media_urls.is_empty()).then(|| json!(message.media_urls).to_string());
+    let new = NewMessage {
+        user_id,
+        campaign_id: None,
+        occasion: "",
+        kind: message.kind,
+        channel: message.channel,
+        lane: messages::single_lane(sender.id, message.kind),
+        due_at,
+        expires_at: message.expires_at,
+        sender_id: sender.id,
+        topic_id,
+        template,
+        variables: (!message.variables.is_empty())
+            .then(|| Value::Object(message.variables.clone()).to_string()),
+        reference: message.reference.as_deref(),
+        body: message.body.as_deref(),
+        media_urls: media,
+        is_simulated: setup.is_simulated,
+        refused,
+    };
+    Ok(messages::insert(tx, &new)?)
+}
+
+type Versioned = (Text, Option<(i64, i64)>);
+
+fn text_of(tx: &Tx<'_>, message: &SingleMessage) -> Result<Versioned, CampaignError> {
+    let Some(id) = message.template_id else {
+        let body = message.body.clone().unwrap_or_default();
+        return Ok((Text::Literal { body, media_urls: message.media_urls.clone() }, None));
+    };
+    let template = templates::find(tx.conn(), id)?
+        .ok_or_else(|| CampaignError::invalid("template_id", format!("there is no template {id}")))?;
+    if template.text.channel != message.channel {
+        return Err(CampaignError::invalid(
+            "template_id",
+            format!("template {id} is for {}", template.text.channel.as_str()),
+        ));
+    }
+    Ok((template.text.parse()?, Some((id, template.version))))
+}
+
+/// Takes back a message that still waits.
+///
+/// # Errors
+/// Conflict when it has left already.
+pub fn cancel_single(tx: &Tx<'_>, standing: &Standing, actor: &str) -> Result<(), CampaignError> {
+    match standing.status {
+        Status::Queued => {
+            let data = json!({"actor": actor});
+            Ok(messages::close(tx, standing, Status::Cancelled, "cancelled_by_request", data)?)
+        }
+        Status::Cancelled => Ok(()),
+        status => Err(CampaignError::Conflict(format!(
+            "Message {} is {}. Only a queued one can be cancelled.",
+            standing.id,
+            status.as_str()
+        ))),
+    }
+}
