@@ -44,7 +44,7 @@ CREATE TABLE users (
   last_inbound_at          INTEGER,
   last_whatsapp_inbound_at INTEGER,                  -- the 24-hour window hangs on this
   import_id                INTEGER,                  -- the import that touched the row last, and its line:
-  import_row               INTEGER,                  --   how a number that stands twice in a file is noticed
+  import_row               INTEGER,                  --   how a number that stands twice in a file is noticed; negative: that import added the person
   erased_at                INTEGER,
   created_at               INTEGER NOT NULL,
   updated_at               INTEGER NOT NULL,

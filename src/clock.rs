@@ -1,12 +1,15 @@
 //! The one source of time. Production reads the system's clock; a test moves its own by hand.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::Instant;
 
 use jiff::Timestamp;
 
 /// An instant as tables keep it: milliseconds since 1970, UTC.
 pub type Millis = i64;
+
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// Tells the time. Clones share it.
 #[derive(Clone, Debug)]
@@ -34,6 +37,16 @@ impl Clock {
         match &self.0 {
             Source::System => Timestamp::now().as_millisecond(),
             Source::Manual(millis) => millis.load(Ordering::SeqCst),
+        }
+    }
+
+    /// Nanoseconds that only ever grow, from an arbitrary start: for measuring paces, not for dates.
+    pub fn monotonic_nanos(&self) -> u64 {
+        match &self.0 {
+            Source::System => u64::try_from(START.elapsed().as_nanos()).unwrap_or(u64::MAX),
+            Source::Manual(millis) => {
+                u64::try_from(millis.load(Ordering::SeqCst)).unwrap_or(0).saturating_mul(1_000_000)
+            }
         }
     }
 

@@ -18,4 +18,8 @@ pub mod import;
 pub mod inbound;
 
 pub mod simulator;
+pub mod ticker;
 pub mod web;
+
+pub mod app;
+pub mod commands;

@@ -1,5 +1,7 @@
 //! One message to one person, outside any campaign: judged by the same gate, sent through the same rows.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
 use super::actions::find_or_add;
@@ -70,7 +72,7 @@ pub fn send_single(
         kind: message.kind,
         channel: message.channel,
         topic: topic.as_ref().map(|topic| TopicRule { is_open_to_opted_in: topic.is_open_to_opted_in }),
-        text,
+        text: Arc::new(text),
         policy: Policy::House,
         zone: None,
         local_start: None,

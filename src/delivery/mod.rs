@@ -1,1 +1,18 @@
 //! Flow: from a queued row to Twilio, and what came of it.
+//!
+//! Permit, then claim, then gate, then send at once: `limiter` gives permits, `claim` takes rows through the
+//! gate in one write, `outbox` knows whose request has begun, `dispatch` joins them, `rescue` looks after
+//! what a crash left behind.
+
+mod claim;
+mod dispatch;
+mod lanes;
+mod limiter;
+mod outbox;
+mod rescue;
+
+pub use dispatch::{Dispatcher, Tick};
+pub use lanes::{SenderLimits, Settings};
+pub use limiter::Limiter;
+pub use outbox::Outbox;
+pub use rescue::{rescue_orphans, rescue_pending};

@@ -2,7 +2,7 @@
 //!
 //! The one road from a person to the gate. Whoever sends and whoever explains goes along it.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -62,8 +62,8 @@ pub struct Plan {
     pub channel: Channel,
     /// About what.
     pub topic: Option<TopicRule>,
-    /// The words.
-    pub text: Text,
+    /// The words, shared by all who say them.
+    pub text: Arc<Text>,
     /// When not.
     pub policy: Policy,
     /// The campaign's own zone: decides where the number does not.
@@ -151,7 +151,7 @@ impl Plan {
             content,
             last_inbound_at: person.last_inbound_at,
             last_whatsapp_inbound_at: person.last_whatsapp_inbound_at,
-            has_content_template: matches!(&self.text, Text::Template { content: Some(_), .. }),
+            has_content_template: matches!(&*self.text, Text::Template { content: Some(_), .. }),
             is_us_number: person.country.as_deref() == Some("US"),
             not_before: self.local_start(person, presets, now),
             hours: self.hours(person, presets, now),
@@ -187,7 +187,7 @@ impl Plan {
         address: Option<&str>,
     ) -> (Content, Option<Rendered>) {
         let to = address.unwrap_or_default().to_owned();
-        let (body, content, media_urls) = match &self.text {
+        let (body, content, media_urls) = match &*self.text {
             Text::Literal { body, media_urls } => (Ok(body.clone()), Ok(None), media_urls),
             Text::Template { body, media_urls, content } => {
                 let context = context(person, circumstances);

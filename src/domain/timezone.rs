@@ -157,6 +157,8 @@ mod tests {
         let new = zone_by_name(" Asia/Kolkata ").unwrap();
         assert!(is_same_zone(&old, &new));
         assert!(!is_same_zone(&new, &zone_by_name("Asia/Colombo").unwrap()));
+        let both = ["Asia/Calcutta", "Asia/Kolkata"].map(str::to_owned);
+        assert_eq!(zones_of(&both).len(), 1);
         for bad in ["", "Mars/Olympus", "+05:30", "EST5EDT4", "Etc/Unknown"] {
             assert!(zone_by_name(bad).is_none(), "{bad}");
         }

@@ -7,11 +7,15 @@ mod effects;
 mod error;
 pub mod events;
 pub mod idempotency;
+pub mod imports;
+pub mod inbound;
 mod key;
 pub mod ledger;
 pub mod messages;
 mod open;
+pub mod operators;
 pub mod outcomes;
+pub mod receipts;
 pub mod reports;
 pub mod segment_sql;
 pub mod segments;
@@ -20,6 +24,7 @@ pub mod suppressions;
 pub mod templates;
 pub mod topics;
 pub mod users;
+pub mod verify;
 mod writer;
 
 use std::sync::Arc;
@@ -62,6 +67,7 @@ struct SharedInner {
     withdraw: std::sync::OnceLock<WithdrawHook>,
     delivery: Notify,
     import: Notify,
+    campaigns: Notify,
     plan_version: AtomicU64,
     last_event: watch::Sender<i64>,
     batches: AtomicU64,
@@ -78,6 +84,7 @@ impl Shared {
         }
         if effects.changes_plan {
             inner.plan_version.fetch_add(1, Ordering::SeqCst);
+            inner.campaigns.notify_one();
         }
         if effects.wakes_delivery || effects.changes_plan {
             inner.delivery.notify_one();
@@ -128,6 +135,7 @@ impl Store {
                 withdraw: std::sync::OnceLock::new(),
                 delivery: Notify::new(),
                 import: Notify::new(),
+                campaigns: Notify::new(),
                 plan_version: AtomicU64::new(0),
                 last_event: watch::channel(0).0,
                 batches: AtomicU64::new(0),
@@ -208,6 +216,37 @@ impl Store {
         self.shared.inner.import.notified().await;
     }
 
+    /// Resolves when a campaign, sender or template changed.
+    pub async fn campaigns_woken(&self) {
+        self.shared.inner.campaigns.notified().await;
+    }
+
+    /// Moves what it can of the log into the file, without making anybody wait.
+    ///
+    /// # Errors
+    /// [`StoreError`] from SQLite.
+    pub async fn checkpoint(&self) -> Result<(), StoreError> {
+        let path = self.paths.path.clone();
+        let moved = tokio::task::spawn_blocking(move || {
+            Connection::open(path)?.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+        });
+        moved.await.map_err(|error| StoreError::Internal(error.to_string()))??;
+        Ok(())
+    }
+
+    /// Starts the watch for other processes that write to the file.
+    ///
+    /// # Errors
+    /// [`StoreError`] from SQLite.
+    pub fn watch_file(&self) -> Result<FileWatch, StoreError> {
+        let conn = Connection::open_with_flags(
+            &self.paths.path,
+            OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        )?;
+        let seen = data_version(&conn)?;
+        Ok(FileWatch { conn, seen })
+    }
+
     /// Follows the id of the newest event.
     pub fn watch_events(&self) -> watch::Receiver<i64> {
         self.shared.inner.last_event.subscribe()
@@ -222,6 +261,7 @@ impl Store {
     pub fn plan_changed(&self) {
         let inner = &self.shared.inner;
         inner.plan_version.fetch_add(1, Ordering::SeqCst);
+        inner.campaigns.notify_one();
         inner.delivery.notify_one();
         inner.import.notify_one();
     }
@@ -246,6 +286,32 @@ impl Store {
     pub fn clock(&self) -> &Clock {
         &self.shared.clock
     }
+}
+
+/// Notices commits, those of other processes among them.
+pub struct FileWatch {
+    conn: Connection,
+    seen: i64,
+}
+
+impl FileWatch {
+    /// Looks once. If anything was committed since, everybody looks again: whose commit it was can't be
+    /// told, and looking is cheap.
+    ///
+    /// # Errors
+    /// [`StoreError`] from SQLite.
+    pub fn look(&mut self, store: &Store) -> Result<(), StoreError> {
+        let version = data_version(&self.conn)?;
+        if version != self.seen {
+            self.seen = version;
+            store.plan_changed();
+        }
+        Ok(())
+    }
+}
+
+fn data_version(conn: &Connection) -> Result<i64, StoreError> {
+    Ok(conn.query_row("PRAGMA data_version", [], |row| row.get(0))?)
 }
 
 fn on_snapshot<F, T, E>(

@@ -374,7 +374,7 @@ fn failed(
     failure: &Failure,
     policy: &RetryPolicy,
 ) -> Result<(), StoreError> {
-    let may_repeat = standing.attempts < policy.max_attempts;
+    let may_repeat = tries(tx, standing.id)? < policy.max_attempts;
     let is_in_time = standing.expires_at.is_none_or(|end| tx.now < end);
     match failure.meaning {
         Meaning::Retry if may_repeat => {
@@ -405,6 +405,18 @@ fn failed(
         _ => {}
     }
     advance(tx, standing, status, Some(failure), json!({}))
+}
+
+/// Hand-overs that Twilio looked at. Those that it was too busy for, or that never reached it, take
+/// nobody's attempts away.
+fn tries(tx: &Tx<'_>, message_id: i64) -> Result<u32, StoreError> {
+    Ok(tx
+        .conn
+        .prepare_cached(
+            "SELECT count(*) FROM attempts WHERE message_id = ?1 AND outcome <> 'withdrawn'
+               AND NOT (outcome = 'refused' AND http_status IS NULL)",
+        )?
+        .query_row([message_id], |row| row.get(0))?)
 }
 
 fn requeue(
@@ -510,14 +522,16 @@ fn pause_account(tx: &Tx<'_>, failure: &Failure, until_tomorrow: bool) -> Result
     Ok(())
 }
 
-/// Attempts that were under way when the process ended: nobody knows what became of them.
+/// Attempts begun before `before` without an outcome.
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
-pub fn pending_attempts(conn: &Connection) -> Result<Vec<AttemptKey>, StoreError> {
+pub fn pending_attempts(conn: &Connection, before: Millis) -> Result<Vec<AttemptKey>, StoreError> {
     let keys = conn
-        .prepare_cached("SELECT message_id, number FROM attempts WHERE outcome = 'pending'")?
-        .query_map([], |row| Ok(AttemptKey { message_id: row.get(0)?, number: row.get(1)? }))?
+        .prepare_cached(
+            "SELECT message_id, number FROM attempts WHERE outcome = 'pending' AND started_at < ?1",
+        )?
+        .query_map([before], |row| Ok(AttemptKey { message_id: row.get(0)?, number: row.get(1)? }))?
         .collect::<Result<_, _>>()?;
     Ok(keys)
 }

@@ -21,6 +21,7 @@ use actix_web::web::{self, ServiceConfig};
 use crate::campaign::Setup;
 use crate::config::Config;
 use crate::domain::consent::KeywordTable;
+use crate::inbound::Replies;
 use crate::metrics::Metrics;
 use crate::store::Store;
 
@@ -35,6 +36,8 @@ pub struct State {
     pub setup: Setup,
     /// Words that people send.
     pub keywords: Arc<KeywordTable>,
+    /// What they are answered.
+    pub replies: Arc<Replies>,
     /// What is counted.
     pub metrics: Metrics,
 }
@@ -48,6 +51,7 @@ pub fn configure(state: State) -> impl FnOnce(&mut ServiceConfig) {
                 .route("/healthz", web::get().to(health::healthz))
                 .route("/readyz", web::get().to(health::readyz))
                 .route("/metrics", web::get().to(health::metrics))
+                .configure(webhooks::configure)
                 .configure(api::configure)
                 .default_service(web::to(nothing_here)),
         );

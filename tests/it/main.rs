@@ -1,11 +1,17 @@
-//! One binary for all tests that need a real store: its files mirror `src/`.
+//! Every test that needs more than one module: one binary, files that mirror `src/`.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::too_many_lines,
-    reason = "a test may panic, and tables of cases are long"
+    clippy::print_stdout,
+    missing_docs,
+    unreachable_pub
 )]
 
 mod api;
+mod delivery;
+mod imports;
+mod process;
 mod segments;
+mod simulator;
 mod support;

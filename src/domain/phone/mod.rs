@@ -79,6 +79,11 @@ impl Phone {
         fits.then(|| Phone(text.into()))
     }
 
+    /// Whether `code` (ISO 3166 alpha-2, any case) is a country that [`Phone::parse`] knows.
+    pub fn knows_region(code: &str) -> bool {
+        read::known_region(code).is_some()
+    }
+
     /// The number as E.164 text, with its `+`.
     pub fn as_str(&self) -> &str {
         &self.0

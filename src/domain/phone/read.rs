@@ -80,7 +80,7 @@ fn valid(text: &str, region: Option<Region>) -> Option<Phone> {
         .and_then(|e164| Phone::from_e164(&e164))
 }
 
-fn known_region(code: &str) -> Option<Region> {
+pub(super) fn known_region(code: &str) -> Option<Region> {
     let region = code.trim().parse::<Region>().ok()?;
     PHONE_NUMBER_UTIL.get_country_code_for_region(region).map(|_| region)
 }

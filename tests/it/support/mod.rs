@@ -1,3 +1,352 @@
-//! What the tests stand on: a server with a file of its own.
+//! What tests stand on: a real store in a temporary folder, the simulator over real HTTP, real webhooks,
+//! and a clock that is moved by hand.
 
-pub(crate) mod api;
+pub mod api;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_web::dev::ServerHandle;
+use actix_web::{App, HttpServer};
+use event_stream_engine::campaign::{self, Setup};
+use event_stream_engine::clock::Clock;
+use event_stream_engine::config::Config;
+use event_stream_engine::delivery::{Dispatcher, SenderLimits, Settings};
+use event_stream_engine::domain::consent::{Consent, KeywordTable};
+use event_stream_engine::domain::message::Kind;
+use event_stream_engine::domain::phone::{Channel, Phone};
+use event_stream_engine::inbound::Replies;
+use event_stream_engine::metrics::Metrics;
+use event_stream_engine::simulator::{Options, Simulator};
+use event_stream_engine::store::campaigns::{self, CampaignPlan, CampaignRow};
+use event_stream_engine::store::ledger::ConsentChange;
+use event_stream_engine::store::templates::{self, TemplateText};
+use event_stream_engine::store::users::{self, NewUser};
+use event_stream_engine::store::{Store, StoreError, StorePaths, segments, senders};
+use event_stream_engine::twilio::client::{Client, Credentials};
+use event_stream_engine::web::{self, State};
+use serde_json::{Map, Value, json};
+
+/// Our number in tests.
+pub const SENDER: &str = "+14155550100";
+/// Our WhatsApp number in tests.
+pub const WHATSAPP_SENDER: &str = "whatsapp:+14155550100";
+/// A Monday noon in New York: nobody in the tests is in quiet hours then.
+pub const NOON: &str = "2026-11-23T17:00:00Z";
+
+/// A whole engine but for its timers: a test ticks it by hand.
+pub struct Engine {
+    pub store: Store,
+    pub clock: Clock,
+    pub simulator: Simulator,
+    pub dispatcher: Dispatcher,
+    pub base_url: String,
+    pub setup: Setup,
+    server: ServerHandle,
+    dir: tempfile::TempDir,
+}
+
+/// What a test wants otherwise than usual.
+pub struct Wanted {
+    pub simulator: Options,
+    pub rate: f64,
+    pub recipients_per_day: Option<i64>,
+    pub replies: Replies,
+}
+
+impl Default for Wanted {
+    fn default() -> Wanted {
+        Wanted {
+            simulator: quick_simulator(),
+            rate: 10_000.0,
+            recipients_per_day: None,
+            replies: Replies { stop: "You are out.".to_owned(), ..Replies::default() },
+        }
+    }
+}
+
+pub fn quick_simulator() -> Options {
+    Options {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        callback_delay_ms: 1,
+        fail_percent: 0.0,
+        seed: 1,
+        ..Options::default()
+    }
+}
+
+impl Engine {
+    pub async fn start() -> Engine {
+        Engine::start_with(Wanted::default()).await
+    }
+
+    pub async fn start_with(wanted: Wanted) -> Engine {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Clock::manual(NOON.parse().unwrap());
+        let store = Store::open(StorePaths::inside(dir.path()), clock.clone()).unwrap();
+        let listed = [(SENDER, "long_code"), (WHATSAPP_SENDER, "whatsapp")];
+        let configured: Vec<(String, String)> =
+            listed.map(|(address, kind)| (address.to_owned(), kind.to_owned())).to_vec();
+        store.write::<_, _, StoreError>(move |tx| senders::synchronize(tx, &configured)).await.unwrap();
+        let options = wanted.simulator;
+        let (sid, token) = (options.account_sid.clone(), options.auth_token.clone());
+        let simulator = Simulator::start(options).await.unwrap();
+        let (server, base_url) = webhooks_server(&store, &sid, &token, wanted.replies);
+        simulator.set_inbound_url(&format!("{base_url}/webhooks/twilio/inbound"));
+        let client = Client::new(Credentials {
+            account_sid: sid.clone(),
+            user: sid,
+            password: token.into(),
+            api_base: simulator.base_url().parse().unwrap(),
+        })
+        .unwrap();
+        let limits =
+            SenderLimits { rate_per_second: wanted.rate, recipients_per_day: wanted.recipients_per_day };
+        let settings = Settings {
+            account_rate_per_second: 100_000.0,
+            max_in_flight: 64,
+            max_attempts: 3,
+            public_base_url: base_url.clone(),
+            senders: HashMap::from([(SENDER.to_owned(), limits), (WHATSAPP_SENDER.to_owned(), limits)]),
+            presets: Arc::new(Config::load(None, []).unwrap().config.quiet_hours),
+        };
+        let dispatcher = Dispatcher::new(store.clone(), client, settings);
+        let setup = Setup { problem: None, is_simulated: true };
+        Engine { store, clock, simulator, dispatcher, base_url, setup, server, dir }
+    }
+
+    /// Where the data file lies.
+    pub fn dir(&self) -> &std::path::Path {
+        self.dir.path()
+    }
+
+    /// Freezes, sends and finishes until nothing is due any more, moving the clock a little each round.
+    pub async fn drain(&mut self) {
+        let mut idle = 0;
+        for _ in 0..2_000 {
+            campaign::freeze_all(&self.store, true).await.unwrap();
+            let tick = self.dispatcher.tick().await.unwrap();
+            self.dispatcher.settle().await;
+            self.clock.advance(50);
+            idle = if tick.claimed + tick.refused == 0 { idle + 1 } else { 0 };
+            // Lanes without work sleep a second of the clock; give them that.
+            if idle > 25 {
+                break;
+            }
+        }
+        campaign::tick(&self.store, &self.setup).await.unwrap();
+    }
+
+    /// Drains, lets every callback arrive, and drains what they caused.
+    pub async fn settle(&mut self) {
+        self.drain().await;
+        self.simulator.wait_until_quiet().await;
+        self.drain().await;
+    }
+
+    /// Adds somebody with this consent.
+    pub async fn add(&self, phone: &str, consent: Consent, attributes: Value) -> i64 {
+        let phone = Phone::parse(phone, None).unwrap();
+        let attributes: Map<String, Value> = attributes.as_object().unwrap().clone();
+        self.store
+            .write::<_, _, StoreError>(move |tx| {
+                let change = ConsentChange {
+                    state: consent,
+                    source: "test",
+                    actor: "test",
+                    evidence: Some("said so"),
+                    obtained_at: None,
+                };
+                users::insert(
+                    tx,
+                    &NewUser {
+                        phone: Some(phone.as_str()),
+                        channel_address: None,
+                        country: phone.country(),
+                        attributes: &attributes,
+                        consent: (consent != Consent::Unknown).then_some(change),
+                        actor: "test",
+                        import: None,
+                    },
+                )
+            })
+            .await
+            .unwrap()
+    }
+
+    /// Adds `n` opted-in people: +14155550101 and so on, 99 to an area code.
+    pub async fn add_many(&self, n: usize) -> Vec<i64> {
+        let mut ids = Vec::new();
+        for number in 0..n {
+            ids.push(self.add(&phone(number), Consent::OptIn, json!({"name": format!("P{number}")})).await);
+        }
+        ids
+    }
+
+    /// A draft for everybody: SMS, marketing, "Hi {name}".
+    pub async fn draft(&self, change: impl FnOnce(&mut CampaignPlan) + Send + 'static) -> i64 {
+        self.draft_saying("Hi {name|default(\"you\")}", change).await
+    }
+
+    pub async fn draft_saying(
+        &self,
+        body: &str,
+        change: impl FnOnce(&mut CampaignPlan) + Send + 'static,
+    ) -> i64 {
+        let text = TemplateText {
+            channel: Channel::Sms,
+            locale: None,
+            body: body.to_owned(),
+            media_urls: vec![],
+            content_sid: None,
+            content_variables: Map::new(),
+        };
+        self.draft_with(text, change).await
+    }
+
+    pub async fn draft_with(
+        &self,
+        text: TemplateText,
+        change: impl FnOnce(&mut CampaignPlan) + Send + 'static,
+    ) -> i64 {
+        self.store
+            .write::<_, _, StoreError>(move |tx| {
+                let unique = rand::random::<u32>();
+                let channel = text.channel;
+                let template_id = templates::insert(tx, &format!("t{unique}"), &text)?;
+                let segment_id = segments::insert(tx, &format!("everybody{unique}"), &json!({"all": []}))?;
+                let mut plan = CampaignPlan {
+                    name: "Test".to_owned(),
+                    kind: Kind::Marketing,
+                    channel,
+                    sender: None,
+                    topic_id: None,
+                    template_id,
+                    segment_id: Some(segment_id),
+                    exclude_segment_ids: vec![],
+                    trigger_type: None,
+                    schedule: None,
+                    is_local_to_recipient: false,
+                    starts_at: None,
+                    if_missed: "send".to_owned(),
+                    late_hours: 4.0,
+                    rate_limit_per_second: None,
+                    quiet_hours: Value::Null,
+                    expires_after_hours: None,
+                    max_recipients: None,
+                };
+                change(&mut plan);
+                campaigns::insert(tx, &plan)
+            })
+            .await
+            .unwrap()
+    }
+
+    pub async fn launch(&self, id: i64) -> CampaignRow {
+        let setup = self.setup.clone();
+        self.store.write(move |tx| campaign::launch(tx, id, &setup)).await.unwrap()
+    }
+
+    pub fn campaign(&self, id: i64) -> CampaignRow {
+        self.store.read_here(|conn| campaigns::find(conn, id)).unwrap().unwrap()
+    }
+
+    /// How many rows of a campaign are in each state, as the pages show it.
+    pub fn counts(&self, id: i64) -> HashMap<String, i64> {
+        let mut counts = HashMap::new();
+        for count in self.store.read_here(|conn| campaigns::counts(conn, id)).unwrap() {
+            *counts.entry(count.status).or_default() += count.n;
+        }
+        counts
+    }
+
+    /// The same with the reason or code: `skipped:stop`, `failed:30003`.
+    pub fn reasons(&self, id: i64) -> HashMap<String, i64> {
+        let mut counts = HashMap::new();
+        for count in self.store.read_here(|conn| campaigns::counts(conn, id)).unwrap() {
+            let why = if count.error_code == 0 { count.reason } else { count.error_code.to_string() };
+            *counts.entry(format!("{}:{why}", count.status)).or_default() += count.n;
+        }
+        counts
+    }
+
+    /// Reads one value with plain SQL.
+    pub fn value<T: rusqlite::types::FromSql>(&self, sql: &str) -> T {
+        self.store.read_here(|conn| Ok::<_, StoreError>(conn.query_row(sql, [], |row| row.get(0))?)).unwrap()
+    }
+
+    /// Runs a change with plain SQL.
+    pub async fn change(&self, sql: &str) {
+        let sql = sql.to_owned();
+        self.store.write::<_, _, StoreError>(move |tx| Ok(tx.conn().execute_batch(&sql)?)).await.unwrap();
+    }
+
+    /// Waits until `condition` holds, at most ten seconds.
+    pub async fn until(&self, what: &str, condition: impl Fn(&Engine) -> bool) {
+        let end = Instant::now() + Duration::from_secs(10);
+        while !condition(self) {
+            assert!(Instant::now() < end, "{what} did not come about");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// What has to hold at the end of every test.
+    pub async fn check_and_stop(self) {
+        let key = self.store.key().clone();
+        let problems = self
+            .store
+            .read_here(|conn| {
+                let mut problems = event_stream_engine::store::verify::count_problems(conn)?;
+                problems.extend(event_stream_engine::store::verify::file_problems(conn)?);
+                problems.extend(event_stream_engine::store::ledger::verify(conn, &key)?.problems);
+                Ok::<_, StoreError>(problems)
+            })
+            .unwrap();
+        assert!(problems.is_empty(), "{problems:?}");
+        let claimed: i64 = self.value("SELECT count(*) FROM messages WHERE status = 'sending'");
+        assert_eq!(claimed, 0, "claimed rows were left behind");
+        let pending: i64 = self.value(
+            "SELECT (SELECT count(*) FROM inbound WHERE state = 'pending')
+                  + (SELECT count(*) FROM receipts WHERE state = 'pending')",
+        );
+        assert_eq!(pending, 0, "webhooks were kept whose effect failed");
+        self.server.stop(false).await;
+        self.simulator.stop().await;
+    }
+}
+
+/// The `n`th person's number.
+pub fn phone(n: usize) -> String {
+    const AREAS: [u16; 12] = [212, 415, 312, 617, 206, 303, 404, 512, 619, 702, 813, 919];
+    format!("+1{}555{:04}", AREAS[n / 99 % AREAS.len()], 101 + n % 99)
+}
+
+fn webhooks_server(store: &Store, sid: &str, token: &str, replies: Replies) -> (ServerHandle, String) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let base_url = format!("http://{}", listener.local_addr().unwrap());
+    let environment = [
+        ("ESE_SERVER__PUBLIC_BASE_URL", base_url.as_str()),
+        ("ESE_TWILIO__ACCOUNT_SID", sid),
+        ("ESE_TWILIO__AUTH_TOKEN", token),
+    ];
+    let environment = environment.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let config = Config::load(None, environment).unwrap().config;
+    let state = State {
+        store: store.clone(),
+        config: Arc::new(config),
+        setup: Setup { problem: None, is_simulated: true },
+        keywords: Arc::new(KeywordTable::default()),
+        replies: Arc::new(replies),
+        metrics: Metrics::default(),
+    };
+    let server = HttpServer::new(move || App::new().configure(web::configure(state.clone())))
+        .workers(1)
+        .disable_signals()
+        .listen(listener)
+        .unwrap()
+        .run();
+    let handle = server.handle();
+    tokio::spawn(server);
+    (handle, base_url)
+}

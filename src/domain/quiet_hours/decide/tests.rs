@@ -176,6 +176,17 @@ fn every_zone_must_allow() {
 }
 
 #[test]
+fn zones_that_part_within_the_week_are_both_asked() {
+    // Both show the same until New York leaves summer time on 1 November.
+    let zones = Zones::Prefix(leaked(&["America/Caracas", "America/New_York"]));
+    let daily = hours(&[("daily", "09:00-20:00")]);
+    assert_eq!(
+        told(decide(&daily, &zones, millis("2026-11-01T00:30:00Z"))),
+        "wait 2026-11-01T14:00:00Z, closes 2026-11-02T00:00:00Z"
+    );
+}
+
+#[test]
 fn hours_without_end_stay_open_to_the_horizon() {
     let always = hours(&[("daily", "00:00-24:00")]);
     let now = millis("2026-10-24T21:30:00Z");

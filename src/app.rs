@@ -1,0 +1,279 @@
+//! Puts the process together: opens the store, builds the client, starts HTTP and loops, and stops them in
+//! order.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use actix_web::{App as HttpApp, HttpServer};
+use anyhow::{Context, Result};
+use tokio::task::JoinHandle;
+
+use crate::campaign::{self, CampaignError, Setup};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::delivery::{self, Dispatcher, SenderLimits, Settings};
+use crate::domain::consent::KeywordTable;
+use crate::import::{self, Pace};
+use crate::inbound::{self, Replies, Rules};
+use crate::metrics::Metrics;
+use crate::store::outcomes::RetryPolicy;
+use crate::store::{Store, StoreError, StorePaths, senders};
+use crate::ticker::{self, Stop, StopHandle};
+use crate::twilio::client::{Client, Credentials, is_loopback};
+use crate::web::{self, State};
+
+/// Threads that serve HTTP.
+const HTTP_WORKERS: usize = 2;
+/// A stop that takes longer than this ends anyway: what is not written is found at the next start.
+const STOP_LIMIT: Duration = Duration::from_secs(9);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A process at work.
+pub struct App {
+    /// The data file.
+    pub store: Store,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Whether anything can be sent.
+    pub setup: Setup,
+    /// Attempts that the last end of the process left in the dark.
+    pub uncertain: usize,
+    server: ServerHandle,
+    stop: StopHandle,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// Opens the store of `config`, with the senders that it names.
+///
+/// # Errors
+/// Says what is wrong with the file and what to do.
+pub async fn open_store(config: &Config, clock: Clock) -> Result<Store> {
+    let paths = StorePaths { path: config.store.path.clone(), key_file: config.store.key_file.clone() };
+    let store = Store::open(paths, clock)?;
+    let configured: Vec<(String, String)> = config
+        .senders
+        .iter()
+        .map(|sender| (sender.address.clone(), sender.kind.as_str().to_owned()))
+        .collect();
+    store.write::<_, _, StoreError>(move |tx| senders::synchronize(tx, &configured)).await?;
+    Ok(store)
+}
+
+/// What the configuration says about sending.
+pub fn setup(config: &Config) -> Setup {
+    Setup { problem: config.setup_problem(), is_simulated: is_loopback(&config.twilio.api_base) }
+}
+
+/// The client of the configured account; `None` while there is no account.
+///
+/// # Errors
+/// When no HTTP client can be made.
+pub fn client(config: &Config) -> Result<Option<Client>> {
+    let twilio = &config.twilio;
+    if twilio.account_sid.is_empty() {
+        return Ok(None);
+    }
+    let (user, password) = match twilio.api_key_sid.is_empty() {
+        true => (twilio.account_sid.clone(), twilio.auth_token.clone()),
+        false => (twilio.api_key_sid.clone(), twilio.api_key_secret.clone()),
+    };
+    let credentials = Credentials {
+        account_sid: twilio.account_sid.clone(),
+        user,
+        password,
+        api_base: twilio.api_base.clone(),
+    };
+    Ok(Some(Client::new(credentials)?))
+}
+
+/// Automatic answers, as the flow takes them.
+pub fn replies(config: &Config) -> Replies {
+    let replies = config.replies.clone();
+    Replies {
+        stop: replies.stop,
+        start: replies.start,
+        help: replies.help,
+        subscribe: replies.subscribe,
+        unsubscribe: replies.unsubscribe,
+        twilio_answers_sms_keywords: replies.twilio_answers_sms_keywords,
+    }
+}
+
+/// What delivery needs of the configuration.
+pub fn delivery_settings(config: &Config) -> Settings {
+    let limits = |sender: &crate::config::Sender| SenderLimits {
+        rate_per_second: sender.rate_per_second(),
+        recipients_per_day: sender.recipients_per_day(),
+    };
+    Settings {
+        account_rate_per_second: config.delivery.account_rate_per_second,
+        max_in_flight: config.delivery.max_in_flight,
+        max_attempts: config.delivery.max_attempts,
+        public_base_url: config.server.public_base_url.as_str().trim_end_matches('/').to_owned(),
+        senders: config
+            .senders
+            .iter()
+            .map(|sender| (sender.address.clone(), limits(sender)))
+            .collect::<HashMap<_, _>>(),
+        presets: Arc::new(config.quiet_hours.clone()),
+    }
+}
+
+impl App {
+    /// Starts everything. Returns once HTTP is listening.
+    ///
+    /// # Errors
+    /// A file, a port or a setting that can't be used, and what to do.
+    pub async fn start(config: Config, clock: Clock) -> Result<App> {
+        let listen = config.server.listen.clone();
+        let socket = std::net::TcpListener::bind(&listen).with_context(|| {
+            format!(
+                "can't listen on {listen}. Is another program on that port? Set [server] listen to a free one"
+            )
+        })?;
+        let address = socket.local_addr()?;
+        let mut config = config;
+        if config.server.public_base_url.port() == Some(0) {
+            // Port 0 is whichever is free: the public address follows it.
+            let _ = config.server.public_base_url.set_port(Some(address.port()));
+        }
+        let store = open_store(&config, clock).await?;
+        let uncertain = delivery::rescue_pending(&store).await?;
+        let setup = setup(&config);
+        let state = State {
+            store: store.clone(),
+            keywords: Arc::new(KeywordTable::default()),
+            replies: Arc::new(replies(&config)),
+            config: Arc::new(config),
+            setup: setup.clone(),
+            metrics: Metrics::default(),
+        };
+        let (stop, stopped) = ticker::stop();
+        let mut tasks = background(&state, &stopped)?;
+        let served = state.clone();
+        let server = HttpServer::new(move || HttpApp::new().configure(web::configure(served.clone())))
+            .workers(HTTP_WORKERS)
+            .shutdown_timeout(3)
+            .disable_signals()
+            .listen(socket)?
+            .run();
+        let handle = server.handle();
+        tasks.push(tokio::spawn(async move {
+            if let Err(error) = server.await {
+                tracing::error!(error = %error, "the HTTP server ended");
+            }
+        }));
+        Ok(App { store, address, setup, uncertain, server: handle, stop, tasks })
+    }
+
+    /// Stops in order: no new claims and no new requests, answers in flight written down, loops ended.
+    pub async fn stop(self) {
+        self.stop.pull();
+        self.server.stop(true).await;
+        let ended = async {
+            for task in self.tasks {
+                let _ = task.await;
+            }
+        };
+        if tokio::time::timeout(STOP_LIMIT, ended).await.is_err() {
+            tracing::warn!("the process ends with requests in flight; the next start looks after them");
+        }
+    }
+}
+
+/// Starts every loop.
+fn background(state: &State, stop: &Stop) -> Result<Vec<JoinHandle<()>>> {
+    let mut tasks = Vec::new();
+    if let Some(client) = client(&state.config)? {
+        let dispatcher = Dispatcher::new(state.store.clone(), client, delivery_settings(&state.config));
+        let outbox = dispatcher.outbox();
+        tasks.push(tokio::spawn(dispatcher.run(stop.clone().pulled())));
+        let store = state.store.clone();
+        tasks.push(spawn("rescue", SECOND * 30, stop, std::future::pending, move || {
+            let (store, outbox) = (store.clone(), Arc::clone(&outbox));
+            async move { delivery::rescue_orphans(&store, &outbox).await.map(drop) }
+        }));
+    }
+    tasks.push(campaigns(state, stop));
+    tasks.push(imports(state, stop));
+    tasks.push(replays(state, stop));
+    let store = state.store.clone();
+    tasks.push(spawn("checkpoint", SECOND * 5, stop, std::future::pending, move || {
+        let store = store.clone();
+        async move { store.checkpoint().await }
+    }));
+    let store = state.store.clone();
+    let watch = Arc::new(std::sync::Mutex::new(store.watch_file()?));
+    tasks.push(spawn("watch", SECOND, stop, std::future::pending, move || {
+        let (store, watch) = (store.clone(), Arc::clone(&watch));
+        async move { watch.lock().unwrap_or_else(std::sync::PoisonError::into_inner).look(&store) }
+    }));
+    Ok(tasks)
+}
+
+fn campaigns(state: &State, stop: &Stop) -> JoinHandle<()> {
+    let (store, setup) = (state.store.clone(), state.setup.clone());
+    let woken = store.clone();
+    let wake = move || {
+        let store = woken.clone();
+        async move { store.campaigns_woken().await }
+    };
+    spawn("campaigns", SECOND, stop, wake, move || {
+        let (store, setup) = (store.clone(), setup.clone());
+        async move {
+            campaign::freeze_all(&store, setup.is_simulated).await?;
+            campaign::tick(&store, &setup).await?;
+            Ok::<_, CampaignError>(())
+        }
+    })
+}
+
+fn imports(state: &State, stop: &Stop) -> JoinHandle<()> {
+    let store = state.store.clone();
+    let woken = store.clone();
+    let wake = move || {
+        let store = woken.clone();
+        async move { store.import_woken().await }
+    };
+    let pace = Pace { stop: stop.flag(), ..Pace::default() };
+    spawn("imports", SECOND * 5, stop, wake, move || {
+        let (store, pace) = (store.clone(), pace.clone());
+        async move { import::run_queued(&store, &pace).await.map(drop) }
+    })
+}
+
+/// Tries again what was kept but could not be applied.
+fn replays(state: &State, stop: &Stop) -> JoinHandle<()> {
+    let state = state.clone();
+    spawn("replay", SECOND * 60, stop, std::future::pending, move || {
+        let (store, keywords, replies) = (state.store.clone(), state.keywords.clone(), state.replies.clone());
+        let max_attempts = state.config.delivery.max_attempts;
+        async move {
+            store
+                .write(move |tx| {
+                    let rules = Rules { keywords: &keywords, replies: &replies };
+                    let policy = RetryPolicy { max_attempts, random: rand::random(), retry_after: None };
+                    inbound::replay(tx, None, (0, 0), &rules, &policy).map(drop)
+                })
+                .await
+        }
+    })
+}
+
+fn spawn<T, W, E>(
+    name: &'static str,
+    interval: Duration,
+    stop: &Stop,
+    wake: impl Fn() -> W + Send + Sync + 'static,
+    tick: impl FnMut() -> T + Send + 'static,
+) -> JoinHandle<()>
+where
+    T: Future<Output = std::result::Result<(), E>> + Send + 'static,
+    W: Future<Output = ()> + Send + 'static,
+    E: std::fmt::Display + Send + 'static,
+{
+    tokio::spawn(ticker::run(name, interval, stop.clone(), wake, tick))
+}

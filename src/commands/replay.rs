@@ -1,0 +1,63 @@
+//! `ese replay`: webhooks whose effect failed, or all since a moment, read anew.
+
+use std::io::Write;
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+
+use super::open;
+use crate::app;
+use crate::config::Config;
+use crate::domain::consent::KeywordTable;
+use crate::inbound::{self, Rules};
+use crate::store::StoreError;
+use crate::store::outcomes::RetryPolicy;
+use std::sync::Arc;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Read everything received since then anew: 2026-11-23 or 2026-11-23T09:30:00Z.
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+}
+
+pub(super) async fn run(config: Config, args: Args) -> Result<()> {
+    let since = args.since.as_deref().map(instant).transpose()?;
+    let store = open(&config).await?;
+    let rules = (Arc::new(KeywordTable::default()), Arc::new(app::replies(&config)));
+    let max_attempts = config.delivery.max_attempts;
+    let (mut looked, mut changed) = ((0, 0), 0);
+    let mut after = Some((0, 0));
+    while let Some(from) = after {
+        let (keywords, replies) = rules.clone();
+        let done = store
+            .write::<_, _, StoreError>(move |tx| {
+                let rules = Rules { keywords: &keywords, replies: &replies };
+                let policy = RetryPolicy { max_attempts, random: rand::random(), retry_after: None };
+                inbound::replay(tx, since, from, &rules, &policy)
+            })
+            .await?;
+        looked = (looked.0 + done.inbound, looked.1 + done.receipts);
+        changed += done.changed;
+        after = done.next;
+    }
+    let (messages, receipts) = looked;
+    writeln!(
+        std::io::stdout(),
+        "Looked at {messages} messages and {receipts} receipts; {changed} changed something."
+    )?;
+    Ok(())
+}
+
+fn instant(text: &str) -> Result<i64> {
+    let at: Timestamp = match text.parse() {
+        Ok(at) => at,
+        Err(_) => text
+            .parse::<jiff::civil::Date>()
+            .ok()
+            .and_then(|date| date.to_zoned(jiff::tz::TimeZone::UTC).ok())
+            .map(|zoned| zoned.timestamp())
+            .with_context(|| format!("{text:?} is no time such as 2026-11-23T09:30:00Z or 2026-11-23"))?,
+    };
+    Ok(at.as_millisecond())
+}

@@ -1,0 +1,50 @@
+//! `ese serve`: the server, until SIGTERM or Ctrl-C.
+
+use std::io::Write;
+
+use anyhow::Result;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::app::App;
+use crate::clock::Clock;
+use crate::config::Config;
+
+pub(super) async fn run(config: Config) -> Result<()> {
+    // Signals count from here on: one that comes during the start stops it after the start.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let public = config.server.public_base_url.clone();
+    let path = config.store.path.display().to_string();
+    let app = App::start(config, Clock::system()).await?;
+    greet(&app, public.as_str(), &path)?;
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("SIGTERM: no new messages, waiting for answers in flight"),
+        _ = interrupt.recv() => tracing::info!("interrupted: no new messages, waiting for answers in flight"),
+    }
+    app.stop().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn greet(app: &App, public: &str, path: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    let public = public.trim_end_matches('/');
+    writeln!(out, "Event Stream Engine {} is serving.", env!("CARGO_PKG_VERSION"))?;
+    writeln!(out, "  API       http://{}/api/v1", app.address)?;
+    writeln!(out, "  Webhooks  {public}/webhooks/twilio/inbound  (set this in the Twilio console)")?;
+    writeln!(out, "  Data      {path}")?;
+    if app.setup.is_simulated {
+        writeln!(out, "  SIMULATOR: nothing is really sent.")?;
+    }
+    if let Some(problem) = &app.setup.problem {
+        writeln!(out, "  Not ready to send: {problem}")?;
+    }
+    if app.uncertain > 0 {
+        writeln!(
+            out,
+            "  {} messages were under way when the last run ended. They are held as uncertain and not sent again blindly.",
+            app.uncertain
+        )?;
+    }
+    Ok(out.flush()?)
+}

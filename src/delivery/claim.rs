@@ -1,0 +1,257 @@
+//! Claiming: due rows through the gate, in one write. Who may go is taken with a row in `attempts`; who may
+//! not, or not yet, is told why.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::lanes::Lane;
+use super::outbox::{Claimed, Outbox};
+use crate::clock::Millis;
+use crate::domain::gate::{Content, Facts, Reason, Verdict, gate};
+use crate::domain::message::Status;
+use crate::domain::plan::{Circumstances, Plan, Rendered, Text, TopicRule};
+use crate::domain::quiet_hours::{Policy, Presets};
+use crate::store::messages::{self, Claim, Due};
+use crate::store::outcomes::AttemptKey;
+use crate::store::{StoreError, Tx, senders, templates, topics};
+
+const DAY: Millis = 86_400_000;
+/// Rows read at a time.
+const PAGE: usize = 128;
+/// A write should not hold the writer longer than this.
+const LONGEST: Duration = Duration::from_millis(12);
+/// Twilio keeps a message in its queue for at most this long, in seconds.
+const MAX_VALIDITY: i64 = 36_000;
+
+/// A message that may go now.
+#[derive(Clone, Debug)]
+pub(super) struct Outgoing {
+    pub(super) key: AttemptKey,
+    pub(super) rendered: Rendered,
+    /// Seconds.
+    pub(super) validity: u32,
+}
+
+/// What one look at a lane brought.
+#[derive(Debug, Default)]
+pub(super) struct Claims {
+    pub(super) outgoing: Vec<Outgoing>,
+    /// Rows that were skipped or deferred.
+    pub(super) refused: usize,
+    /// Nothing else is due in this lane now; when the next one is, if any.
+    pub(super) is_exhausted: bool,
+    pub(super) next_due: Option<Millis>,
+    /// The sender may write to nobody new until then.
+    pub(super) rests_until: Option<Millis>,
+}
+
+/// Takes at most `permits` messages of `lane`.
+pub(super) struct Claimer<'a> {
+    pub(super) lane: &'a Lane,
+    pub(super) presets: &'a Presets,
+    pub(super) outbox: &'a Outbox,
+    pub(super) batch: u64,
+    pub(super) permits: u32,
+}
+
+/// How many people the sender wrote to today, counted once a claim.
+struct DailyLimit {
+    most: i64,
+    written: i64,
+    renews_at: Millis,
+}
+
+impl Claimer<'_> {
+    /// Runs inside one write.
+    pub(super) fn run(&self, tx: &Tx<'_>) -> Result<Claims, StoreError> {
+        let started = Instant::now();
+        let mut claims = Claims::default();
+        let mut texts = HashMap::new();
+        let mut limit = self.daily_limit(tx)?;
+        let most = self.permits as usize;
+        while claims.outgoing.len() < most && started.elapsed() < LONGEST && claims.rests_until.is_none() {
+            let room = (most - claims.outgoing.len()).min(PAGE);
+            let page = messages::due(tx.conn(), self.lane.id, tx.now(), room)?;
+            if page.is_empty() {
+                claims.is_exhausted = true;
+                claims.next_due = messages::next_due(tx.conn(), self.lane.id)?;
+                break;
+            }
+            for due in &page {
+                self.judge(tx, due, &mut texts, &mut limit, &mut claims)?;
+                if claims.rests_until.is_some() {
+                    break;
+                }
+            }
+        }
+        Ok(claims)
+    }
+
+    fn judge(
+        &self,
+        tx: &Tx<'_>,
+        due: &Due,
+        texts: &mut HashMap<(i64, i64), Arc<Text>>,
+        limit: &mut Option<DailyLimit>,
+        claims: &mut Claims,
+    ) -> Result<(), StoreError> {
+        let plan = match &self.lane.plan {
+            Some(plan) => Arc::clone(plan),
+            None => Arc::new(single_plan(tx, due, texts)?),
+        };
+        let is_free = limit.is_none() || is_free_of_limit(tx, self.lane.sender_id, due)?;
+        let circumstances = Circumstances {
+            variables: due
+                .variables
+                .as_deref()
+                .and_then(|text| serde_json::from_str(text).ok())
+                .unwrap_or_default(),
+            expires_at: due.standing.expires_at,
+            daily_limit_until: limit
+                .as_ref()
+                .filter(|limit| !is_free && limit.written >= limit.most)
+                .map(|limit| limit.renews_at),
+            frequency_cap_until: None,
+        };
+        let (mut facts, rendered) = plan.judge(&due.person, &circumstances, self.presets, tx.now());
+        if due.standing.is_test {
+            exempt_test(&mut facts);
+        }
+        match (gate(&facts, tx.now()), rendered) {
+            (Verdict::Send { closes_at }, Some(rendered)) => {
+                let outgoing = self.take(tx, due, rendered, closes_at)?;
+                if let Some(limit) = limit.as_mut().filter(|_| !is_free) {
+                    senders::note_recipient(tx, self.lane.sender_id, due.standing.user_id)?;
+                    limit.written += 1;
+                }
+                claims.outgoing.push(outgoing);
+            }
+            (Verdict::Send { .. }, None) => {
+                claims.refused += 1;
+                refuse(tx, due, Status::Skipped, Reason::ContentBroken, &facts)?;
+            }
+            (Verdict::Defer { until, reason, closes_at }, _) => {
+                claims.refused += 1;
+                messages::defer(tx, &due.standing, until, reason.as_str(), closes_at)?;
+                if reason == Reason::DailyLimit {
+                    claims.rests_until = Some(until);
+                }
+            }
+            (Verdict::Skip(reason), _) => {
+                claims.refused += 1;
+                refuse(tx, due, Status::Skipped, reason, &facts)?;
+            }
+            (Verdict::Expire(reason), _) => {
+                claims.refused += 1;
+                refuse(tx, due, Status::Expired, reason, &facts)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take(
+        &self,
+        tx: &Tx<'_>,
+        due: &Due,
+        rendered: Rendered,
+        closes_at: Option<Millis>,
+    ) -> Result<Outgoing, StoreError> {
+        let claim = Claim { sender_id: self.lane.sender_id, body: &rendered.body, parts: rendered.parts };
+        let number = messages::claim(tx, due, &claim)?;
+        self.outbox.register(
+            self.batch,
+            Claimed {
+                message_id: due.standing.id,
+                user_id: due.standing.user_id,
+                campaign_id: due.standing.campaign_id,
+                sender_id: self.lane.sender_id,
+            },
+        );
+        let ends = [due.standing.expires_at, closes_at].into_iter().flatten().min();
+        let seconds = ends.map_or(MAX_VALIDITY, |end| (end - tx.now()) / 1_000).clamp(1, MAX_VALIDITY);
+        Ok(Outgoing {
+            key: AttemptKey { message_id: due.standing.id, number },
+            rendered,
+            validity: u32::try_from(seconds).unwrap_or(1),
+        })
+    }
+
+    fn daily_limit(&self, tx: &Tx<'_>) -> Result<Option<DailyLimit>, StoreError> {
+        let Some(most) = self.lane.recipients_per_day else {
+            return Ok(None);
+        };
+        let (written, first) = senders::recipients_since(tx.conn(), self.lane.sender_id, tx.now() - DAY)?;
+        let renews_at = first.unwrap_or_else(|| tx.now()) + DAY;
+        Ok(Some(DailyLimit { most, written, renews_at }))
+    }
+}
+
+/// People who wrote within a day, or whom the sender wrote to today, count no further: the limit is on
+/// conversations that the business begins
+/// (<https://help.twilio.com/articles/360024008153>).
+fn is_free_of_limit(tx: &Tx<'_>, sender_id: i64, due: &Due) -> Result<bool, StoreError> {
+    let is_window_open = due.person.last_whatsapp_inbound_at.is_some_and(|at| tx.now() - at < DAY);
+    Ok(is_window_open || senders::has_written_to(tx.conn(), sender_id, due.standing.user_id, tx.now() - DAY)?)
+}
+
+/// A test goes to the people who write the campaign: number, STOP and suppression count, the rest does not.
+fn exempt_test(facts: &mut Facts) {
+    facts.hours = None;
+    facts.not_before = None;
+    facts.daily_limit_until = None;
+}
+
+fn refuse(tx: &Tx<'_>, due: &Due, status: Status, reason: Reason, facts: &Facts) -> Result<(), StoreError> {
+    let data = match &facts.content {
+        Content::Missing(variables) if reason == Reason::MissingVariable => json!({"missing": variables}),
+        _ => json!({}),
+    };
+    messages::close(tx, &due.standing, status, reason.as_str(), data)
+}
+
+/// The plan of a message that brings its own words.
+fn single_plan(
+    tx: &Tx<'_>,
+    due: &Due,
+    texts: &mut HashMap<(i64, i64), Arc<Text>>,
+) -> Result<Plan, StoreError> {
+    let text = match due.template {
+        Some(key) => match texts.get(&key) {
+            Some(text) => Arc::clone(text),
+            None => {
+                let template = templates::find_version(tx.conn(), key.0, key.1)?
+                    .ok_or_else(|| StoreError::Internal(format!("template {} is gone", key.0)))?;
+                let text = Arc::new(template.text.parse()?);
+                texts.insert(key, Arc::clone(&text));
+                text
+            }
+        },
+        None => Arc::new(Text::Literal {
+            body: due.body.clone().unwrap_or_default(),
+            media_urls: due
+                .media_urls
+                .as_deref()
+                .and_then(|text| serde_json::from_str(text).ok())
+                .unwrap_or_default(),
+        }),
+    };
+    let topic = match due.topic_id {
+        Some(id) => topics::list(tx.conn())?
+            .into_iter()
+            .find(|topic| topic.id == id)
+            .map(|topic| TopicRule { is_open_to_opted_in: topic.is_open_to_opted_in }),
+        None => None,
+    };
+    Ok(Plan {
+        kind: due.kind,
+        channel: due.channel,
+        topic,
+        text,
+        policy: Policy::House,
+        zone: None,
+        local_start: None,
+    })
+}

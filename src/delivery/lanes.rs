@@ -1,0 +1,225 @@
+//! Lanes: the queues that there are now, each with what it needs to be worked: plan, sender, limits.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+use rusqlite::Connection;
+
+use super::limiter::Limiter;
+use crate::clock::{Clock, Millis};
+use crate::domain::message::Kind;
+use crate::domain::plan::{Plan, Text, TopicRule};
+use crate::domain::quiet_hours::{Policy, Presets};
+use crate::store::campaigns::{self, CampaignRow};
+use crate::store::senders::{self, SenderRow};
+use crate::store::{StoreError, messages, templates, topics};
+
+/// What one sender may do.
+#[derive(Clone, Copy, Debug)]
+pub struct SenderLimits {
+    /// Parts a second.
+    pub rate_per_second: f64,
+    /// People a day.
+    pub recipients_per_day: Option<i64>,
+}
+
+/// What the configuration says about delivery.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Parts a second over all senders.
+    pub account_rate_per_second: f64,
+    /// Requests at the same time.
+    pub max_in_flight: usize,
+    /// Hand-overs of one message.
+    pub max_attempts: u32,
+    /// How Twilio reaches us, without a slash at the end.
+    pub public_base_url: String,
+    /// By address.
+    pub senders: HashMap<String, SenderLimits>,
+    /// House hours.
+    pub presets: Arc<Presets>,
+}
+
+/// A queue with everything that its messages share.
+#[derive(Clone, Debug)]
+pub(super) struct Lane {
+    pub(super) id: i64,
+    /// Set for campaigns; a single message brings its own.
+    pub(super) plan: Option<Arc<Plan>>,
+    pub(super) is_transactional: bool,
+    pub(super) sender_id: i64,
+    pub(super) sender_address: String,
+    pub(super) recipients_per_day: Option<i64>,
+    /// Campaign, then sender, then account.
+    pub(super) limiters: Vec<Arc<Limiter>>,
+}
+
+/// The limiters that live as long as their rate does.
+#[derive(Debug, Default)]
+pub(super) struct Limiters {
+    by_owner: HashMap<Owner, (f64, Arc<Limiter>)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Owner {
+    Campaign(i64),
+    Sender(i64),
+    Account,
+}
+
+impl Limiters {
+    fn get(&mut self, owner: Owner, rate: f64, clock: &Clock) -> Arc<Limiter> {
+        let fresh = || (rate, Arc::new(Limiter::per_second(rate, clock)));
+        let entry = self.by_owner.entry(owner).or_insert_with(fresh);
+        if entry.0 != rate {
+            *entry = fresh();
+        }
+        Arc::clone(&entry.1)
+    }
+}
+
+/// What a look into the store found.
+pub(super) struct Outlook {
+    campaigns: Vec<(CampaignRow, Arc<Plan>)>,
+    senders: Vec<SenderRow>,
+    is_account_paused: bool,
+    /// When a pause ends by itself.
+    pub(super) resumes_at: Option<Millis>,
+}
+
+/// Reads campaigns that send, their texts, and who may send at all.
+pub(super) fn look(conn: &Connection, now: Millis) -> Result<Outlook, StoreError> {
+    let topics = topics::list(conn)?;
+    let mut running = Vec::new();
+    for campaign in campaigns::live(conn)?.into_iter().filter(|campaign| campaign.status.is_sending()) {
+        let topic = campaign.plan.topic_id.and_then(|id| topics.iter().find(|topic| topic.id == id));
+        let rule = topic.map(|topic| TopicRule { is_open_to_opted_in: topic.is_open_to_opted_in });
+        let version = campaign.template_version.unwrap_or_default();
+        let Some(template) = templates::find_version(conn, campaign.plan.template_id, version)? else {
+            continue;
+        };
+        let plan = plan_of(&campaign, rule, template.text.parse()?);
+        running.push((campaign, Arc::new(plan)));
+    }
+    let senders = senders::list(conn)?;
+    let account = senders::account_pause(conn, now)?;
+    let ends = senders.iter().filter_map(|sender| sender.paused_until.filter(|until| *until > now));
+    let resumes_at = ends.chain(account.as_ref().and_then(|(_, until)| *until)).min();
+    Ok(Outlook { campaigns: running, senders, is_account_paused: account.is_some(), resumes_at })
+}
+
+fn plan_of(campaign: &CampaignRow, topic: Option<TopicRule>, text: Text) -> Plan {
+    let plan = &campaign.plan;
+    let schedule = plan.schedule.as_ref();
+    Plan {
+        kind: plan.kind,
+        channel: plan.channel,
+        topic,
+        text: Arc::new(text),
+        policy: Policy::parse(&plan.quiet_hours).unwrap_or_default(),
+        zone: schedule.and_then(|(_, zone)| TimeZone::get(zone).ok()),
+        local_start: schedule.filter(|_| plan.is_local_to_recipient).and_then(|(at, _)| at.parse().ok()),
+    }
+}
+
+/// The lanes that may be worked now, transactional ones first.
+pub(super) fn lanes(
+    outlook: &Outlook,
+    settings: &Settings,
+    limiters: &mut Limiters,
+    clock: &Clock,
+) -> Vec<Lane> {
+    let now = clock.now();
+    if outlook.is_account_paused {
+        return Vec::new();
+    }
+    let account = limiters.get(Owner::Account, settings.account_rate_per_second, clock);
+    let mut lanes = Vec::new();
+    let working: Vec<&SenderRow> =
+        outlook.senders.iter().filter(|sender| sender.is_configured && !sender.is_paused(now)).collect();
+    for (campaign, plan) in &outlook.campaigns {
+        let wanted = campaign.plan.sender.as_deref();
+        // A paused sender is not replaced by another: people would see a strange number.
+        let Some(chosen) = outlook.senders.iter().find(|sender| {
+            sender.is_configured
+                && sender.channel() == campaign.plan.channel
+                && wanted.is_none_or(|address| sender.address == address)
+        }) else {
+            continue;
+        };
+        let Some(mut lane) = lane_of(chosen, settings, limiters, clock).filter(|_| !chosen.is_paused(now))
+        else {
+            continue;
+        };
+        lane.id = campaign.id;
+        lane.is_transactional = plan.kind != Kind::Marketing;
+        lane.plan = Some(Arc::clone(plan));
+        if let Some(rate) = campaign.plan.rate_limit_per_second {
+            lane.limiters.insert(0, limiters.get(Owner::Campaign(campaign.id), rate, clock));
+        }
+        lanes.push(lane);
+    }
+    for sender in working {
+        for kind in [Kind::Transactional, Kind::Marketing] {
+            if let Some(mut lane) = lane_of(sender, settings, limiters, clock) {
+                lane.id = messages::single_lane(sender.id, kind);
+                lane.is_transactional = kind == Kind::Transactional;
+                lanes.push(lane);
+            }
+        }
+    }
+    for lane in &mut lanes {
+        lane.limiters.push(Arc::clone(&account));
+    }
+    lanes.sort_by_key(|lane| (!lane.is_transactional, lane.id > 0));
+    lanes
+}
+
+fn lane_of(sender: &SenderRow, settings: &Settings, limiters: &mut Limiters, clock: &Clock) -> Option<Lane> {
+    let limits = settings.senders.get(&sender.address)?;
+    Some(Lane {
+        id: 0,
+        plan: None,
+        is_transactional: true,
+        sender_id: sender.id,
+        sender_address: sender.address.clone(),
+        recipients_per_day: limits.recipients_per_day,
+        limiters: vec![limiters.get(Owner::Sender(sender.id), limits.rate_per_second, clock)],
+    })
+}
+
+impl Lane {
+    /// Takes up to `most` permits of every limiter; what one of them lacks goes back to those before it.
+    pub(super) fn permits(&self, most: u32) -> u32 {
+        let mut granted = most;
+        for (level, limiter) in self.limiters.iter().enumerate() {
+            let taken = limiter.take(granted);
+            for earlier in self.limiters.iter().take(level) {
+                earlier.give_back(granted - taken);
+            }
+            granted = taken;
+            if granted == 0 {
+                break;
+            }
+        }
+        granted
+    }
+
+    pub(super) fn give_back(&self, permits: u32) {
+        for limiter in &self.limiters {
+            limiter.give_back(permits);
+        }
+    }
+
+    pub(super) fn charge(&self, permits: u32) {
+        for limiter in &self.limiters {
+            limiter.charge(permits);
+        }
+    }
+
+    /// How long until every limiter has a permit.
+    pub(super) fn wait(&self) -> std::time::Duration {
+        self.limiters.iter().map(|limiter| limiter.wait()).max().unwrap_or_default()
+    }
+}

@@ -1,0 +1,157 @@
+//! Claimed messages on their way to Twilio: whose request has begun, and who was withdrawn before it.
+//!
+//! The writer thread registers a claim inside the write that makes it, and withdraws after the commit of a
+//! STOP, a pause or a cancel, before that is answered. A request may begin only while its claim stands.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::store::Withdrawal;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Claimed,
+    Withdrawn,
+    Begun,
+}
+
+#[derive(Debug)]
+struct Entry {
+    batch: u64,
+    user_id: i64,
+    campaign_id: Option<i64>,
+    sender_id: i64,
+    state: State,
+}
+
+/// What is known of a claim.
+#[derive(Clone, Copy, Debug)]
+pub struct Claimed {
+    /// The message.
+    pub message_id: i64,
+    /// Its person.
+    pub user_id: i64,
+    /// Its campaign.
+    pub campaign_id: Option<i64>,
+    /// Its sender.
+    pub sender_id: i64,
+}
+
+/// Every claim whose outcome is not on disk yet.
+#[derive(Debug, Default)]
+pub struct Outbox(Mutex<HashMap<i64, Entry>>);
+
+impl Outbox {
+    fn entries(&self) -> MutexGuard<'_, HashMap<i64, Entry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Registers a claim of `batch`.
+    pub fn register(&self, batch: u64, claim: Claimed) {
+        let entry = Entry {
+            batch,
+            user_id: claim.user_id,
+            campaign_id: claim.campaign_id,
+            sender_id: claim.sender_id,
+            state: State::Claimed,
+        };
+        self.entries().insert(claim.message_id, entry);
+    }
+
+    /// Drops the claims of a batch whose write was lost.
+    pub fn forget_batch(&self, batch: u64) {
+        self.entries().retain(|_, entry| entry.batch != batch);
+    }
+
+    /// Withdraws every claim of `whom` whose request has not begun.
+    pub fn withdraw(&self, whom: &[Withdrawal]) {
+        for (message_id, entry) in self.entries().iter_mut() {
+            let is_meant = whom.iter().any(|whom| match whom {
+                Withdrawal::User(id) => entry.user_id == *id,
+                Withdrawal::Campaign(id) => entry.campaign_id == Some(*id),
+                Withdrawal::Message(id) => message_id == id,
+                Withdrawal::Sender(id) => entry.sender_id == *id,
+                Withdrawal::All => true,
+            });
+            if is_meant && entry.state == State::Claimed {
+                entry.state = State::Withdrawn;
+            }
+        }
+    }
+
+    /// Withdraws everything whose request has not begun: the process ends.
+    pub fn close(&self) {
+        self.withdraw(&[Withdrawal::All]);
+    }
+
+    /// Begins a request. `false`: the claim was withdrawn, and the request must not be made.
+    pub fn begin(&self, message_id: i64) -> bool {
+        match self.entries().get_mut(&message_id) {
+            Some(entry) if entry.state == State::Claimed => {
+                entry.state = State::Begun;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Drops a claim whose outcome is on disk.
+    pub fn finish(&self, message_id: i64) {
+        self.entries().remove(&message_id);
+    }
+
+    /// Whether a message has a claim.
+    pub fn contains(&self, message_id: i64) -> bool {
+        self.entries().contains_key(&message_id)
+    }
+
+    /// How many claims there are.
+    pub fn len(&self) -> usize {
+        self.entries().len()
+    }
+
+    /// True without any claim.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outbox() -> Outbox {
+        let outbox = Outbox::default();
+        for message_id in 1..=4 {
+            let claim = Claimed {
+                message_id,
+                user_id: message_id * 10,
+                campaign_id: (message_id < 3).then_some(7),
+                sender_id: 1,
+            };
+            outbox.register(message_id as u64, claim);
+        }
+        outbox
+    }
+
+    #[test]
+    fn a_withdrawn_claim_never_begins() {
+        let outbox = outbox();
+        assert!(outbox.begin(1));
+        outbox.withdraw(&[Withdrawal::Campaign(7), Withdrawal::User(30)]);
+        assert!(!outbox.begin(2));
+        assert!(!outbox.begin(3));
+        assert!(outbox.begin(4));
+    }
+
+    #[test]
+    fn a_claim_begins_once_and_not_after_it_is_forgotten() {
+        let outbox = outbox();
+        assert!(outbox.begin(1));
+        assert!(!outbox.begin(1));
+        outbox.forget_batch(2);
+        assert!(!outbox.begin(2));
+        outbox.finish(1);
+        assert_eq!(outbox.len(), 2);
+    }
+}

@@ -1,0 +1,384 @@
+//! The import itself: a survey of the whole file, then chunk after chunk, each with its counters in one
+//! write, so that a restart goes on behind the last one.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use super::apply::{Ground, Job, Progress, apply, rehearse};
+use super::columns::{self, Field};
+use super::file::{self, FileError, Layout};
+use super::options::Options;
+use super::row::{Reading, RowReader};
+use crate::store::imports::{self, ImportRow, Rehearsal, Tally};
+use crate::store::topics::{self, Topic};
+use crate::store::{Store, StoreError};
+
+/// A chunk should hold the writer for about so long.
+const CHUNK_TIME: Duration = Duration::from_millis(15);
+/// Fewest rows of a chunk: below, the commit costs more than the rows.
+const FEWEST: usize = 200;
+/// Most rows of a chunk.
+const MOST: usize = 5_000;
+/// A chunk of wide rows ends at this size, which bounds the memory of an import.
+const CHUNK_BYTES: usize = 4 << 20;
+/// Chunks read ahead of the writer.
+const AHEAD: usize = 2;
+
+/// How far one call may go.
+#[derive(Clone, Debug)]
+pub struct Pace {
+    /// Set on shutdown: an import stops after the chunk at hand and goes on after the next start.
+    pub stop: Arc<AtomicBool>,
+    /// Most rows of a chunk.
+    pub rows_per_chunk: usize,
+    /// Most chunks in one call.
+    pub chunks: Option<u64>,
+}
+
+impl Default for Pace {
+    fn default() -> Pace {
+        Pace { stop: Arc::default(), rows_per_chunk: MOST, chunks: None }
+    }
+}
+
+/// How an import was left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// It is at its end, well or not; the row says which.
+    Ended,
+    /// The pace was used up; the next call goes on.
+    Stopped,
+    /// Another process works on it.
+    Elsewhere,
+}
+
+/// Why a chunk was not kept.
+enum ChunkError {
+    Elsewhere,
+    Store(StoreError),
+}
+
+impl From<StoreError> for ChunkError {
+    fn from(error: StoreError) -> ChunkError {
+        ChunkError::Store(error)
+    }
+}
+
+/// Runs every import that is queued or was interrupted, oldest first, until none is left or the pace is
+/// used up. Returns how many came to their end.
+///
+/// # Errors
+/// A transient [`StoreError`]: the import at hand goes on with the next call.
+pub async fn run_queued(store: &Store, pace: &Pace) -> Result<usize, StoreError> {
+    let mut ended = 0;
+    let mut after = 0;
+    while let Some(import) = store.read(move |conn| imports::next_open(conn, after)).await? {
+        after = import.id;
+        match run_import(store, &import, pace).await? {
+            Left::Ended => ended += 1,
+            Left::Elsewhere => {}
+            Left::Stopped => break,
+        }
+    }
+    Ok(ended)
+}
+
+/// Runs one import, from where it stands.
+///
+/// # Errors
+/// A transient [`StoreError`]: the import goes on with the next call.
+pub async fn run_import(store: &Store, import: &ImportRow, pace: &Pace) -> Result<Left, StoreError> {
+    let prepared = match prepare(store, import).await? {
+        Ok(prepared) => prepared,
+        Err(error) => return fail(store, import, import.tally.rows, &error.to_string()).await,
+    };
+    let (row, format, encoding) = (import.clone(), prepared.layout.format.as_str(), prepared.layout.encoding);
+    if !store.write(move |tx| imports::start(tx, &row, format, encoding)).await? {
+        return Ok(Left::Elsewhere);
+    }
+    let mut run = Run::new(store, import, prepared).await?;
+    run.go(pace).await
+}
+
+/// A surveyed file and the job that it makes.
+struct Prepared {
+    layout: Layout,
+    job: Job,
+}
+
+async fn prepare(store: &Store, import: &ImportRow) -> Result<Result<Prepared, FileError>, StoreError> {
+    let topics = store.read(topics::list).await?;
+    let import = import.clone();
+    let prepared = tokio::task::spawn_blocking(move || prepare_here(&import, &topics));
+    Ok(prepared.await.unwrap_or_else(|_| Err(FileError::Refused("The file can't be read.".to_owned()))))
+}
+
+fn prepare_here(import: &ImportRow, topics: &[Topic]) -> Result<Prepared, FileError> {
+    let options = Options::parse(&import.options).map_err(|errors| {
+        let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        FileError::Refused(format!("The options no longer hold: {}.", all.join("; ")))
+    })?;
+    let path = import.spool_path.as_deref().unwrap_or(Path::new(""));
+    let layout = file::survey(path, options.encoding.as_deref())?;
+    let fields = columns::assign(&layout, &options)?;
+    let ids: HashMap<String, i64> =
+        topics.iter().map(|topic| (topic.name.to_lowercase(), topic.id)).collect();
+    let mut joined = Vec::new();
+    for name in &options.topics {
+        match ids.get(&name.to_lowercase()) {
+            Some(id) => joined.push(*id),
+            None => return Err(FileError::Refused(format!("There is no topic “{name}”. Make it first."))),
+        }
+    }
+    let reader = RowReader {
+        phone_column: fields.iter().position(|field| *field == Field::Phone).unwrap_or_default(),
+        header: layout.header.clone(),
+        fields,
+        default_region: options.default_region.clone(),
+        topics: ids,
+        joined,
+    };
+    let job = Job {
+        id: import.id,
+        actor: format!("import:{}", import.id),
+        file_name: import.file_name.clone(),
+        options,
+        reader,
+    };
+    Ok(Prepared { layout, job })
+}
+
+/// One import between its first and its last chunk.
+struct Run<'a> {
+    store: &'a Store,
+    import: &'a ImportRow,
+    layout: Layout,
+    job: Arc<Job>,
+    tally: Tally,
+    issues: u64,
+    rehearsal: Option<Arc<Mutex<Rehearsal>>>,
+}
+
+impl<'a> Run<'a> {
+    async fn new(store: &'a Store, import: &'a ImportRow, prepared: Prepared) -> Result<Run<'a>, StoreError> {
+        let is_dry_run = prepared.job.options.dry_run;
+        let id = import.id;
+        let issues = store.read(move |conn| imports::count_issues(conn, id)).await?;
+        let rehearsal = if is_dry_run { Some(Arc::new(Mutex::new(Rehearsal::new()?))) } else { None };
+        let tally = if is_dry_run { Tally::default() } else { import.tally.clone() };
+        let Prepared { layout, job } = prepared;
+        Ok(Run { store, import, layout, job: Arc::new(job), tally, issues, rehearsal })
+    }
+
+    async fn go(&mut self, pace: &Pace) -> Result<Left, StoreError> {
+        let size = Arc::new(AtomicUsize::new(FEWEST.min(pace.rows_per_chunk)));
+        let (mut chunks, reading) = self.read_ahead(Arc::clone(&size));
+        let mut left = pace.chunks;
+        while let Some(rows) = chunks.recv().await {
+            if pace.stop.load(Ordering::Relaxed) || left == Some(0) {
+                return Ok(Left::Stopped);
+            }
+            left = left.map(|chunks| chunks - 1);
+            let first = rows.first().map_or(0, |row| row.raw.number);
+            let count = rows.len();
+            match self.take_in(rows).await {
+                Ok(time) => size.store(next_size(count, time, pace.rows_per_chunk), Ordering::Relaxed),
+                Err(ChunkError::Elsewhere) => return Ok(Left::Elsewhere),
+                Err(ChunkError::Store(error)) if error.is_transient() => return Err(error),
+                Err(ChunkError::Store(error)) => {
+                    tracing::error!(import.id = self.import.id, error = %error, "a chunk of an import failed");
+                    let message = format!("The rows from row {} on could not be stored.", grouped(first));
+                    return fail(self.store, self.import, self.tally.rows, &message).await;
+                }
+            }
+        }
+        let outcome = reading
+            .await
+            .unwrap_or_else(|_| Err(FileError::Refused("The file can't be read any further.".to_owned())));
+        match outcome {
+            Ok(()) => self.finish().await,
+            Err(error) => fail(self.store, self.import, self.tally.rows, &error.to_string()).await,
+        }
+    }
+
+    /// Reads and parses on a thread of its own, a few chunks ahead of the writer.
+    fn read_ahead(
+        &self,
+        size: Arc<AtomicUsize>,
+    ) -> (mpsc::Receiver<Vec<Reading>>, tokio::task::JoinHandle<Result<(), FileError>>) {
+        let (sender, chunks) = mpsc::channel(AHEAD);
+        let job = Arc::clone(&self.job);
+        let layout = self.layout.clone();
+        let path = self.import.spool_path.clone().unwrap_or_default();
+        let done = self.tally.rows;
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut skipped = 0;
+            let mut rows = Vec::new();
+            let mut bytes = 0;
+            file::each_row(&path, &layout, &mut |raw| {
+                if skipped < done {
+                    skipped += 1;
+                    return ControlFlow::Continue(());
+                }
+                bytes += raw.bytes();
+                rows.push(job.reader.read(raw));
+                if rows.len() < size.load(Ordering::Relaxed) && bytes < CHUNK_BYTES {
+                    return ControlFlow::Continue(());
+                }
+                bytes = 0;
+                match sender.blocking_send(std::mem::take(&mut rows)) {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(_) => ControlFlow::Break(()),
+                }
+            })?;
+            if !rows.is_empty() {
+                let _ = sender.blocking_send(rows);
+            }
+            Ok(())
+        });
+        (chunks, reading)
+    }
+
+    /// Writes one chunk and moves the counters. Returns how long the writer was held.
+    async fn take_in(&mut self, rows: Vec<Reading>) -> Result<Duration, ChunkError> {
+        let id = self.import.id;
+        let before = self.tally.rows;
+        let after = before + rows.len() as u64;
+        let bytes_read = match self.layout.rows {
+            0 => 0,
+            total => (self.import.bytes as f64 * (after as f64 / total as f64).min(1.0)) as u64,
+        };
+        let mut progress = Progress { tally: self.tally.clone(), issues: self.issues };
+        let job = Arc::clone(&self.job);
+        let (progress, time) = if let Some(rehearsal) = &self.rehearsal {
+            let rehearsal = Arc::clone(rehearsal);
+            let key = self.store.key().clone();
+            let (progress, issues) = self
+                .store
+                .read(move |conn| {
+                    let seen = rehearsal.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    let ground = Ground { conn, key: &key, seen: Some(&seen) };
+                    let issues = rehearse(&ground, &job, &rows, &mut progress)?;
+                    Ok::<_, StoreError>((progress, issues))
+                })
+                .await?;
+            self.store
+                .write(move |tx| {
+                    let started = Instant::now();
+                    move_on(tx, id, (before, bytes_read), &progress)?;
+                    issues.iter().try_for_each(|issue| imports::insert_issue(tx, id, issue))?;
+                    Ok::<_, ChunkError>((progress, started.elapsed()))
+                })
+                .await?
+        } else {
+            // The rows come back, so that the writer's thread does not spend its time on freeing them.
+            let (progress, time, _rows) = self
+                .store
+                .write(move |tx| {
+                    let started = Instant::now();
+                    apply(tx, &job, &rows, &mut progress)?;
+                    move_on(tx, id, (before, bytes_read), &progress)?;
+                    Ok::<_, ChunkError>((progress, started.elapsed(), rows))
+                })
+                .await?;
+            (progress, time)
+        };
+        self.tally = progress.tally;
+        self.issues = progress.issues;
+        Ok(time)
+    }
+
+    async fn finish(&self) -> Result<Left, StoreError> {
+        let (id, rows) = (self.import.id, self.tally.rows);
+        if !self.store.write(move |tx| imports::finish(tx, id, rows, None)).await? {
+            return Ok(Left::Elsewhere);
+        }
+        remove(self.import);
+        Ok(Left::Ended)
+    }
+}
+
+fn move_on(
+    tx: &crate::store::Tx<'_>,
+    id: i64,
+    (before, bytes_read): (u64, u64),
+    progress: &Progress,
+) -> Result<(), ChunkError> {
+    if imports::advance(tx, id, before, &progress.tally, bytes_read)? {
+        Ok(())
+    } else {
+        Err(ChunkError::Elsewhere)
+    }
+}
+
+/// Ends an import that can't go on, with a sentence that says how far it got.
+async fn fail(store: &Store, import: &ImportRow, rows: u64, reason: &str) -> Result<Left, StoreError> {
+    let is_dry_run = import.is_dry_run();
+    let reached = match rows {
+        _ if is_dry_run => "Nothing was imported: it was a dry run.".to_owned(),
+        0 => "Nothing was imported.".to_owned(),
+        1 => "The first row of the file is in; nothing behind it was imported.".to_owned(),
+        rows => format!("The first {} rows are in; nothing behind them was imported.", grouped(rows)),
+    };
+    let message = format!("{reason} {reached}");
+    let id = import.id;
+    if !store.write(move |tx| imports::finish(tx, id, rows, Some(&message))).await? {
+        return Ok(Left::Elsewhere);
+    }
+    remove(import);
+    Ok(Left::Ended)
+}
+
+/// After the commit that ends an import nobody needs its file; what a crash leaves here is swept up later.
+fn remove(import: &ImportRow) {
+    if let Some(path) = &import.spool_path
+        && let Err(error) = std::fs::remove_file(path)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!(import.id = import.id, error = %error, "the file of an import could not be removed");
+    }
+}
+
+fn next_size(rows: usize, time: Duration, most: usize) -> usize {
+    let fitting = rows as f64 * CHUNK_TIME.as_secs_f64() / time.as_secs_f64().max(1e-6);
+    // Grows by half at most, so that one lucky chunk does not make the next one long.
+    (fitting as usize).min(rows + rows / 2).clamp(FEWEST, MOST).min(most)
+}
+
+/// `12001` as `12,001`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_follow_the_speed_of_the_disk() {
+        let ms = Duration::from_millis;
+        assert_eq!(next_size(1_000, ms(15), MOST), 1_000);
+        assert_eq!(next_size(1_000, ms(1), MOST), 1_500);
+        assert_eq!(next_size(1_000, ms(60), MOST), 250);
+        assert_eq!(next_size(1_000, ms(10_000), MOST), FEWEST);
+        assert_eq!(next_size(5_000, ms(1), MOST), MOST);
+        assert_eq!(next_size(1_000, ms(1), 3), 3);
+        assert_eq!(grouped(1), "1");
+        assert_eq!(grouped(12_001), "12,001");
+        assert_eq!(grouped(1_000_000), "1,000,000");
+    }
+}

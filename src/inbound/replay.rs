@@ -1,0 +1,113 @@
+//! Replay: raw rows whose effect failed, or all since a moment after a parser was mended.
+
+use super::receive::{Rules, read, understand};
+use super::status;
+use crate::clock::Millis;
+use crate::domain::consent::Intent;
+use crate::domain::phone::Address;
+use crate::store::inbound::{self, ReplayRow};
+use crate::store::outcomes::{self, RetryPolicy};
+use crate::store::{StoreError, Tx, receipts, users};
+use crate::twilio::webhook::{InboundForm, StatusForm};
+
+/// Rows of one call.
+const PAGE: usize = 200;
+
+/// What a replay did, and where the next call goes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Replayed {
+    /// Messages from people that were looked at.
+    pub inbound: usize,
+    /// Receipts that were looked at.
+    pub receipts: usize,
+    /// Rows whose effect changed something.
+    pub changed: usize,
+    /// The last row of each table that was looked at; `None` at the end.
+    pub next: Option<(i64, i64)>,
+}
+
+/// Replays one page behind `after` (inbound id, receipt id). A message that is understood as before is left
+/// alone; an old START never undoes a later STOP.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn replay(
+    tx: &Tx<'_>,
+    since: Option<Millis>,
+    after: (i64, i64),
+    rules: &Rules<'_>,
+    policy: &RetryPolicy,
+) -> Result<Replayed, StoreError> {
+    let messages = inbound::to_replay(tx.conn(), since, after.0, PAGE)?;
+    let news = receipts::to_replay(tx.conn(), since, after.1, PAGE)?;
+    let mut done = Replayed { inbound: messages.len(), receipts: news.len(), ..Replayed::default() };
+    let next = (messages.last().map_or(after.0, |row| row.id), news.last().map_or(after.1, |(id, _)| *id));
+    if messages.len() == PAGE || news.len() == PAGE {
+        done.next = Some(next);
+    }
+    for row in messages {
+        let id = row.id;
+        match tx.nested(|tx| replay_message(tx, &row, rules)) {
+            Ok(is_changed) => done.changed += usize::from(is_changed),
+            Err(error) if error.is_transient() => return Err(error),
+            Err(error) => inbound::mark_failed(tx, id, &error.to_string())?,
+        }
+    }
+    for (id, params) in news {
+        let Ok(form) = StatusForm::read(&params) else {
+            continue;
+        };
+        let key = outcomes::find_attempt(tx.conn(), None, &form.message_sid)?;
+        let Some(key) = key else {
+            continue;
+        };
+        match tx.nested(|tx| status::apply(tx, key, &form, policy)) {
+            Ok(()) => {
+                receipts::mark(tx, id, "done", Some(key), None)?;
+                done.changed += 1;
+            }
+            Err(error) if error.is_transient() => return Err(error),
+            Err(error) => receipts::mark(tx, id, "pending", Some(key), Some(&error.to_string()))?,
+        }
+    }
+    Ok(done)
+}
+
+fn replay_message(tx: &Tx<'_>, row: &ReplayRow, rules: &Rules<'_>) -> Result<bool, StoreError> {
+    let Ok(form) = InboundForm::read(&row.params) else {
+        return Ok(false);
+    };
+    let intent = read(tx, &form, rules)?;
+    let is_as_before = match row.kind.as_deref() {
+        Some("unmatched") => is_still_unmatched(tx, &form)?,
+        // What a YES meant hung on the state that the person was in then.
+        Some("start" | "message") if intent == Intent::Yes => true,
+        Some(kind) => kind == kind_of(&intent),
+        None => false,
+    };
+    if is_as_before {
+        return Ok(false);
+    }
+    understand(tx, row.id, &form, row.received_at, rules)?;
+    Ok(true)
+}
+
+fn is_still_unmatched(tx: &Tx<'_>, form: &InboundForm) -> Result<bool, StoreError> {
+    match Address::parse_wire(&form.from) {
+        Some(address) if address.phone().is_some() => Ok(false),
+        Some(address) => Ok(users::find_by_channel_address(tx.conn(), &address.wire())?.is_none()),
+        None => Ok(true),
+    }
+}
+
+fn kind_of(intent: &Intent) -> &'static str {
+    match intent {
+        Intent::Stop => "stop",
+        Intent::Start => "start",
+        Intent::Help => "help",
+        Intent::Subscribe(_) => "subscribe",
+        Intent::Unsubscribe(_) => "unsubscribe",
+        Intent::Review => "review",
+        Intent::Yes | Intent::Plain => "message",
+    }
+}

@@ -1,0 +1,66 @@
+//! A status callback: news of a message that we sent.
+
+use crate::domain::message::Status;
+use crate::store::outcomes::{self, AttemptKey, News, RetryPolicy};
+use crate::store::receipts::{self, RawReceipt};
+use crate::store::{StoreError, Tx};
+use crate::twilio::error::explain;
+use crate::twilio::webhook::{Params, StatusForm};
+
+/// Takes a receipt. `named` is the attempt that the callback URL names. Repeated news changes nothing; late
+/// news changes the attempt alone. If the effect fails, the raw row stays and waits for a replay.
+///
+/// # Errors
+/// [`StoreError`] when nothing could be kept.
+pub fn status(
+    tx: &Tx<'_>,
+    form: &StatusForm,
+    params: &Params,
+    named: Option<AttemptKey>,
+    policy: &RetryPolicy,
+) -> Result<(), StoreError> {
+    let attempt = outcomes::find_attempt(tx.conn(), named, &form.message_sid)?;
+    let raw = RawReceipt {
+        sid: &form.message_sid,
+        status: &form.status,
+        error_code: form.error_code.unwrap_or(0),
+        attempt,
+        params,
+    };
+    let Some(id) = receipts::insert(tx, &raw)? else {
+        return Ok(());
+    };
+    let Some(key) = attempt else {
+        return Ok(());
+    };
+    match tx.nested(|tx| apply(tx, key, form, policy)) {
+        Ok(()) => Ok(()),
+        Err(error) if error.is_transient() => Err(error),
+        Err(error) => {
+            tracing::error!(receipt.id = id, error = %error, "a receipt was kept but not applied; replay it");
+            receipts::mark(tx, id, "pending", Some(key), Some(&error.to_string()))
+        }
+    }
+}
+
+/// Applies what a receipt says.
+pub(super) fn apply(
+    tx: &Tx<'_>,
+    key: AttemptKey,
+    form: &StatusForm,
+    policy: &RetryPolicy,
+) -> Result<(), StoreError> {
+    let status = Status::from_twilio(&form.status, form.error_code);
+    let has_failed = status.is_some_and(|status| status.rank() == Status::Failed.rank());
+    let failure = has_failed.then(|| {
+        let mut failure = explain(form.error_code.unwrap_or(0));
+        if failure.code == 0
+            && let Some(words) = &form.error_message
+        {
+            failure.text = words.chars().take(300).collect();
+        }
+        failure
+    });
+    let news = News { sid: &form.message_sid, twilio_status: &form.status, status, failure };
+    outcomes::apply_news(tx, key, &news, policy)
+}

@@ -1,0 +1,244 @@
+//! `inbound`: what people wrote to us, raw and as it was understood.
+
+use rusqlite::{Connection, OptionalExtension, Row};
+use serde_json::Value;
+
+use super::{StoreError, Tx};
+use crate::clock::Millis;
+use crate::domain::phone::Channel;
+
+/// Parameters in the order in which they came.
+pub type Params = Vec<(String, String)>;
+
+/// A message from a person, before anybody understood it.
+#[derive(Clone, Debug)]
+pub struct RawInbound<'a> {
+    /// `SM…`; taken once.
+    pub message_sid: &'a str,
+    /// `webhook` or `catch_up`.
+    pub source: &'a str,
+    /// Wire address of the person.
+    pub from: &'a str,
+    /// Wire address of ours.
+    pub to: &'a str,
+    /// The words.
+    pub body: &'a str,
+    /// URL and content type of each attachment.
+    pub media: &'a [(String, String)],
+    /// Everything that came.
+    pub params: &'a Params,
+}
+
+/// Keeps the raw message. `None`: it was here already.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn insert(tx: &Tx<'_>, raw: &RawInbound<'_>) -> Result<Option<i64>, StoreError> {
+    let params = serde_json::to_string(raw.params).unwrap_or_default();
+    let media = serde_json::to_string(raw.media).unwrap_or_default();
+    Ok(tx
+        .conn
+        .prepare_cached(
+            "INSERT INTO inbound (message_sid, state, source, from_address, to_address, body, media, params,
+                                  received_at)
+             VALUES (?1, 'pending', ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+             ON CONFLICT (message_sid) DO NOTHING RETURNING id",
+        )?
+        .query_row((raw.message_sid, raw.source, raw.from, raw.to, raw.body, media, params, tx.now), |row| {
+            row.get(0)
+        })
+        .optional()?)
+}
+
+/// What was understood of a raw message.
+#[derive(Clone, Debug)]
+pub struct Understood<'a> {
+    /// The person; `None`: nobody that we can know.
+    pub user_id: Option<i64>,
+    /// Over which channel it came.
+    pub channel: Channel,
+    /// `message`, `stop` …
+    pub kind: &'a str,
+    /// What was answered at once.
+    pub reply: Option<&'a str>,
+}
+
+/// Notes what was understood.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn mark_done(tx: &Tx<'_>, id: i64, understood: &Understood<'_>) -> Result<(), StoreError> {
+    tx.conn
+        .prepare_cached(
+            "UPDATE inbound SET state = 'done', user_id = ?2, channel = ?3, kind = ?4,
+               reply = coalesce(?5, reply), error = NULL
+             WHERE id = ?1",
+        )?
+        .execute((id, understood.user_id, understood.channel.as_str(), understood.kind, understood.reply))?;
+    Ok(())
+}
+
+/// Notes why the effect of a raw message failed; a replay tries again.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn mark_failed(tx: &Tx<'_>, id: i64, error: &str) -> Result<(), StoreError> {
+    tx.conn
+        .prepare_cached("UPDATE inbound SET state = 'pending', error = ?2 WHERE id = ?1")?
+        .execute((id, error))?;
+    Ok(())
+}
+
+/// How many automatic answers a person got since `since`.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn replies_since(conn: &Connection, user_id: i64, since: Millis) -> Result<i64, StoreError> {
+    Ok(conn
+        .prepare_cached(
+            "SELECT count(*) FROM inbound WHERE user_id = ?1 AND received_at > ?2 AND reply IS NOT NULL",
+        )?
+        .query_row((user_id, since), |row| row.get(0))?)
+}
+
+/// A message from a person, as kept.
+#[derive(Clone, Debug)]
+pub struct InboundRow {
+    /// Ascending.
+    pub id: i64,
+    /// `SM…`.
+    pub message_sid: String,
+    /// `pending` or `done`.
+    pub state: String,
+    /// `webhook` or `catch_up`.
+    pub source: String,
+    /// The person.
+    pub user_id: Option<i64>,
+    /// Their number as of now.
+    pub phone: Option<String>,
+    /// Wire address of the person.
+    pub from_address: Option<String>,
+    /// Wire address of ours.
+    pub to_address: Option<String>,
+    /// `sms` or `whatsapp`.
+    pub channel: Option<String>,
+    /// How it was understood.
+    pub kind: Option<String>,
+    /// The words.
+    pub body: Option<String>,
+    /// Attachments.
+    pub media: Value,
+    /// What was answered at once.
+    pub reply: Option<String>,
+    /// Why its effect failed.
+    pub error: Option<String>,
+    /// When it came.
+    pub received_at: Millis,
+}
+
+const COLUMNS: &str = "i.id, i.message_sid, i.state, i.source, i.user_id, u.phone, i.from_address,
+   i.to_address, i.channel, i.kind, i.body, i.media, i.reply, i.error, i.received_at";
+
+fn from_row(row: &Row<'_>) -> rusqlite::Result<InboundRow> {
+    let media: String = row.get(11)?;
+    Ok(InboundRow {
+        id: row.get(0)?,
+        message_sid: row.get(1)?,
+        state: row.get(2)?,
+        source: row.get(3)?,
+        user_id: row.get(4)?,
+        phone: row.get(5)?,
+        from_address: row.get(6)?,
+        to_address: row.get(7)?,
+        channel: row.get(8)?,
+        kind: row.get(9)?,
+        body: row.get(10)?,
+        media: serde_json::from_str(&media).unwrap_or(Value::Null),
+        reply: row.get(12)?,
+        error: row.get(13)?,
+        received_at: row.get(14)?,
+    })
+}
+
+/// What a list of inbound messages is narrowed to.
+#[derive(Clone, Debug, Default)]
+pub struct InboundFilter {
+    /// Of this person.
+    pub user_id: Option<i64>,
+    /// Received at or after.
+    pub since: Option<Millis>,
+    /// Understood as.
+    pub kind: Option<String>,
+}
+
+/// A page of inbound messages, newest first, below id `before`.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn list(
+    conn: &Connection,
+    filter: &InboundFilter,
+    before: i64,
+    limit: usize,
+) -> Result<Vec<InboundRow>, StoreError> {
+    // One statement for each first column, so that the index of the person is used when there is one.
+    let of_person = if filter.user_id.is_some() { "i.user_id = ?1" } else { "?1 IS NULL" };
+    let sql = format!(
+        "SELECT {COLUMNS} FROM inbound i LEFT JOIN users u ON u.id = i.user_id
+         WHERE {of_person} AND i.id < ?2 AND (?3 IS NULL OR i.received_at >= ?3)
+           AND (?4 IS NULL OR i.kind = ?4)
+         ORDER BY i.id DESC LIMIT ?5"
+    );
+    let rows = conn
+        .prepare_cached(&sql)?
+        .query_map((filter.user_id, before, filter.since, &filter.kind, limit as i64), from_row)?
+        .collect::<Result<_, _>>()?;
+    Ok(rows)
+}
+
+/// A raw message that a replay looks at.
+#[derive(Clone, Debug)]
+pub struct ReplayRow {
+    /// The row.
+    pub id: i64,
+    /// How it was understood, if it was.
+    pub kind: Option<String>,
+    /// The person, if known.
+    pub user_id: Option<i64>,
+    /// When it came.
+    pub received_at: Millis,
+    /// Everything that came.
+    pub params: Params,
+}
+
+/// Raw messages above id `after` that wait for their effect or that nobody could be found for; with
+/// `since`, all that came at or after it.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn to_replay(
+    conn: &Connection,
+    since: Option<Millis>,
+    after: i64,
+    limit: usize,
+) -> Result<Vec<ReplayRow>, StoreError> {
+    let rows = conn
+        .prepare_cached(
+            "SELECT id, kind, user_id, received_at, params FROM inbound
+             WHERE id > ?1 AND params IS NOT NULL
+               AND (state = 'pending' OR (?2 IS NOT NULL AND received_at >= ?2))
+             ORDER BY id LIMIT ?3",
+        )?
+        .query_map((after, since, limit as i64), |row| {
+            let params: String = row.get(4)?;
+            Ok(ReplayRow {
+                id: row.get(0)?,
+                kind: row.get(1)?,
+                user_id: row.get(2)?,
+                received_at: row.get(3)?,
+                params: serde_json::from_str(&params).unwrap_or_default(),
+            })
+        })?
+        .collect::<Result<_, _>>()?;
+    Ok(rows)
+}

@@ -1,0 +1,142 @@
+//! `receipts`: status callbacks, raw and with the attempt that they are about.
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::inbound::Params;
+use super::outcomes::AttemptKey;
+use super::{StoreError, Tx};
+use crate::clock::Millis;
+
+/// A status callback.
+#[derive(Clone, Debug)]
+pub struct RawReceipt<'a> {
+    /// `SM…`.
+    pub sid: &'a str,
+    /// Twilio's word.
+    pub status: &'a str,
+    /// 0 without one.
+    pub error_code: i64,
+    /// The attempt, if it is one of ours.
+    pub attempt: Option<AttemptKey>,
+    /// Everything that came.
+    pub params: &'a Params,
+}
+
+/// Keeps the receipt. `None`: this news was here already.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn insert(tx: &Tx<'_>, raw: &RawReceipt<'_>) -> Result<Option<i64>, StoreError> {
+    let params = serde_json::to_string(raw.params).unwrap_or_default();
+    let state = if raw.attempt.is_some() { "done" } else { "unmatched" };
+    Ok(tx
+        .conn
+        .prepare_cached(
+            "INSERT INTO receipts (sid, status, error_code, state, message_id, attempt, params, received_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+             ON CONFLICT (sid, status, error_code) DO NOTHING RETURNING id",
+        )?
+        .query_row(
+            (
+                raw.sid,
+                raw.status,
+                raw.error_code,
+                state,
+                raw.attempt.map(|key| key.message_id),
+                raw.attempt.map(|key| key.number),
+                params,
+                tx.now,
+            ),
+            |row| row.get(0),
+        )
+        .optional()?)
+}
+
+/// Notes how the effect of a receipt went: `done`, `unmatched`, or `pending` with the error.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn mark(
+    tx: &Tx<'_>,
+    id: i64,
+    state: &str,
+    attempt: Option<AttemptKey>,
+    error: Option<&str>,
+) -> Result<(), StoreError> {
+    tx.conn
+        .prepare_cached(
+            "UPDATE receipts SET state = ?2, message_id = coalesce(?3, message_id),
+               attempt = coalesce(?4, attempt), error = ?5
+             WHERE id = ?1",
+        )?
+        .execute((id, state, attempt.map(|key| key.message_id), attempt.map(|key| key.number), error))?;
+    Ok(())
+}
+
+/// A receipt as kept.
+#[derive(Clone, Debug)]
+pub struct ReceiptRow {
+    /// Ascending.
+    pub id: i64,
+    /// `SM…`.
+    pub sid: String,
+    /// Twilio's word.
+    pub status: String,
+    /// 0 without one.
+    pub error_code: i64,
+    /// Which attempt.
+    pub attempt: Option<u32>,
+    /// When it came.
+    pub received_at: Millis,
+}
+
+/// The receipts of a message, oldest first.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn of_message(conn: &Connection, message_id: i64) -> Result<Vec<ReceiptRow>, StoreError> {
+    let rows = conn
+        .prepare_cached(
+            "SELECT r.id, r.sid, r.status, r.error_code, r.attempt, r.received_at
+             FROM attempts a JOIN receipts r ON r.sid = a.sid
+             WHERE a.message_id = ?1 ORDER BY r.id",
+        )?
+        .query_map([message_id], |row| {
+            Ok(ReceiptRow {
+                id: row.get(0)?,
+                sid: row.get(1)?,
+                status: row.get(2)?,
+                error_code: row.get(3)?,
+                attempt: row.get(4)?,
+                received_at: row.get(5)?,
+            })
+        })?
+        .collect::<Result<_, _>>()?;
+    Ok(rows)
+}
+
+/// Receipts above id `after` whose effect failed, with their parameters; with `since`, also those that no
+/// attempt was found for.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn to_replay(
+    conn: &Connection,
+    since: Option<Millis>,
+    after: i64,
+    limit: usize,
+) -> Result<Vec<(i64, Params)>, StoreError> {
+    let rows = conn
+        .prepare_cached(
+            "SELECT id, params FROM receipts
+             WHERE id > ?1 AND params IS NOT NULL
+               AND (state = 'pending' OR (state = 'unmatched' AND ?2 IS NOT NULL AND received_at >= ?2))
+             ORDER BY id LIMIT ?3",
+        )?
+        .query_map((after, since, limit as i64), |row| {
+            let params: String = row.get(1)?;
+            Ok((row.get(0)?, serde_json::from_str(&params).unwrap_or_default()))
+        })?
+        .collect::<Result<_, _>>()?;
+    Ok(rows)
+}
