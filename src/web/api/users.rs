@@ -182,7 +182,7 @@ fn read_new(mut fields: Fields, now: Millis) -> Result<NewPerson, Problem> {
     let phone = match Phone::parse(&text, region.as_deref()) {
         Ok(phone) => Some(phone),
         Err(error) => {
-            if !text.is_empty() {
+            if !fields.has_error("phone") {
                 fields.error("phone", error.to_string());
             }
             None
