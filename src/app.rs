@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
-use actix_web::web::Data;
 use actix_web::{App as HttpApp, HttpServer};
 use anyhow::{Context, Result};
 use tokio::task::JoinHandle;
@@ -19,6 +18,7 @@ use crate::delivery::{self, Dispatcher, SenderLimits, Settings};
 use crate::domain::consent::KeywordTable;
 use crate::import::{self, Pace};
 use crate::inbound::{self, Replies, Rules};
+use crate::metrics::Metrics;
 use crate::store::outcomes::RetryPolicy;
 use crate::store::{Store, StoreError, StorePaths, senders};
 use crate::ticker::{self, Stop, StopHandle};
@@ -130,7 +130,9 @@ impl App {
     pub async fn start(config: Config, clock: Clock) -> Result<App> {
         let listen = config.server.listen.clone();
         let socket = std::net::TcpListener::bind(&listen).with_context(|| {
-            format!("can't listen on {listen}. Is another program on that port? Set [server] listen to a free one")
+            format!(
+                "can't listen on {listen}. Is another program on that port? Set [server] listen to a free one"
+            )
         })?;
         let address = socket.local_addr()?;
         let mut config = config;
@@ -147,18 +149,17 @@ impl App {
             replies: Arc::new(replies(&config)),
             config: Arc::new(config),
             setup: setup.clone(),
+            metrics: Metrics::default(),
         };
         let (stop, stopped) = ticker::stop();
         let mut tasks = background(&state, &stopped)?;
         let served = state.clone();
-        let server = HttpServer::new(move || {
-            HttpApp::new().app_data(Data::new(served.clone())).configure(web::configure)
-        })
-        .workers(HTTP_WORKERS)
-        .shutdown_timeout(3)
-        .disable_signals()
-        .listen(socket)?
-        .run();
+        let server = HttpServer::new(move || HttpApp::new().configure(web::configure(served.clone())))
+            .workers(HTTP_WORKERS)
+            .shutdown_timeout(3)
+            .disable_signals()
+            .listen(socket)?
+            .run();
         let handle = server.handle();
         tasks.push(tokio::spawn(async move {
             if let Err(error) = server.await {
@@ -187,8 +188,7 @@ impl App {
 fn background(state: &State, stop: &Stop) -> Result<Vec<JoinHandle<()>>> {
     let mut tasks = Vec::new();
     if let Some(client) = client(&state.config)? {
-        let dispatcher =
-            Dispatcher::new(state.store.clone(), client, delivery_settings(&state.config));
+        let dispatcher = Dispatcher::new(state.store.clone(), client, delivery_settings(&state.config));
         let outbox = dispatcher.outbox();
         tasks.push(tokio::spawn(dispatcher.run(stop.clone().pulled())));
         let store = state.store.clone();

@@ -60,7 +60,10 @@ pub(super) async fn run(config: Config, action: Action) -> Result<()> {
         let id = campaign.id;
         let counts = store.read_here(|conn| campaigns::counts(conn, id))?;
         let people: i64 = counts.iter().map(|count| count.n).sum();
-        writeln!(std::io::stdout(), "{people} people. A running server sends to them; else start `ese serve`.")?;
+        writeln!(
+            std::io::stdout(),
+            "{people} people. A running server sends to them; else start `ese serve`."
+        )?;
     }
     Ok(())
 }

@@ -66,7 +66,10 @@ fn options(args: &Args) -> Result<Options> {
         json.insert("mapping".to_owned(), Value::Object(mapping));
     }
     let mode = if args.suppress { Some("suppress") } else { args.mode.as_deref() };
-    for (key, value) in [("mode", mode.map(|mode| json!(mode))), ("default_region", args.region.as_ref().map(|region| json!(region)))] {
+    for (key, value) in [
+        ("mode", mode.map(|mode| json!(mode))),
+        ("default_region", args.region.as_ref().map(|region| json!(region))),
+    ] {
         if let Some(value) = value {
             json.insert(key.to_owned(), value);
         }

@@ -6,6 +6,7 @@ pub mod campaigns;
 mod effects;
 mod error;
 pub mod events;
+pub mod idempotency;
 pub mod imports;
 pub mod inbound;
 mod key;

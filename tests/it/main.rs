@@ -8,8 +8,10 @@
     unreachable_pub
 )]
 
+mod api;
 mod delivery;
 mod imports;
+mod process;
 mod segments;
 mod simulator;
 mod support;

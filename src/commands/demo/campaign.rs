@@ -21,8 +21,14 @@ use crate::store::{Store, StoreError, segments, topics};
 /// A demo that stands still this long is broken.
 const STANDSTILL: Duration = Duration::from_secs(60);
 /// What people answer, in the order in which they do.
-const ANSWERS: [&str; 6] =
-    ["Thanks, see you there!", "STOP", "Is it also open on Sunday?", "Stop.", "please stop texting me", "STOP"];
+const ANSWERS: [&str; 6] = [
+    "Thanks, see you there!",
+    "STOP",
+    "Is it also open on Sunday?",
+    "Stop.",
+    "please stop texting me",
+    "STOP",
+];
 
 /// What the answers brought.
 pub(super) struct Replies {
@@ -42,7 +48,11 @@ pub(super) async fn prepare(store: &Store, is_shipped: bool) -> Result<i64> {
             "Hi {name|default(\"there\")}, our {city} store opens early this Friday. Show this text for 10 % off. Reply STOP to opt out.",
         )
     } else {
-        ("Everybody", json!({"all": []}), "Hi {name|default(\"there\")}, this is a rehearsal. Reply STOP to opt out.")
+        (
+            "Everybody",
+            json!({"all": []}),
+            "Hi {name|default(\"there\")}, this is a rehearsal. Reply STOP to opt out.",
+        )
     };
     let (label, frozen) = (name, definition.clone());
     let id = store
@@ -103,10 +113,16 @@ pub(super) async fn watch(app: &App, simulator: &Simulator, id: i64) -> Result<R
     let mut stopped = None;
     let mut last = (Instant::now(), 0);
     loop {
-        let (status, counts) = app.store.read(move |conn| {
-            let row = campaigns::find(conn, id)?;
-            Ok::<_, StoreError>((row.map(|row| (row.status, row.pause_reason)), campaigns::counts(conn, id)?))
-        }).await?;
+        let (status, counts) = app
+            .store
+            .read(move |conn| {
+                let row = campaigns::find(conn, id)?;
+                Ok::<_, StoreError>((
+                    row.map(|row| (row.status, row.pause_reason)),
+                    campaigns::counts(conn, id)?,
+                ))
+            })
+            .await?;
         let (status, reason) = status.context("the campaign is gone")?;
         let sum = |states: &[&str]| -> i64 {
             counts.iter().filter(|count| states.contains(&count.status.as_str())).map(|count| count.n).sum()
@@ -114,7 +130,10 @@ pub(super) async fn watch(app: &App, simulator: &Simulator, id: i64) -> Result<R
         let total: i64 = counts.iter().map(|count| count.n).sum();
         let (open, moving) = (sum(&["queued", "sending", "uncertain"]), sum(&["accepted", "sent"]));
         let done = u64::try_from((total - open) * 1_000 / total.max(1)).unwrap_or(0);
-        bar.update(done, &format!("{} delivered, {moving} on their way, {open} to go", sum(&["delivered", "read"])));
+        bar.update(
+            done,
+            &format!("{} delivered, {moving} on their way, {open} to go", sum(&["delivered", "read"])),
+        );
         if answered < ANSWERS.len() && sum(&["delivered"]) > 40 * (answered as i64 + 1) {
             let who = answer(app, simulator, answered).await?;
             stopped = stopped.or(who);
@@ -136,7 +155,8 @@ pub(super) async fn watch(app: &App, simulator: &Simulator, id: i64) -> Result<R
     }
     bar.finish();
     simulator.wait_until_quiet().await;
-    let example = simulator.messages().iter().map(|message| message.to.clone()).find(|to| to.starts_with('+'));
+    let example =
+        simulator.messages().iter().map(|message| message.to.clone()).find(|to| to.starts_with('+'));
     super::say(&format!("   Finished. {answered} people answered, some of them with STOP.\n"))?;
     Ok(Replies { stopped, example })
 }

@@ -97,11 +97,16 @@ async fn play(args: &Args, dir: &Path) -> Result<Story> {
     let app = App::start(config, Clock::system()).await?;
     simulator.set_inbound_url(&format!("http://{}/webhooks/twilio/inbound", app.address));
     let key = add_key(&app.store).await?;
-    say(&format!("1. Server on http://{}, a stand-in for Twilio on {}\n", app.address, simulator.base_url()))?;
+    say(&format!(
+        "1. Server on http://{}, a stand-in for Twilio on {}\n",
+        app.address,
+        simulator.base_url()
+    ))?;
 
     let options = serde_json::json!({"default_region": args.region});
-    let options = ImportOptions::parse(&options)
-        .map_err(|errors| anyhow::anyhow!("{}", errors.first().map(ToString::to_string).unwrap_or_default()))?;
+    let options = ImportOptions::parse(&options).map_err(|errors| {
+        anyhow::anyhow!("{}", errors.first().map(ToString::to_string).unwrap_or_default())
+    })?;
     let import_id = match &args.file {
         Some(file) => {
             let name = file.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
@@ -130,7 +135,9 @@ async fn play(args: &Args, dir: &Path) -> Result<Story> {
         say(&format!("DOES NOT ADD UP: {problem}\n"))?;
     }
     if problems.is_empty() {
-        say("\nEverything adds up: every count equals a recount, nobody got it twice, the consent chain is whole.\n")?;
+        say(
+            "\nEverything adds up: every count equals a recount, nobody got it twice, the consent chain is whole.\n",
+        )?;
     }
     Ok(Story { app, simulator, key, example: replies.example, problems })
 }

@@ -17,7 +17,11 @@ pub(super) fn check(
     let (mut problems, import, counts) = store.read_here(|conn| {
         let mut problems = verify::count_problems(conn)?;
         problems.extend(ledger::verify(conn, &key)?.problems);
-        Ok::<_, StoreError>((problems, imports::find(conn, import_id)?, campaigns::counts(conn, campaign_id)?))
+        Ok::<_, StoreError>((
+            problems,
+            imports::find(conn, import_id)?,
+            campaigns::counts(conn, campaign_id)?,
+        ))
     })?;
     if let Some(tally) = import.map(|import| import.tally) {
         let sum = tally.created + tally.updated + tally.unchanged + tally.duplicates + tally.rejected;
@@ -33,10 +37,17 @@ pub(super) fn check(
         .sum();
     let taken = simulator.counts();
     if let Some((number, n)) = taken.iter().find(|(_, n)| **n > 1) {
-        problems.push(format!("the number ending in {} got it {n} times", number.get(number.len() - 2..).unwrap_or("")));
+        problems.push(format!(
+            "the number ending in {} got it {n} times",
+            number.get(number.len() - 2..).unwrap_or("")
+        ));
     }
     if i64::try_from(taken.len()).unwrap_or(i64::MAX) != handed_over {
-        problems.push(format!("{} people were handed over, the simulator knows {}", handed_over, taken.len()));
+        problems.push(format!(
+            "{} people were handed over, the simulator knows {}",
+            handed_over,
+            taken.len()
+        ));
     }
     Ok(problems)
 }

@@ -16,8 +16,8 @@ use crate::clock::Millis;
 use crate::domain::event::EventType;
 
 pub use people::{
-    Known, NewPerson, find_known, insert_person, is_ledger_of, join, membership, suppressed_by, touch,
-    update_person,
+    Known, NewPerson, find_known, has_suppressions, insert_person, is_ledger_of, join, membership,
+    suppressed_by, touch, update_person,
 };
 pub use rehearsal::Rehearsal;
 

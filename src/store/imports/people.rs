@@ -57,6 +57,16 @@ pub struct NewPerson<'a> {
     pub consent: Option<ConsentChange<'a>>,
     /// The import and its row.
     pub import: (i64, i64),
+    /// What [`has_suppressions`] says within this write: an empty list need not be asked for each number.
+    pub is_list_empty: bool,
+}
+
+/// Whether any number is on the list of those never sent to.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn has_suppressions(conn: &Connection) -> Result<bool, StoreError> {
+    Ok(conn.prepare_cached("SELECT 1 FROM suppressions LIMIT 1")?.exists([])?)
 }
 
 /// Adds a person and returns the id. A suppressed number comes in suppressed.
@@ -65,7 +75,7 @@ pub struct NewPerson<'a> {
 /// [`StoreError`] from SQLite; the caller made sure that the number is new.
 pub fn insert_person(tx: &Tx<'_>, person: &NewPerson<'_>) -> Result<i64, StoreError> {
     let consent = person.consent.as_ref().map_or(Consent::Unknown, |change| change.state);
-    let is_suppressed = suppressions::contains(tx, person.phone)?;
+    let is_suppressed = !person.is_list_empty && suppressions::contains(tx, person.phone)?;
     let id = tx
         .conn
         .prepare_cached(

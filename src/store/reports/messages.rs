@@ -163,10 +163,8 @@ pub fn list(
     conditions.push("m.id < ?");
     values.push(SqlValue::from(before));
     values.push(SqlValue::from(limit as i64));
-    let sql = format!(
-        "SELECT {COLUMNS} {FROM} WHERE {} ORDER BY m.id DESC LIMIT ?",
-        conditions.join(" AND ")
-    );
+    let sql =
+        format!("SELECT {COLUMNS} {FROM} WHERE {} ORDER BY m.id DESC LIMIT ?", conditions.join(" AND "));
     let found = conn
         .prepare_cached(&sql)?
         .query_map(params_from_iter(values), from_row)?

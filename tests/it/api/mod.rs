@@ -1,0 +1,11 @@
+//! The HTTP API, over real HTTP against a real file.
+
+mod basics;
+mod campaigns;
+mod idempotency;
+mod lists;
+mod messages;
+mod segments;
+mod templates;
+mod topics;
+mod users;
