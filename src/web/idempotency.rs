@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use super::auth::Caller;
 use super::body::Body;
 use super::error::Problem;
+use super::page::Query;
 use super::reply::Reply;
 use crate::clock::Millis;
 use crate::store::idempotency::{self, Answer, RequestKey};
@@ -38,17 +39,34 @@ impl FromRequest for Post {
     type Future = Pin<Box<dyn Future<Output = Result<Post, Problem>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let once = Once::of(request);
-        let body = Body::from_request(request, payload);
-        let query = request.query_string().to_owned();
+        let (request, payload) = (request.clone(), payload.take());
         Box::pin(async move {
-            let mut once = once?;
-            let body = body.await?;
-            if let Some(key) = &mut once.0 {
-                key.body_hash = hash(&query, &body.raw);
-            }
-            Ok(Post { body, once })
+            Query::of(&request)?.finish()?;
+            Post::read(&request, payload).await
         })
+    }
+}
+
+impl Post {
+    async fn read(request: &HttpRequest, payload: Payload) -> Result<Post, Problem> {
+        let once = Once::of(request)?;
+        let body = Body::read(request, payload).await?;
+        let digest = hash(request.query_string(), &body.raw);
+        Ok(Post { body, once: once.with_digest(digest) })
+    }
+}
+
+/// A POST that takes parameters too; its handler reads them.
+#[derive(Debug)]
+pub struct PostWithQuery(pub Post);
+
+impl FromRequest for PostWithQuery {
+    type Error = Problem;
+    type Future = Pin<Box<dyn Future<Output = Result<PostWithQuery, Problem>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, payload) = (request.clone(), payload.take());
+        Box::pin(async move { Ok(PostWithQuery(Post::read(&request, payload).await?)) })
     }
 }
 
@@ -86,7 +104,7 @@ impl Once {
         })))
     }
 
-    /// The same for a body that is no JSON, told by its digest.
+    /// With the digest of what was sent.
     pub(super) fn with_digest(mut self, digest: [u8; 32]) -> Once {
         if let Some(key) = &mut self.0 {
             key.body_hash = digest;
