@@ -206,3 +206,40 @@ fn repeat(key: &RequestKey, kept: &Answer) -> Result<Reply, Problem> {
         Err(Problem::from_json(status, &body))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::store::api_keys::{self, Scope};
+    use crate::store::{StorePaths, topics};
+
+    #[actix_web::test]
+    async fn a_kept_refusal_undoes_what_the_effect_wrote() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(StorePaths::inside(dir.path()), Clock::system()).unwrap();
+        let (api_key_id, _) =
+            store.write(|tx| api_keys::insert(tx, "k", &[Scope::Write], None, "test")).await.unwrap();
+        let key = RequestKey { api_key_id, path: "/x".into(), key: "k".into(), body_hash: [1; 32] };
+        let attempt = |status: StatusCode| {
+            Once(Some(key.clone())).write(&store, move |tx| {
+                topics::insert(tx, "hats", true)?;
+                Err(Problem::new(status, "no"))
+            })
+        };
+        let is_kept = async || {
+            let (key, now) = (key.clone(), store.clock().now());
+            store.read(move |conn| idempotency::find(conn, &key, now)).await.unwrap().is_some()
+        };
+        for (status, kept) in [
+            (StatusCode::TOO_MANY_REQUESTS, false),
+            (StatusCode::FORBIDDEN, false),
+            (StatusCode::CONFLICT, true),
+        ] {
+            assert_eq!(attempt(status).await.unwrap_err().status(), status);
+            assert_eq!(is_kept().await, kept, "{status}");
+            let topics = store.read(topics::list).await.unwrap();
+            assert!(topics.iter().all(|topic| topic.name != "hats"), "{status}");
+        }
+    }
+}
