@@ -92,11 +92,27 @@ pub(super) fn apply(
 ) -> Result<(), StoreError> {
     let ground = Ground { conn: tx.conn(), key: tx.key(), seen: None };
     let hand = Hand { tx, job, is_list_empty: !imports::has_suppressions(tx.conn())? };
+    // People who are new come in rows: one who follows such a one is added without being looked for.
+    let mut is_likely_new = progress.tally.updated + progress.tally.unchanged == 0;
     for reading in rows {
-        let verdict = decide(&ground, job, reading)?;
-        if let Some(person) = &reading.person {
-            hand.carry_out(person, row_of(reading), &verdict.action)?;
-        }
+        let row = row_of(reading);
+        let added = match &reading.person {
+            Some(person) if is_likely_new && job.options.mode != Mode::Suppress => {
+                hand.try_add(person, row)?
+            }
+            _ => None,
+        };
+        let verdict = match added {
+            Some(verdict) => verdict,
+            None => {
+                let verdict = decide(&ground, job, reading)?;
+                if let Some(person) = &reading.person {
+                    hand.carry_out(person, row, &verdict.action)?;
+                }
+                verdict
+            }
+        };
+        is_likely_new = matches!(verdict.outcome, Outcome::Created | Outcome::Rejected);
         for issue in count(progress, reading, verdict) {
             imports::insert_issue(tx, job.id, &issue)?;
         }
@@ -309,7 +325,7 @@ impl Hand<'_> {
     fn carry_out(&self, person: &Person, row: i64, action: &Action) -> Result<(), StoreError> {
         match action {
             Action::Nothing => Ok(()),
-            Action::Add { consent } => self.add(person, row, *consent),
+            Action::Add { consent } => self.add(person, row, *consent).map(drop),
             Action::Change(change) => self.change(change),
             Action::Suppress { user_id } => {
                 suppressions::insert(self.tx, person.phone.as_str(), "do_not_contact", &self.job.actor)?;
@@ -321,7 +337,15 @@ impl Hand<'_> {
         }
     }
 
-    fn add(&self, person: &Person, row: i64, consent: Option<Consent>) -> Result<(), StoreError> {
+    /// Adds the person, or does nothing when the number is known.
+    fn try_add(&self, person: &Person, row: i64) -> Result<Option<Verdict>, StoreError> {
+        let consent = consent_of_new(&self.job.options, person.consent);
+        let is_added = self.add(person, row, consent)?;
+        Ok(is_added.then(|| Verdict::new(Outcome::Created, Action::Nothing)))
+    }
+
+    /// Returns false when the number is known.
+    fn add(&self, person: &Person, row: i64, consent: Option<Consent>) -> Result<bool, StoreError> {
         let words = consent.map(|_| evidence(self.job, row)).unwrap_or_default();
         let new = NewPerson {
             phone: person.phone.as_str(),
@@ -331,8 +355,11 @@ impl Hand<'_> {
             import: (self.job.id, row),
             is_list_empty: self.is_list_empty,
         };
-        let user_id = imports::insert_person(self.tx, &new)?;
-        person.topics.iter().try_for_each(|topic| imports::join(self.tx, user_id, *topic))
+        let Some(user_id) = imports::insert_person(self.tx, &new)? else {
+            return Ok(false);
+        };
+        person.topics.iter().try_for_each(|topic| imports::join(self.tx, user_id, *topic))?;
+        Ok(true)
     }
 
     fn change(&self, change: &Change) -> Result<(), StoreError> {

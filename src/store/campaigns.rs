@@ -303,8 +303,23 @@ pub fn move_to(
              WHERE id = ?1 AND status IN (SELECT value FROM json_each(?6))",
         )?
         .execute((id, to.as_str(), pause_reason, tx.now, is_over, json!(from).to_string()))?;
-    tx.change_plan();
+    if changed > 0 {
+        tx.change_plan();
+    }
     Ok(changed > 0)
+}
+
+/// Lets a finished campaign run again, because one of its messages failed late and waits for another try:
+/// finished means that nobody waits.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn reopen(tx: &Tx<'_>, id: i64, reason: &str) -> Result<(), StoreError> {
+    use CampaignStatus as S;
+    if move_to(tx, id, &[S::Finished], S::Running, None)? {
+        note(tx, id, EventType::CampaignRetried, json!({"reason": reason}))?;
+    }
+    Ok(())
 }
 
 /// Stops a campaign, with the line that mends it. Claimed messages whose request has not begun are

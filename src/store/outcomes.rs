@@ -68,17 +68,25 @@ pub fn accepted(tx: &Tx<'_>, key: AttemptKey, acceptance: &Acceptance) -> Result
     if standing.attempts != key.number {
         return Ok(());
     }
-    // A receipt that overtook the answer has settled the state already.
+    let before = parts(tx, standing.id)?;
+    tx.conn
+        .prepare_cached("UPDATE messages SET sid = ?2, parts = coalesce(?3, parts) WHERE id = ?1")?
+        .execute((key.message_id, &acceptance.sid, acceptance.parts.filter(|n| *n > 0)))?;
+    // A receipt that overtook the answer has settled the state already, and counted the parts as we did.
     if matches!(standing.status, Status::Sending | Status::Uncertain) {
         advance(tx, &standing, Status::Accepted, None, json!({"sid": acceptance.sid}))?;
+    } else if let Some(campaign_id) = standing.campaign_id.filter(|_| !standing.is_test) {
+        let more = parts(tx, standing.id)? - before;
+        tx.effects.borrow_mut().sums.entry(campaign_id).or_default().parts += more;
     }
-    tx.conn
-        .prepare_cached(
-            "UPDATE messages SET sid = ?2, parts = coalesce(?3, parts), accepted_at = coalesce(accepted_at, ?4)
-             WHERE id = ?1",
-        )?
-        .execute((key.message_id, &acceptance.sid, acceptance.parts.filter(|n| *n > 0), tx.now))?;
     Ok(())
+}
+
+fn parts(tx: &Tx<'_>, message_id: i64) -> Result<i64, StoreError> {
+    Ok(tx
+        .conn
+        .prepare_cached("SELECT coalesce(parts, 0) FROM messages WHERE id = ?1")?
+        .query_row([message_id], |row| row.get(0))?)
 }
 
 /// Moves a message to what the provider says of it, with its event, counts and times.
@@ -103,6 +111,11 @@ fn advance(
         data.insert("error_code".to_owned(), json!(failure.code));
         data.insert("error".to_owned(), json!(failure.text));
     }
+    if standing.status.is_open()
+        && matches!(to, Status::Accepted | Status::Sent | Status::Delivered | Status::Read)
+    {
+        note_acceptance(tx, standing)?;
+    }
     let event_id = standing.note(tx, kind, data)?;
     let reason = failure.map(|_| "provider_error");
     tx.conn
@@ -118,27 +131,23 @@ fn advance(
         )?
         .execute((standing.id, to.as_str(), reason, code, event_id, tx.now))?;
     standing.count_move(tx, to, reason, code);
-    if standing.status.is_open()
-        && matches!(to, Status::Accepted | Status::Sent | Status::Delivered | Status::Read)
-    {
-        note_acceptance(tx, standing)?;
-    }
     Ok(())
 }
 
-/// Sums that hang on the first news that a message is with the provider.
+/// Sums that hang on the news that an attempt is with the provider: parts for each, the message itself only
+/// for the first.
 fn note_acceptance(tx: &Tx<'_>, standing: &Standing) -> Result<(), StoreError> {
     let Some(campaign_id) = standing.campaign_id.filter(|_| !standing.is_test) else {
         return Ok(());
     };
-    let parts: i64 = tx
+    let (parts, is_first): (i64, bool) = tx
         .conn
-        .prepare_cached("SELECT coalesce(parts, 0) FROM messages WHERE id = ?1")?
-        .query_row([standing.id], |row| row.get(0))?;
+        .prepare_cached("SELECT coalesce(parts, 0), accepted_at IS NULL FROM messages WHERE id = ?1")?
+        .query_row([standing.id], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let mut effects = tx.effects.borrow_mut();
     let sums = effects.sums.entry(campaign_id).or_default();
     sums.parts += parts;
-    sums.accepted += 1;
+    sums.accepted += i64::from(is_first);
     sums.accepted_at = Some(tx.now);
     Ok(())
 }
@@ -354,8 +363,10 @@ pub fn apply_news(
             .execute((standing.id, event_id))?;
         return Ok(());
     };
-    // A message that waits again after a withdrawal or a retry has no news from an ended attempt.
-    if status.rank() <= standing.status.rank() || standing.status == Status::Queued {
+    // A message that waits for another try takes no further news of the last one, except that it did arrive:
+    // then nobody is sent to again.
+    let is_final = status.rank() >= Status::Delivered.rank();
+    if status.rank() <= standing.status.rank() || (standing.status == Status::Queued && !is_final) {
         return Ok(());
     }
     match &news.failure {
@@ -374,7 +385,8 @@ fn failed(
     failure: &Failure,
     policy: &RetryPolicy,
 ) -> Result<(), StoreError> {
-    let may_repeat = tries(tx, standing.id)? < policy.max_attempts;
+    let is_over = stop_reason(tx, standing)?.is_some();
+    let may_repeat = !is_over && tries(tx, standing.id)? < policy.max_attempts;
     let is_in_time = standing.expires_at.is_none_or(|end| tx.now < end);
     match failure.meaning {
         Meaning::Retry if may_repeat => {
@@ -384,15 +396,16 @@ fn failed(
         Meaning::TooLate if may_repeat && is_in_time => {
             return requeue(tx, standing, Pace::Soon, policy, "too_late_at_twilio");
         }
+        // What is wrong with a sender or the account takes nobody's attempts away.
         Meaning::PauseSender { until_tomorrow } => {
             pause_sender(tx, standing, failure, until_tomorrow)?;
-            if may_repeat {
+            if !is_over {
                 return requeue(tx, standing, Pace::Soon, policy, "sender_paused");
             }
         }
         Meaning::PauseAccount { until_tomorrow } => {
             pause_account(tx, failure, until_tomorrow)?;
-            if may_repeat {
+            if !is_over {
                 return requeue(tx, standing, Pace::Soon, policy, "account_paused");
             }
         }
@@ -437,6 +450,9 @@ fn requeue(
         )?
         .execute((standing.id, reason, until, NEVER_CLOSES, event_id))?;
     standing.count_move(tx, Status::Queued, Some(reason), None);
+    if let Some(campaign_id) = standing.campaign_id.filter(|_| !standing.is_test) {
+        campaigns::reopen(tx, campaign_id, reason)?;
+    }
     tx.wake_delivery();
     Ok(())
 }

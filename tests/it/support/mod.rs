@@ -25,6 +25,7 @@ use event_stream_engine::store::templates::{self, TemplateText};
 use event_stream_engine::store::users::{self, NewUser};
 use event_stream_engine::store::{Store, StoreError, StorePaths, segments, senders};
 use event_stream_engine::twilio::client::{Client, Credentials};
+use event_stream_engine::twilio::signature::sign;
 use event_stream_engine::web::{self, State};
 use serde_json::{Map, Value, json};
 
@@ -43,16 +44,25 @@ pub struct Engine {
     pub dispatcher: Dispatcher,
     pub base_url: String,
     pub setup: Setup,
+    wanted: Wanted,
     server: ServerHandle,
     dir: tempfile::TempDir,
 }
 
 /// What a test wants otherwise than usual.
+#[derive(Clone)]
 pub struct Wanted {
     pub simulator: Options,
     pub rate: f64,
     pub recipients_per_day: Option<i64>,
     pub replies: Replies,
+    pub max_in_flight: usize,
+    /// The password that the client sends; `None`: the right one.
+    pub password: Option<String>,
+    /// Configuration of the webhooks beside the usual one, as environment variables.
+    pub environment: Vec<(&'static str, String)>,
+    /// Senders beside the two usual ones, with their kinds.
+    pub senders: Vec<(&'static str, &'static str)>,
 }
 
 impl Default for Wanted {
@@ -62,6 +72,10 @@ impl Default for Wanted {
             rate: 10_000.0,
             recipients_per_day: None,
             replies: Replies { stop: "You are out.".to_owned(), ..Replies::default() },
+            max_in_flight: 64,
+            password: None,
+            environment: Vec::new(),
+            senders: Vec::new(),
         }
     }
 }
@@ -84,36 +98,51 @@ impl Engine {
     pub async fn start_with(wanted: Wanted) -> Engine {
         let dir = tempfile::tempdir().unwrap();
         let clock = Clock::manual(NOON.parse().unwrap());
+        let simulator = Simulator::start(wanted.simulator.clone()).await.unwrap();
+        Engine::open(dir, clock, simulator, wanted).await
+    }
+
+    /// Everything in this process begins anew over the same file and the same Twilio, as after a crash:
+    /// what was under way is forgotten without a word.
+    pub async fn restart(self) -> Engine {
+        let Engine { dispatcher, server, clock, simulator, wanted, dir, store, .. } = self;
+        server.stop(false).await;
+        drop((dispatcher, store));
+        Engine::open(dir, clock, simulator, wanted).await
+    }
+
+    async fn open(dir: tempfile::TempDir, clock: Clock, simulator: Simulator, wanted: Wanted) -> Engine {
         let store = Store::open(StorePaths::inside(dir.path()), clock.clone()).unwrap();
-        let listed = [(SENDER, "long_code"), (WHATSAPP_SENDER, "whatsapp")];
+        let listed: Vec<(&str, &str)> = [(SENDER, "long_code"), (WHATSAPP_SENDER, "whatsapp")]
+            .into_iter()
+            .chain(wanted.senders.iter().copied())
+            .collect();
         let configured: Vec<(String, String)> =
-            listed.map(|(address, kind)| (address.to_owned(), kind.to_owned())).to_vec();
+            listed.iter().map(|(address, kind)| ((*address).to_owned(), (*kind).to_owned())).collect();
         store.write::<_, _, StoreError>(move |tx| senders::synchronize(tx, &configured)).await.unwrap();
-        let options = wanted.simulator;
-        let (sid, token) = (options.account_sid.clone(), options.auth_token.clone());
-        let simulator = Simulator::start(options).await.unwrap();
-        let (server, base_url) = webhooks_server(&store, &sid, &token, wanted.replies);
+        let (server, base_url) = webhooks_server(&store, &wanted);
         simulator.set_inbound_url(&format!("{base_url}/webhooks/twilio/inbound"));
-        let client = Client::new(Credentials {
-            account_sid: sid.clone(),
-            user: sid,
-            password: token.into(),
-            api_base: simulator.base_url().parse().unwrap(),
-        })
-        .unwrap();
         let limits =
             SenderLimits { rate_per_second: wanted.rate, recipients_per_day: wanted.recipients_per_day };
         let settings = Settings {
             account_rate_per_second: 100_000.0,
-            max_in_flight: 64,
+            max_in_flight: wanted.max_in_flight,
             max_attempts: 3,
             public_base_url: base_url.clone(),
-            senders: HashMap::from([(SENDER.to_owned(), limits), (WHATSAPP_SENDER.to_owned(), limits)]),
+            senders: listed.iter().map(|(address, _)| ((*address).to_owned(), limits)).collect(),
             presets: Arc::new(Config::load(None, []).unwrap().config.quiet_hours),
         };
-        let dispatcher = Dispatcher::new(store.clone(), client, settings);
+        let password = wanted.password.as_deref().unwrap_or(&wanted.simulator.auth_token);
+        let client = client(&simulator, &wanted.simulator.account_sid, password);
+        let dispatcher = Dispatcher::new(store.clone(), client, settings, Metrics::default());
         let setup = Setup { problem: None, is_simulated: true };
-        Engine { store, clock, simulator, dispatcher, base_url, setup, server, dir }
+        Engine { store, clock, simulator, dispatcher, base_url, setup, wanted, server, dir }
+    }
+
+    /// Restarts with the right password: what an operator does about 20003.
+    pub async fn restart_with_right_password(mut self) -> Engine {
+        self.wanted.password = None;
+        self.restart().await
     }
 
     /// Where the data file lies.
@@ -123,6 +152,8 @@ impl Engine {
 
     /// Freezes, sends and finishes until nothing is due any more, moving the clock a little each round.
     pub async fn drain(&mut self) {
+        // What wakes the dispatcher's own loop: it looks at every lane again.
+        self.store.plan_changed();
         let mut idle = 0;
         for _ in 0..2_000 {
             campaign::freeze_all(&self.store, true).await.unwrap();
@@ -136,6 +167,12 @@ impl Engine {
             }
         }
         campaign::tick(&self.store, &self.setup).await.unwrap();
+    }
+
+    /// Moves the clock, then drains.
+    pub async fn drain_after(&mut self, seconds: i64) {
+        self.clock.advance(seconds * 1_000);
+        self.drain().await;
     }
 
     /// Drains, lets every callback arrive, and drains what they caused.
@@ -271,6 +308,92 @@ impl Engine {
         counts
     }
 
+    /// Status, reason and code of the only message that `condition` (SQL over messages `m` and their users
+    /// `u`) picks.
+    pub fn message(&self, condition: &str) -> (String, String, i64) {
+        let sql = format!(
+            "SELECT m.status, coalesce(m.reason, ''), coalesce(m.error_code, 0)
+             FROM messages m JOIN users u ON u.id = m.user_id WHERE {condition}"
+        );
+        self.store
+            .read_here(|conn| {
+                let mut rows: Vec<(String, String, i64)> = conn
+                    .prepare(&sql)?
+                    .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+                    .collect::<Result<_, _>>()?;
+                assert_eq!(rows.len(), 1, "{condition}");
+                Ok::<_, StoreError>(rows.remove(0))
+            })
+            .unwrap()
+    }
+
+    /// The message to the `n`th person.
+    pub fn message_to(&self, n: usize) -> (String, String, i64) {
+        self.message(&format!("u.phone = '{}'", phone(n)))
+    }
+
+    /// A person's consent.
+    pub fn consent(&self, phone: &str) -> String {
+        self.value(&format!("SELECT consent FROM users WHERE phone = '{phone}'"))
+    }
+
+    /// How many events of this type there are.
+    pub fn events(&self, kind: &str) -> i64 {
+        self.value(&format!("SELECT count(*) FROM events WHERE type = '{kind}'"))
+    }
+
+    /// Posts a form to a webhook as Twilio would, signed for `url` with the account's own token. Returns
+    /// status and body.
+    pub async fn post(&self, path: &str, params: &[(&str, &str)]) -> (u16, String) {
+        let url = format!("{}{path}", self.base_url);
+        self.post_signed(path, &url, &self.wanted.simulator.auth_token, params).await
+    }
+
+    /// The same, signed for another URL or with another token.
+    pub async fn post_signed(
+        &self,
+        path: &str,
+        signed_url: &str,
+        token: &str,
+        params: &[(&str, &str)],
+    ) -> (u16, String) {
+        let pairs: Vec<(String, String)> =
+            params.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let signature = sign(token, signed_url, &pairs);
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(&pairs).finish();
+        self.post_raw(path, Some(&signature), body.into_bytes()).await
+    }
+
+    /// Posts a body as it is.
+    pub async fn post_raw(&self, path: &str, signature: Option<&str>, body: Vec<u8>) -> (u16, String) {
+        let mut request = reqwest::Client::builder()
+            .no_proxy()
+            .build()
+            .unwrap()
+            .post(format!("{}{path}", self.base_url))
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(body);
+        if let Some(signature) = signature {
+            request = request.header("x-twilio-signature", signature);
+        }
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    /// A status callback about attempt `attempt` of message `message`, signed.
+    pub async fn callback(&self, message: i64, attempt: u32, params: &[(&str, &str)]) -> u16 {
+        let path = format!("/webhooks/twilio/status?message={message}&attempt={attempt}");
+        let sid = self.wanted.simulator.account_sid.clone();
+        let params: Vec<(&str, &str)> =
+            [("AccountSid", sid.as_str())].iter().chain(params).copied().collect();
+        self.post(&path, &params).await.0
+    }
+
+    /// The account's SID.
+    pub fn account_sid(&self) -> &str {
+        &self.wanted.simulator.account_sid
+    }
+
     /// Reads one value with plain SQL.
     pub fn value<T: rusqlite::types::FromSql>(&self, sql: &str) -> T {
         self.store.read_here(|conn| Ok::<_, StoreError>(conn.query_row(sql, [], |row| row.get(0))?)).unwrap()
@@ -322,22 +445,34 @@ pub fn phone(n: usize) -> String {
     format!("+1{}555{:04}", AREAS[n / 99 % AREAS.len()], 101 + n % 99)
 }
 
-fn webhooks_server(store: &Store, sid: &str, token: &str, replies: Replies) -> (ServerHandle, String) {
+fn client(simulator: &Simulator, sid: &str, password: &str) -> Client {
+    Client::new(Credentials {
+        account_sid: sid.to_owned(),
+        user: sid.to_owned(),
+        password: password.to_owned().into(),
+        api_base: simulator.base_url().parse().unwrap(),
+    })
+    .unwrap()
+}
+
+fn webhooks_server(store: &Store, wanted: &Wanted) -> (ServerHandle, String) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let base_url = format!("http://{}", listener.local_addr().unwrap());
-    let environment = [
-        ("ESE_SERVER__PUBLIC_BASE_URL", base_url.as_str()),
-        ("ESE_TWILIO__ACCOUNT_SID", sid),
-        ("ESE_TWILIO__AUTH_TOKEN", token),
+    let usual = [
+        ("ESE_SERVER__PUBLIC_BASE_URL", base_url.clone()),
+        ("ESE_TWILIO__ACCOUNT_SID", wanted.simulator.account_sid.clone()),
+        ("ESE_TWILIO__AUTH_TOKEN", wanted.simulator.auth_token.clone()),
+        ("ESE_DELIVERY__MAX_ATTEMPTS", "3".to_owned()),
     ];
-    let environment = environment.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let environment = usual.into_iter().chain(wanted.environment.iter().cloned());
+    let environment = environment.map(|(key, value)| (key.to_owned(), value));
     let config = Config::load(None, environment).unwrap().config;
     let state = State {
         store: store.clone(),
         config: Arc::new(config),
         setup: Setup { problem: None, is_simulated: true },
         keywords: Arc::new(KeywordTable::default()),
-        replies: Arc::new(replies),
+        replies: Arc::new(wanted.replies.clone()),
         metrics: Metrics::default(),
     };
     let server = HttpServer::new(move || App::new().configure(web::configure(state.clone())))

@@ -260,3 +260,6 @@ fn refusal(error: RenderError) -> Content {
         RenderError::Failed(_) => Content::Broken,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -364,3 +364,6 @@ fn daily_limit(facts: &Facts, now: i64) -> Verdict {
         _ => Verdict::Send { closes_at: None },
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,59 @@
 //! From a queued row to Twilio and back, over real HTTP.
 
+mod callbacks;
+mod errors;
+mod pace;
+mod rescue;
+mod sent;
+mod uncertain;
+mod withdrawal;
+
 use event_stream_engine::domain::campaign::CampaignStatus;
 use event_stream_engine::domain::consent::Consent;
+use event_stream_engine::simulator::{ErrorFault, Faults};
 use serde_json::json;
 
 use crate::support::{Engine, SENDER, phone};
+
+/// The next `count` messages (all, if `None`) meet this code.
+fn failing(code: u32, count: Option<u64>) -> Faults {
+    let errors = vec![ErrorFault { code, count, ..ErrorFault::default() }];
+    Faults { errors, ..Faults::default() }
+}
+
+/// An engine with `n` people and a running campaign for them; returns its id.
+async fn launched(engine: &Engine, n: usize) -> i64 {
+    engine.add_many(n).await;
+    let id = engine.draft(|_| {}).await;
+    engine.launch(id).await;
+    id
+}
+
+/// Limiters start empty: one tick makes them, the second finds permits.
+async fn tick_twice(engine: &mut Engine) {
+    engine.dispatcher.tick().await.unwrap();
+    engine.clock.advance(100);
+    engine.dispatcher.tick().await.unwrap();
+}
+
+/// The next `count` messages get no callback by themselves: the test sends them.
+fn silent(count: Option<u64>) -> Faults {
+    Faults { callbacks_missing_percent: 100.0, count, ..Faults::default() }
+}
+
+/// Twilio tells about attempt `attempt` of the only message.
+async fn tell(engine: &Engine, attempt: u32, status: &str, code: Option<&str>) {
+    let message: i64 = engine.value("SELECT id FROM messages");
+    let sid: String = engine.value(&format!("SELECT sid FROM attempts WHERE number = {attempt}"));
+    let mut news = vec![("MessageSid", sid.as_str()), ("MessageStatus", status)];
+    news.extend(code.map(|code| ("ErrorCode", code)));
+    assert_eq!(engine.callback(message, attempt, &news).await, 200);
+}
+
+fn nobody_twice(engine: &Engine) {
+    let twice: Vec<_> = engine.simulator.counts().into_iter().filter(|(_, n)| *n > 1).collect();
+    assert!(twice.is_empty(), "{twice:?}");
+}
 
 #[tokio::test]
 async fn everybody_who_may_gets_it_once_and_the_rest_has_a_reason() {
