@@ -250,16 +250,19 @@ fn millis(millis: Millis) -> Duration {
 /// Sends one claim and writes down what came of it.
 async fn hand_over(desk: Arc<Desk>, from: String, outgoing: Outgoing) {
     let key = outgoing.key;
-    if desk.outbox.begin(key.message_id) {
+    let is_kept = if desk.outbox.begin(key.message_id) {
         let message = desk.message(from, outgoing);
         let outcome = desk.client.send(&message).await;
         desk.note_reach(&outcome);
         desk.metrics.count_deliveries(word(&outcome), 1);
-        record_until_kept(&desk, key, outcome).await;
+        record_until_kept(&desk, key, outcome).await
     } else {
-        keep(&desk, move |tx| outcomes::withdrawn(tx, key)).await;
+        keep(&desk, move |tx| outcomes::withdrawn(tx, key)).await
+    };
+    // A request that began is known as long as the process lives: nobody may take it for one that did not.
+    if is_kept {
+        desk.outbox.finish(key.message_id);
     }
-    desk.outbox.finish(key.message_id);
 }
 
 fn word(outcome: &SendOutcome) -> &'static str {
@@ -312,26 +315,26 @@ impl Desk {
     }
 }
 
-async fn record_until_kept(desk: &Desk, key: AttemptKey, outcome: SendOutcome) {
+async fn record_until_kept(desk: &Desk, key: AttemptKey, outcome: SendOutcome) -> bool {
     match outcome {
         SendOutcome::Accepted(resource) => {
             let acceptance = acceptance(*resource);
-            keep(desk, move |tx| outcomes::accepted(tx, key, &acceptance)).await;
+            keep(desk, move |tx| outcomes::accepted(tx, key, &acceptance)).await
         }
         SendOutcome::Refused { http_status, code, message } => {
             let failure = failure(code, &message);
             tracing::info!(message.id = key.message_id, code, "Twilio refused a message");
             let policy = desk.policy(None);
-            keep(desk, move |tx| outcomes::refused(tx, key, http_status, &failure, &policy)).await;
+            keep(desk, move |tx| outcomes::refused(tx, key, http_status, &failure, &policy)).await
         }
         SendOutcome::Throttled { code, retry_after } => {
             let policy = desk.policy(retry_after);
-            keep(desk, move |tx| outcomes::not_sent(tx, key, "Too Many Requests", code, &policy)).await;
+            keep(desk, move |tx| outcomes::not_sent(tx, key, "Too Many Requests", code, &policy)).await
         }
         SendOutcome::NotSent { why } => {
             tracing::warn!(message.id = key.message_id, why, "Twilio could not be reached");
             let policy = desk.policy(None);
-            keep(desk, move |tx| outcomes::not_sent(tx, key, &why, 0, &policy)).await;
+            keep(desk, move |tx| outcomes::not_sent(tx, key, &why, 0, &policy)).await
         }
         SendOutcome::Uncertain { http_status, why } => {
             tracing::warn!(
@@ -340,7 +343,7 @@ async fn record_until_kept(desk: &Desk, key: AttemptKey, outcome: SendOutcome) {
                 why,
                 "Twilio's answer was lost; the message may be on its way"
             );
-            keep(desk, move |tx| outcomes::uncertain(tx, key, &why)).await;
+            keep(desk, move |tx| outcomes::uncertain(tx, key, &why)).await
         }
     }
 }
@@ -363,21 +366,21 @@ fn failure(code: i64, message: &str) -> Failure {
 }
 
 /// Writes an outcome, again and again while the store can't: an answer of Twilio's is never dropped.
-/// A defect is logged and left for the next start, which finds the attempt pending.
+/// `false`: a defect, which is logged and left for the next start; that finds the attempt pending.
 async fn keep(
     desk: &Desk,
     change: impl Fn(&crate::store::Tx<'_>) -> Result<(), StoreError> + Clone + Send + 'static,
-) {
+) -> bool {
     loop {
         match desk.store.write(change.clone()).await {
-            Ok(()) => return,
+            Ok(()) => return true,
             Err(error) if error.is_transient() => {
                 tracing::warn!(error = %error, "an outcome could not be written; trying again");
                 tokio::time::sleep(STORE_RETRY).await;
             }
             Err(error) => {
                 tracing::error!(error = %error, "an outcome could not be written");
-                return;
+                return false;
             }
         }
     }

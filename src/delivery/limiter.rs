@@ -18,6 +18,8 @@ const MARGIN: f64 = 0.995;
 const BURST: f64 = 0.01;
 /// … but at least this many: with one alone, every late wake-up is lost for good (12 % at 90 a second).
 const LEAST_BURST: u32 = 2;
+/// Below this pace two at once would show, and a late wake-up does not: one permit alone.
+const SLOW: f64 = 1.0;
 
 /// The project's clock in governor's terms, so that tests move it by hand.
 #[derive(Clone, Debug)]
@@ -45,7 +47,8 @@ impl Limiter {
     pub fn per_second(rate: f64, clock: &Clock) -> Limiter {
         let rate = rate.clamp(0.000_1, 1_000_000.0);
         let period = Duration::from_secs_f64(1.0 / (rate * MARGIN));
-        let burst = NonZeroU32::new(((rate * BURST) as u32).max(LEAST_BURST)).unwrap_or(NonZeroU32::MIN);
+        let least = if rate < SLOW { 1 } else { LEAST_BURST };
+        let burst = NonZeroU32::new(((rate * BURST) as u32).max(least)).unwrap_or(NonZeroU32::MIN);
         let quota = Quota::with_period(period)
             .expect("a clamped rate has a period of more than nothing")
             .allow_burst(burst);
@@ -131,6 +134,30 @@ mod tests {
             assert!(f64::from(given) <= wanted + 1.0, "{rate}: {given} of {wanted}");
             assert!(f64::from(given) >= wanted * 0.985 - 1.0, "{rate}: {given} of {wanted}");
         }
+    }
+
+    #[test]
+    fn a_timer_that_fires_late_costs_nothing_as_long_as_it_is_less_than_a_period() {
+        for (rate, late) in [(4.0, 50), (80.0, 10), (80.0, 5), (80.0, 1), (100.0, 3)] {
+            let clock = clock();
+            let limiter = Limiter::per_second(rate, &clock);
+            let mut given = 0;
+            for _ in 0..20_000 / late {
+                clock.advance(late);
+                given += limiter.take(1_000);
+            }
+            let wanted = rate * 20.0;
+            assert!(f64::from(given) >= wanted * 0.985 - 1.0, "{rate}: {given} of {wanted}");
+            assert!(f64::from(given) <= wanted, "{rate}: {given} of {wanted}");
+        }
+    }
+
+    #[test]
+    fn two_permits_never_come_at_once_at_a_slow_pace() {
+        let clock = clock();
+        let limiter = Limiter::per_second(0.33, &clock);
+        clock.advance(60_000);
+        assert_eq!(limiter.take(5), 1);
     }
 
     #[test]
