@@ -142,6 +142,8 @@ impl App {
         }
         let store = open_store(&config, clock).await?;
         let uncertain = delivery::rescue_pending(&store).await?;
+        import::sweep_spool(&store).await?;
+        try_again(&store).await?;
         let setup = setup(&config);
         let state = State {
             store: store.clone(),
@@ -184,11 +186,28 @@ impl App {
     }
 }
 
+/// A start counts as mended, as a resume does: what stopped the account or a sender is tried again, and
+/// stops it again at the first message if it is not. Campaigns stay paused until somebody resumes them.
+async fn try_again(store: &Store) -> Result<()> {
+    let now = store.clock().now();
+    let is_paused = store
+        .read(move |conn| {
+            let sender = senders::list(conn)?.iter().any(|sender| sender.is_paused(now));
+            Ok::<_, StoreError>(sender || senders::account_pause(conn, now)?.is_some())
+        })
+        .await?;
+    if is_paused {
+        store.write::<_, _, StoreError>(|tx| senders::resume_all(tx, "restart")).await?;
+    }
+    Ok(())
+}
+
 /// Starts every loop.
 fn background(state: &State, stop: &Stop) -> Result<Vec<JoinHandle<()>>> {
     let mut tasks = Vec::new();
     if let Some(client) = client(&state.config)? {
-        let dispatcher = Dispatcher::new(state.store.clone(), client, delivery_settings(&state.config));
+        let settings = delivery_settings(&state.config);
+        let dispatcher = Dispatcher::new(state.store.clone(), client, settings, state.metrics.clone());
         let outbox = dispatcher.outbox();
         tasks.push(tokio::spawn(dispatcher.run(stop.clone().pulled())));
         let store = state.store.clone();

@@ -28,6 +28,11 @@ struct WebhookLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OutcomeLabels {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct CampaignLabels {
     campaign_id: i64,
     status: String,
@@ -39,6 +44,8 @@ pub struct Metrics {
     registry: Arc<std::sync::Mutex<Registry>>,
     requests: Family<RequestLabels, Counter>,
     webhooks: Family<WebhookLabels, Counter>,
+    deliveries: Family<OutcomeLabels, Counter>,
+    in_flight: Gauge,
     campaign_messages: Family<CampaignLabels, Gauge>,
     store_batches: Counter,
     store_closures: Counter,
@@ -60,6 +67,14 @@ impl Default for Metrics {
         let campaign_messages = Family::<CampaignLabels, Gauge>::default();
         let help = "Messages of campaigns that are not over, by status";
         registry.register("campaign_messages", help, campaign_messages.clone());
+        let deliveries = Family::<OutcomeLabels, Counter>::default();
+        registry.register(
+            "deliveries",
+            "Requests to Twilio and verdicts of the gate, by outcome",
+            deliveries.clone(),
+        );
+        let in_flight = Gauge::default();
+        registry.register("in_flight", "Requests to Twilio under way", in_flight.clone());
         let store_batches = Counter::default();
         registry.register("store_batches", "Commits of the data file", store_batches.clone());
         let store_closures = Counter::default();
@@ -68,6 +83,8 @@ impl Default for Metrics {
             registry: Arc::new(std::sync::Mutex::new(registry)),
             requests,
             webhooks,
+            deliveries,
+            in_flight,
             campaign_messages,
             store_batches,
             store_closures,
@@ -89,6 +106,16 @@ impl Metrics {
     /// Counts a webhook: `inbound` or `status`, and what became of it.
     pub fn count_webhook(&self, webhook: &'static str, outcome: &'static str) {
         self.webhooks.get_or_create(&WebhookLabels { webhook, outcome }).inc();
+    }
+
+    /// Counts what became of messages on their way to Twilio: `accepted`, `refused`, `gate` …
+    pub fn count_deliveries(&self, outcome: &'static str, n: usize) {
+        self.deliveries.get_or_create(&OutcomeLabels { outcome }).inc_by(n as u64);
+    }
+
+    /// Sets how many requests to Twilio are under way.
+    pub fn set_in_flight(&self, n: usize) {
+        self.in_flight.set(i64::try_from(n).unwrap_or(i64::MAX));
     }
 
     /// Sets what the store has committed since the start.

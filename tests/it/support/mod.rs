@@ -134,7 +134,7 @@ impl Engine {
         };
         let password = wanted.password.as_deref().unwrap_or(&wanted.simulator.auth_token);
         let client = client(&simulator, &wanted.simulator.account_sid, password);
-        let dispatcher = Dispatcher::new(store.clone(), client, settings);
+        let dispatcher = Dispatcher::new(store.clone(), client, settings, Metrics::default());
         let setup = Setup { problem: None, is_simulated: true };
         Engine { store, clock, simulator, dispatcher, base_url, setup, wanted, server, dir }
     }
@@ -384,7 +384,8 @@ impl Engine {
     pub async fn callback(&self, message: i64, attempt: u32, params: &[(&str, &str)]) -> u16 {
         let path = format!("/webhooks/twilio/status?message={message}&attempt={attempt}");
         let sid = self.wanted.simulator.account_sid.clone();
-        let params: Vec<(&str, &str)> = [("AccountSid", sid.as_str())].iter().chain(params).copied().collect();
+        let params: Vec<(&str, &str)> =
+            [("AccountSid", sid.as_str())].iter().chain(params).copied().collect();
         self.post(&path, &params).await.0
     }
 
