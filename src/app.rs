@@ -46,20 +46,26 @@ pub struct App {
     tasks: Vec<JoinHandle<()>>,
 }
 
-/// Opens the store of `config`, with the senders that it names.
+/// Opens the store of `config`.
 ///
 /// # Errors
 /// Says what is wrong with the file and what to do.
-pub async fn open_store(config: &Config, clock: Clock) -> Result<Store> {
+pub fn open_store(config: &Config, clock: Clock) -> Result<Store> {
     let paths = StorePaths { path: config.store.path.clone(), key_file: config.store.key_file.clone() };
-    let store = Store::open(paths, clock)?;
+    Ok(Store::open(paths, clock)?)
+}
+
+/// Writes the senders of `config` into the store, where rows refer to them.
+///
+/// # Errors
+/// When the store can't be written.
+pub async fn synchronize_senders(store: &Store, config: &Config) -> Result<()> {
     let configured: Vec<(String, String)> = config
         .senders
         .iter()
         .map(|sender| (sender.address.clone(), sender.kind.as_str().to_owned()))
         .collect();
-    store.write::<_, _, StoreError>(move |tx| senders::synchronize(tx, &configured)).await?;
-    Ok(store)
+    Ok(store.write::<_, _, StoreError>(move |tx| senders::synchronize(tx, &configured)).await?)
 }
 
 /// What the configuration says about sending.
@@ -140,7 +146,8 @@ impl App {
             // Port 0 is whichever is free: the public address follows it.
             let _ = config.server.public_base_url.set_port(Some(address.port()));
         }
-        let store = open_store(&config, clock).await?;
+        let store = open_store(&config, clock)?;
+        synchronize_senders(&store, &config).await?;
         let uncertain = delivery::rescue_pending(&store).await?;
         import::sweep_spool(&store).await?;
         try_again(&store).await?;

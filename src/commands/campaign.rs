@@ -40,7 +40,10 @@ pub(super) enum Action {
 }
 
 pub(super) async fn run(config: Config, action: Action) -> Result<()> {
-    let store = open(&config).await?;
+    let store = open(&config)?;
+    if !matches!(action, Action::Report { .. }) {
+        app::synchronize_senders(&store, &config).await?;
+    }
     let setup = app::setup(&config);
     let actor = actor();
     let campaign = match action {

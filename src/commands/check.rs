@@ -49,7 +49,7 @@ pub(super) async fn run(config: Config) -> Result<()> {
 }
 
 async fn data_file(config: &Config) -> Finding {
-    let store = match app::open_store(config, Clock::system()).await {
+    let store = match app::open_store(config, Clock::system()) {
         Ok(store) => store,
         Err(error) => return Finding::Bad(format!("{error:#}")),
     };

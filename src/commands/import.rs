@@ -42,7 +42,7 @@ pub(super) struct Args {
 
 pub(super) async fn run(config: Config, args: Args) -> Result<()> {
     let options = options(&args)?;
-    let store = open(&config).await?;
+    let store = open(&config)?;
     let name = args.file.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     let file = File::open(&args.file).with_context(|| format!("{} can't be read", args.file.display()))?;
     let id = queue(&store, file, &name, options, config.import.max_bytes).await?;

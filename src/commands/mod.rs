@@ -41,7 +41,7 @@ enum Command {
     /// Run the server: API, webhooks, scheduler and dispatcher, until SIGTERM or Ctrl-C.
     Serve,
     Demo(demo::Args),
-    Simulate(simulate::Args),
+    Simulate(Box<simulate::Args>),
     /// Import people from a CSV, XLSX, JSON or NDJSON file.
     Import(import::Args),
     /// Launch, pause, resume or cancel a campaign, or print its report.
@@ -72,7 +72,7 @@ pub async fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Simulate(args) => {
             log_to_stderr("warn", LogFormat::Text);
-            simulate::run(args).await
+            simulate::run(*args).await
         }
         Command::Demo(args) => {
             log_to_stderr("error", LogFormat::Text);
@@ -92,7 +92,7 @@ async fn run_configured(command: Command, loaded: Loaded) -> Result<()> {
     log_to_stderr(level, config.log.format);
     match command {
         Command::Serve => serve::run(config).await,
-        Command::Simulate(args) => simulate::run(args).await,
+        Command::Simulate(args) => simulate::run(*args).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Import(args) => import::run(config, args).await,
         Command::Campaign(action) => campaign::run(config, action).await,
@@ -109,8 +109,8 @@ fn print_config(loaded: &Loaded) -> Result<()> {
     Ok(write!(std::io::stdout(), "{}", loaded.describe())?)
 }
 
-async fn open(config: &Config) -> Result<Store> {
-    app::open_store(config, Clock::system()).await
+fn open(config: &Config) -> Result<Store> {
+    app::open_store(config, Clock::system())
 }
 
 /// Who acts, as the ledger and the events name them.
