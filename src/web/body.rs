@@ -13,6 +13,7 @@ use futures_util::StreamExt;
 use serde_json::{Map, Value};
 
 use super::error::{FieldError, Problem};
+use super::page::Query;
 use crate::clock::Millis;
 
 /// Largest body, in bytes.
@@ -55,22 +56,33 @@ fn object(value: Value) -> Result<Map<String, Value>, Problem> {
     }
 }
 
+impl Body {
+    /// Reads the body of a request, whatever its query says.
+    ///
+    /// # Errors
+    /// 400, 413, 415.
+    pub(super) async fn read(request: &HttpRequest, payload: Payload) -> Result<Body, Problem> {
+        let raw = read(request, payload, MAX_BODY).await?;
+        if raw.is_empty() {
+            return Ok(Body { raw, value: Value::Object(Map::new()) });
+        }
+        check_content_type(request)?;
+        let value = serde_json::from_slice(&raw)
+            .map_err(|error| Problem::unreadable(format!("The body is not JSON: {error}.")))?;
+        Ok(Body { raw, value })
+    }
+}
+
 impl FromRequest for Body {
     type Error = Problem;
     type Future = Pin<Box<dyn Future<Output = Result<Body, Problem>>>>;
 
+    /// Refuses a query: what takes a body takes nothing else, so a parameter here is a mistake.
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let request = request.clone();
-        let payload = payload.take();
+        let (request, payload) = (request.clone(), payload.take());
         Box::pin(async move {
-            let raw = read(&request, payload, MAX_BODY).await?;
-            if raw.is_empty() {
-                return Ok(Body { raw, value: Value::Object(Map::new()) });
-            }
-            check_content_type(&request)?;
-            let value = serde_json::from_slice(&raw)
-                .map_err(|error| Problem::unreadable(format!("The body is not JSON: {error}.")))?;
-            Ok(Body { raw, value })
+            Query::of(&request)?.finish()?;
+            Body::read(&request, payload).await
         })
     }
 }
@@ -79,7 +91,7 @@ impl FromRequest for Body {
 ///
 /// # Errors
 /// 413, or 400 when the connection broke.
-pub(super) async fn read(request: &HttpRequest, mut payload: Payload, most: usize) -> Result<Bytes, Problem> {
+async fn read(request: &HttpRequest, mut payload: Payload, most: usize) -> Result<Bytes, Problem> {
     let too_large =
         || Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("The body is larger than {most} bytes."));
     let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());

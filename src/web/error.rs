@@ -22,9 +22,12 @@ pub struct FieldError {
     pub message: String,
 }
 
-/// An answer that is no success.
+/// An answer that is no success. Boxed, since most answers are.
 #[derive(Clone, Debug)]
-pub struct Problem {
+pub struct Problem(Box<Parts>);
+
+#[derive(Clone, Debug)]
+struct Parts {
     status: StatusCode,
     /// Machine-readable name of the particular problem, if the status does not tell it all.
     code: Option<String>,
@@ -38,14 +41,14 @@ pub struct Problem {
 impl Problem {
     /// A problem with a sentence for the caller.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Problem {
-        Problem {
+        Problem(Box::new(Parts {
             status,
             code: None,
             detail: detail.into(),
             errors: Vec::new(),
             extra: Map::new(),
             cause: None,
-        }
+        }))
     }
 
     /// 400: the request can't be read at all.
@@ -80,54 +83,56 @@ impl Problem {
             [only] => format!("{}: {}", only.field, only.message),
             many => format!("{} fields can't be taken.", many.len()),
         };
-        Problem { errors, ..Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail) }
+        let mut problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail);
+        problem.0.errors = errors;
+        problem
     }
 
     /// Names the particular problem: the end of `type`, and the member `code`.
     #[must_use]
     pub fn with_code(mut self, code: &str) -> Problem {
-        self.code = Some(code.to_owned());
+        self.0.code = Some(code.to_owned());
         self
     }
 
     /// Adds a member of its own.
     #[must_use]
     pub fn with(mut self, member: &str, value: Value) -> Problem {
-        self.extra.insert(member.to_owned(), value);
+        self.0.extra.insert(member.to_owned(), value);
         self
     }
 
     /// The status of the answer.
     pub fn status(&self) -> StatusCode {
-        self.status
+        self.0.status
     }
 
     /// The fields at fault.
     pub fn into_fields(self) -> Vec<FieldError> {
-        self.errors
+        self.0.errors
     }
 
     /// What broke inside, for the log.
     pub fn cause(&self) -> Option<&str> {
-        self.cause.as_deref()
+        self.0.cause.as_deref()
     }
 
     /// The members of the body but for the request's id.
     pub fn members(&self) -> Map<String, Value> {
-        let title = self.status.canonical_reason().unwrap_or("Error");
+        let title = self.0.status.canonical_reason().unwrap_or("Error");
         let kind =
-            self.code.as_ref().map_or_else(|| "about:blank".to_owned(), |code| format!("/problems/{code}"));
+            self.0.code.as_ref().map_or_else(|| "about:blank".to_owned(), |code| format!("/problems/{code}"));
         let mut members = Map::new();
         members.insert("type".to_owned(), json!(kind));
         members.insert("title".to_owned(), json!(title));
-        members.insert("status".to_owned(), json!(self.status.as_u16()));
-        members.insert("detail".to_owned(), json!(self.detail));
-        if let Some(code) = &self.code {
+        members.insert("status".to_owned(), json!(self.0.status.as_u16()));
+        members.insert("detail".to_owned(), json!(self.0.detail));
+        if let Some(code) = &self.0.code {
             members.insert("code".to_owned(), json!(code));
         }
-        members.extend(self.extra.clone());
-        if self.status == StatusCode::UNPROCESSABLE_ENTITY {
-            let errors = self.errors.iter().map(|e| json!({"field": e.field, "message": e.message}));
+        members.extend(self.0.extra.clone());
+        if self.0.status == StatusCode::UNPROCESSABLE_ENTITY {
+            let errors = self.0.errors.iter().map(|e| json!({"field": e.field, "message": e.message}));
             members.insert("errors".to_owned(), errors.collect());
         }
         members
@@ -136,15 +141,15 @@ impl Problem {
     /// What has to be kept to say the same again.
     pub fn to_json(&self) -> Value {
         let errors: Vec<Value> =
-            self.errors.iter().map(|e| json!({"field": e.field, "message": e.message})).collect();
-        json!({"code": self.code, "detail": self.detail, "errors": errors, "extra": self.extra})
+            self.0.errors.iter().map(|e| json!({"field": e.field, "message": e.message})).collect();
+        json!({"code": self.0.code, "detail": self.0.detail, "errors": errors, "extra": self.0.extra})
     }
 
     /// The problem that [`Problem::to_json`] kept.
     pub fn from_json(status: StatusCode, kept: &Value) -> Problem {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let errors = kept["errors"].as_array().into_iter().flatten();
-        Problem {
+        Problem(Box::new(Parts {
             status,
             code: kept["code"].as_str().map(str::to_owned),
             detail: text(&kept["detail"]),
@@ -153,12 +158,12 @@ impl Problem {
                 .collect(),
             extra: kept["extra"].as_object().cloned().unwrap_or_default(),
             cause: None,
-        }
+        }))
     }
 
     /// The answer, with the id of the request that it belongs to.
     pub fn respond(&self, request_id: &str) -> HttpResponse {
-        respond(self.status, self.members(), request_id)
+        respond(self.0.status, self.members(), request_id)
     }
 }
 
@@ -181,7 +186,7 @@ pub(super) fn respond(status: StatusCode, mut members: Map<String, Value>, reque
 
 impl std::fmt::Display for Problem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.detail)
+        f.write_str(&self.0.detail)
     }
 }
 
@@ -189,7 +194,7 @@ impl std::error::Error for Problem {}
 
 impl ResponseError for Problem {
     fn status_code(&self) -> StatusCode {
-        self.status
+        self.0.status
     }
 
     /// Without a request at hand there is no id; the edge writes the answer anew with it.
@@ -200,14 +205,15 @@ impl ResponseError for Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Problem {
-        let cause = Some(error.to_string());
-        if error.is_transient() {
+        let mut problem = if error.is_transient() {
             let detail = "The data file can't answer right now. Nothing was changed; try again shortly.";
-            Problem { cause, ..Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail) }
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
         } else {
             let detail = "Something went wrong here. It is logged under the request_id.";
-            Problem { cause, ..Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail) }
-        }
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
+        };
+        problem.0.cause = Some(error.to_string());
+        problem
     }
 }
 

@@ -81,6 +81,6 @@ pub(super) async fn metrics(request: HttpRequest, state: web::Data<State>) -> Re
 
 async fn collect(store: &Store, metrics: &metrics::Metrics) -> Result<(), StoreError> {
     metrics.set_commits(store.commits());
-    metrics.set_campaign_messages(store.read(|conn| reports::live_counts(conn)).await?);
+    metrics.set_campaign_messages(store.read(reports::live_counts).await?);
     Ok(())
 }

@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use super::auth::Caller;
 use super::body::Body;
 use super::error::Problem;
+use super::page::Query;
 use super::reply::Reply;
 use crate::clock::Millis;
 use crate::store::idempotency::{self, Answer, RequestKey};
@@ -38,17 +39,34 @@ impl FromRequest for Post {
     type Future = Pin<Box<dyn Future<Output = Result<Post, Problem>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let once = Once::of(request);
-        let body = Body::from_request(request, payload);
-        let query = request.query_string().to_owned();
+        let (request, payload) = (request.clone(), payload.take());
         Box::pin(async move {
-            let mut once = once?;
-            let body = body.await?;
-            if let Some(key) = &mut once.0 {
-                key.body_hash = hash(&query, &body.raw);
-            }
-            Ok(Post { body, once })
+            Query::of(&request)?.finish()?;
+            Post::read(&request, payload).await
         })
+    }
+}
+
+impl Post {
+    async fn read(request: &HttpRequest, payload: Payload) -> Result<Post, Problem> {
+        let once = Once::of(request)?;
+        let body = Body::read(request, payload).await?;
+        let digest = hash(request.query_string(), &body.raw);
+        Ok(Post { body, once: once.with_digest(digest) })
+    }
+}
+
+/// A POST that takes parameters too; its handler reads them.
+#[derive(Debug)]
+pub struct PostWithQuery(pub Post);
+
+impl FromRequest for PostWithQuery {
+    type Error = Problem;
+    type Future = Pin<Box<dyn Future<Output = Result<PostWithQuery, Problem>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, payload) = (request.clone(), payload.take());
+        Box::pin(async move { Ok(PostWithQuery(Post::read(&request, payload).await?)) })
     }
 }
 
@@ -86,7 +104,7 @@ impl Once {
         })))
     }
 
-    /// The same for a body that is no JSON, told by its digest.
+    /// With the digest of what was sent.
     pub(super) fn with_digest(mut self, digest: [u8; 32]) -> Once {
         if let Some(key) = &mut self.0 {
             key.body_hash = digest;
@@ -186,5 +204,42 @@ fn repeat(key: &RequestKey, kept: &Answer) -> Result<Reply, Problem> {
         Ok(Reply::from_json(status, &body))
     } else {
         Err(Problem::from_json(status, &body))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::store::api_keys::{self, Scope};
+    use crate::store::{StorePaths, topics};
+
+    #[actix_web::test]
+    async fn a_kept_refusal_undoes_what_the_effect_wrote() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(StorePaths::inside(dir.path()), Clock::system()).unwrap();
+        let (api_key_id, _) =
+            store.write(|tx| api_keys::insert(tx, "k", &[Scope::Write], None, "test")).await.unwrap();
+        let key = RequestKey { api_key_id, path: "/x".into(), key: "k".into(), body_hash: [1; 32] };
+        let attempt = |status: StatusCode| {
+            Once(Some(key.clone())).write(&store, move |tx| {
+                topics::insert(tx, "hats", true)?;
+                Err(Problem::new(status, "no"))
+            })
+        };
+        let is_kept = async || {
+            let (key, now) = (key.clone(), store.clock().now());
+            store.read(move |conn| idempotency::find(conn, &key, now)).await.unwrap().is_some()
+        };
+        for (status, kept) in [
+            (StatusCode::TOO_MANY_REQUESTS, false),
+            (StatusCode::FORBIDDEN, false),
+            (StatusCode::CONFLICT, true),
+        ] {
+            assert_eq!(attempt(status).await.unwrap_err().status(), status);
+            assert_eq!(is_kept().await, kept, "{status}");
+            let topics = store.read(topics::list).await.unwrap();
+            assert!(topics.iter().all(|topic| topic.name != "hats"), "{status}");
+        }
     }
 }

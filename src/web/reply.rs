@@ -50,6 +50,13 @@ impl Reply {
         self
     }
 
+    /// Adds where the thing is.
+    #[must_use]
+    pub fn with_location(mut self, location: impl Into<String>) -> Reply {
+        self.location = Some(location.into());
+        self
+    }
+
     /// The status of the answer.
     pub fn status(&self) -> StatusCode {
         self.status

@@ -159,17 +159,30 @@ pub fn list(
     before: i64,
     limit: usize,
 ) -> Result<Vec<MessageView>, StoreError> {
-    let (mut conditions, mut values) = filter.conditions();
-    conditions.push("m.id < ?");
+    let (conditions, mut values) = filter.conditions();
     values.push(SqlValue::from(before));
     values.push(SqlValue::from(limit as i64));
-    let sql =
-        format!("SELECT {COLUMNS} {FROM} WHERE {} ORDER BY m.id DESC LIMIT ?", conditions.join(" AND "));
+    let sql = newest_first(conditions);
     let found = conn
         .prepare_cached(&sql)?
         .query_map(params_from_iter(values), from_row)?
         .collect::<Result<_, _>>()?;
     Ok(found)
+}
+
+fn newest_first(mut conditions: Vec<&'static str>) -> String {
+    conditions.push("m.id < ?");
+    format!("SELECT {COLUMNS} {FROM} WHERE {} ORDER BY m.id DESC LIMIT ?", conditions.join(" AND "))
+}
+
+fn by_person(mut conditions: Vec<&'static str>) -> String {
+    conditions.push("1");
+    format!(
+        "SELECT {COLUMNS} {FROM}
+         WHERE m.campaign_id = ? AND (m.user_id, m.occasion) > (?, ?) AND {}
+         ORDER BY m.user_id, m.occasion LIMIT ?",
+        conditions.join(" AND ")
+    )
 }
 
 /// Which part of a campaign's messages a page shows: those behind this person and occasion.
@@ -198,13 +211,7 @@ pub fn of_campaign(
     if !page.with_tests {
         conditions.push("m.occasion NOT LIKE 'test:%'");
     }
-    conditions.push("1");
-    let sql = format!(
-        "SELECT {COLUMNS} {FROM}
-         WHERE m.campaign_id = ? AND (m.user_id, m.occasion) > (?, ?) AND {}
-         ORDER BY m.user_id, m.occasion LIMIT ?",
-        conditions.join(" AND ")
-    );
+    let sql = by_person(conditions);
     let mut values = vec![
         SqlValue::from(page.campaign_id),
         SqlValue::from(page.after.0),
@@ -321,4 +328,47 @@ pub fn receipts(conn: &Connection, message_id: i64) -> Result<Vec<ReceiptView>, 
         })?
         .collect::<Result<_, _>>()?;
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(sql: &str, parameters: usize) -> String {
+        let conn = Connection::open_in_memory().unwrap();
+        conn.execute_batch(include_str!("../../../schema.sql")).unwrap();
+        let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let nulls = vec![SqlValue::Null; parameters];
+        let steps = statement.query_map(params_from_iter(nulls), |row| row.get::<_, String>(3)).unwrap();
+        steps.collect::<Result<Vec<_>, _>>().unwrap().join("; ")
+    }
+
+    #[test]
+    fn a_page_of_a_campaign_walks_its_index_and_sorts_nothing() {
+        let all = MessageFilter {
+            status: Some(Status::Failed),
+            reason: Some(String::new()),
+            ..MessageFilter::default()
+        };
+        for (filter, parameters) in [(MessageFilter::default(), 4), (all, 6)] {
+            let plan = plan(&by_person(filter.conditions().0), parameters);
+            assert!(plan.contains("SEARCH m USING INDEX sqlite_autoindex_messages_1"), "{plan}");
+            assert!(!plan.contains("B-TREE") && !plan.contains("SCAN"), "{plan}");
+        }
+    }
+
+    #[test]
+    fn a_page_of_a_person_or_a_reference_is_looked_up() {
+        let person = MessageFilter { user_id: Some(1), ..MessageFilter::default() };
+        let of_person = plan(&newest_first(person.conditions().0), 3);
+        assert!(of_person.contains("SEARCH m USING INDEX messages_user"), "{of_person}");
+        let reference = MessageFilter { reference: Some(String::new()), ..MessageFilter::default() };
+        let by_reference = plan(&newest_first(reference.conditions().0), 3);
+        assert!(by_reference.contains("SEARCH m USING INDEX messages_reference"), "{by_reference}");
+        let any = plan(&newest_first(Vec::new()), 2);
+        assert!(any.contains("SEARCH m USING INTEGER PRIMARY KEY"), "{any}");
+        for plan in [of_person, by_reference, any] {
+            assert!(!plan.contains("B-TREE"), "{plan}");
+        }
+    }
 }

@@ -5,7 +5,6 @@ use actix_web::web::Data;
 use serde_json::{Value, json};
 
 use super::{Answer, users};
-use crate::store::StoreError;
 use crate::store::reports::inbound::{self, InboundFilter, InboundView, KINDS};
 use crate::web::State;
 use crate::web::auth::{Read, Scoped};
@@ -44,7 +43,7 @@ pub(super) async fn list(_: Scoped<Read>, state: Data<State>, request: HttpReque
         .read(move |conn| {
             let user_id = phone.map(|phone| users::id_of_phone(conn, &phone)).transpose()?;
             let filter = InboundFilter { user_id, kind, since };
-            inbound::list(conn, &filter, page.before, page.fetch()).map_err(StoreError::from)
+            inbound::list(conn, &filter, page.before, page.fetch())
         })
         .await?;
     Ok(Reply::ok(page.answer(rows, |row| row.id, shape)))

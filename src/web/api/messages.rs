@@ -21,7 +21,7 @@ use crate::web::State;
 use crate::web::auth::{Read, Scoped, Send};
 use crate::web::body::Fields;
 use crate::web::error::Problem;
-use crate::web::idempotency::Post;
+use crate::web::idempotency::{Post, PostWithQuery};
 use crate::web::page::{Query, encode, paged};
 use crate::web::reply::{Reply, time, time_or_null};
 
@@ -292,7 +292,7 @@ pub(super) async fn cancel_by_reference(
     caller: Scoped<Send>,
     state: Data<State>,
     request: HttpRequest,
-    post: Post,
+    PostWithQuery(post): PostWithQuery,
 ) -> Answer {
     let mut query = Query::of(&request)?;
     let reference = query.text("reference").unwrap_or_default();

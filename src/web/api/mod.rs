@@ -5,6 +5,7 @@ mod campaign_actions;
 mod campaigns;
 mod consent;
 mod events;
+mod imports;
 mod inbound;
 mod messages;
 mod report;
@@ -78,6 +79,16 @@ routes! {
         get "GET" "read" => topics::show,
         patch "PATCH" "write" => topics::update,
         delete "DELETE" "write" => topics::remove,
+    }
+    "/imports" {
+        get "GET" "read" => imports::list,
+        post "POST" "write" => imports::create,
+    }
+    "/imports/{id}" {
+        get "GET" "read" => imports::show,
+    }
+    "/imports/{id}/issues" {
+        get "GET" "read" => imports::issues,
     }
     "/segments" {
         get "GET" "read" => segments::list,

@@ -55,7 +55,7 @@ pub(super) async fn list(_: Scoped<Read>, state: Data<State>, request: HttpReque
     let limit = query.limit();
     let after = query.cursor("topics").and_then(|at| at.first().and_then(Value::as_str).map(str::to_owned));
     query.finish()?;
-    let all = state.store.read(|conn| topics::list(conn)).await?;
+    let all = state.store.read(topics::list).await?;
     let key = |topic: &Topic| topic.name.to_ascii_lowercase();
     let behind: Vec<Topic> =
         all.into_iter().filter(|topic| after.as_ref().is_none_or(|after| key(topic) > *after)).collect();

@@ -19,7 +19,7 @@ async fn every_route_is_closed_without_a_key() {
     let now = app.clock.now();
     let expired = app.add_key(&Scope::ALL, Some(now)).await;
     let revoked = app.add_key(&Scope::ALL, None).await;
-    let keys = app.store.read(|conn| api_keys::list(conn)).await.unwrap();
+    let keys = app.store.read(api_keys::list).await.unwrap();
     let id = keys.last().unwrap().id;
     assert!(app.store.write(move |tx| api_keys::revoke(tx, id, "test")).await.unwrap());
     assert!(ROUTES.len() > 40);
@@ -56,7 +56,7 @@ async fn a_missing_scope_is_named_for_every_route() {
 #[actix_web::test]
 async fn a_key_notes_its_use_once_a_minute() {
     let app = TestApp::start().await;
-    let last_used = async || app.store.read(|conn| api_keys::list(conn)).await.unwrap()[0].last_used_at;
+    let last_used = async || app.store.read(api_keys::list).await.unwrap()[0].last_used_at;
     let until = async |wanted: i64| {
         for _ in 0..500 {
             if last_used().await == Some(wanted) {

@@ -93,6 +93,7 @@ async fn a_message_is_cancelled_by_id_or_reference() {
     app.post("/messages/9/cancel", &json!({})).await.problem(404);
     app.post("/messages/cancel?reference=nothing", &json!({})).await.problem(404);
     assert_eq!(app.post("/messages/cancel", &json!({})).await.fields(), ["reference"]);
+    assert_eq!(app.post("/messages/1/cancel?reference=x", &json!({})).await.fields(), ["reference"]);
     let all = app.post("/messages/cancel?reference=order%207", &json!({})).await.expect(200);
     assert!(all["data"].as_array().unwrap().iter().all(|message| message["status"] == "cancelled"));
     assert_eq!(all["data"].as_array().unwrap().len(), 3);

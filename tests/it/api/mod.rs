@@ -3,6 +3,7 @@
 mod basics;
 mod campaigns;
 mod idempotency;
+mod imports;
 mod lists;
 mod messages;
 mod segments;
