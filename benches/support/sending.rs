@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use event_stream_engine::config::Config;
 use event_stream_engine::delivery::{Dispatcher, SenderLimits, Settings};
+use event_stream_engine::metrics::Metrics;
 use event_stream_engine::store::Store;
 use event_stream_engine::twilio::client::{Client, Credentials};
 use rusqlite::Connection;
@@ -41,7 +42,7 @@ pub fn dispatcher(store: &Store, provider: &Provider, base_url: &str) -> Dispatc
         senders: HashMap::from([(SENDER.to_owned(), limits)]),
         presets: Arc::new(Config::load(None, []).unwrap().config.quiet_hours),
     };
-    Dispatcher::new(store.clone(), client.unwrap(), settings)
+    Dispatcher::new(store.clone(), client.unwrap(), settings, Metrics::default())
 }
 
 /// A dispatcher at work.

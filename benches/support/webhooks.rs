@@ -11,10 +11,11 @@ use base64::Engine;
 use event_stream_engine::config::Config;
 use event_stream_engine::domain::consent::KeywordTable;
 use event_stream_engine::inbound::Replies;
+use event_stream_engine::metrics::Metrics;
 use event_stream_engine::store::Store;
 use event_stream_engine::twilio::signature::verify_form;
 use event_stream_engine::twilio::webhook::{Params, parse_form};
-use event_stream_engine::web::{State, webhooks};
+use event_stream_engine::web::{State, configure};
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
 
@@ -115,14 +116,14 @@ pub fn product(store: &Store) -> Server {
         setup: people::setup(),
         keywords: Arc::new(KeywordTable::default()),
         replies: Arc::new(Replies::default()),
+        metrics: Metrics::default(),
     };
-    let server =
-        HttpServer::new(move || App::new().app_data(Data::new(state.clone())).configure(webhooks::configure))
-            .workers(WORKERS)
-            .disable_signals()
-            .listen(listener)
-            .unwrap()
-            .run();
+    let server = HttpServer::new(move || App::new().configure(configure(state.clone())))
+        .workers(WORKERS)
+        .disable_signals()
+        .listen(listener)
+        .unwrap()
+        .run();
     let handle = server.handle();
     tokio::spawn(server);
     Server { address, handle }
