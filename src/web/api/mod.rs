@@ -2,6 +2,7 @@
 //! Handlers read the request, call a flow or the store, and say what came of it.
 
 mod campaign_actions;
+mod campaign_plan;
 mod campaigns;
 mod consent;
 mod events;
