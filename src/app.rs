@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
-use actix_web::web::Data;
 use actix_web::{App as HttpApp, HttpServer};
 use anyhow::{Context, Result};
 use tokio::task::JoinHandle;
@@ -19,6 +18,7 @@ use crate::delivery::{self, Dispatcher, SenderLimits, Settings};
 use crate::domain::consent::KeywordTable;
 use crate::import::{self, Pace};
 use crate::inbound::{self, Replies, Rules};
+use crate::metrics::Metrics;
 use crate::store::outcomes::RetryPolicy;
 use crate::store::{Store, StoreError, StorePaths, senders};
 use crate::ticker::{self, Stop, StopHandle};
@@ -46,20 +46,26 @@ pub struct App {
     tasks: Vec<JoinHandle<()>>,
 }
 
-/// Opens the store of `config`, with the senders that it names.
+/// Opens the store of `config`.
 ///
 /// # Errors
 /// Says what is wrong with the file and what to do.
-pub async fn open_store(config: &Config, clock: Clock) -> Result<Store> {
+pub fn open_store(config: &Config, clock: Clock) -> Result<Store> {
     let paths = StorePaths { path: config.store.path.clone(), key_file: config.store.key_file.clone() };
-    let store = Store::open(paths, clock)?;
+    Ok(Store::open(paths, clock)?)
+}
+
+/// Writes the senders of `config` into the store, where rows refer to them.
+///
+/// # Errors
+/// When the store can't be written.
+pub async fn synchronize_senders(store: &Store, config: &Config) -> Result<()> {
     let configured: Vec<(String, String)> = config
         .senders
         .iter()
         .map(|sender| (sender.address.clone(), sender.kind.as_str().to_owned()))
         .collect();
-    store.write::<_, _, StoreError>(move |tx| senders::synchronize(tx, &configured)).await?;
-    Ok(store)
+    Ok(store.write::<_, _, StoreError>(move |tx| senders::synchronize(tx, &configured)).await?)
 }
 
 /// What the configuration says about sending.
@@ -130,7 +136,9 @@ impl App {
     pub async fn start(config: Config, clock: Clock) -> Result<App> {
         let listen = config.server.listen.clone();
         let socket = std::net::TcpListener::bind(&listen).with_context(|| {
-            format!("can't listen on {listen}. Is another program on that port? Set [server] listen to a free one")
+            format!(
+                "can't listen on {listen}. Is another program on that port? Set [server] listen to a free one"
+            )
         })?;
         let address = socket.local_addr()?;
         let mut config = config;
@@ -138,8 +146,11 @@ impl App {
             // Port 0 is whichever is free: the public address follows it.
             let _ = config.server.public_base_url.set_port(Some(address.port()));
         }
-        let store = open_store(&config, clock).await?;
+        let store = open_store(&config, clock)?;
+        synchronize_senders(&store, &config).await?;
         let uncertain = delivery::rescue_pending(&store).await?;
+        import::sweep_spool(&store).await?;
+        try_again(&store).await?;
         let setup = setup(&config);
         let state = State {
             store: store.clone(),
@@ -147,18 +158,17 @@ impl App {
             replies: Arc::new(replies(&config)),
             config: Arc::new(config),
             setup: setup.clone(),
+            metrics: Metrics::default(),
         };
         let (stop, stopped) = ticker::stop();
         let mut tasks = background(&state, &stopped)?;
         let served = state.clone();
-        let server = HttpServer::new(move || {
-            HttpApp::new().app_data(Data::new(served.clone())).configure(web::configure)
-        })
-        .workers(HTTP_WORKERS)
-        .shutdown_timeout(3)
-        .disable_signals()
-        .listen(socket)?
-        .run();
+        let server = HttpServer::new(move || HttpApp::new().configure(web::configure(served.clone())))
+            .workers(HTTP_WORKERS)
+            .shutdown_timeout(3)
+            .disable_signals()
+            .listen(socket)?
+            .run();
         let handle = server.handle();
         tasks.push(tokio::spawn(async move {
             if let Err(error) = server.await {
@@ -183,12 +193,28 @@ impl App {
     }
 }
 
+/// A start counts as mended, as a resume does: what stopped the account or a sender is tried again, and
+/// stops it again at the first message if it is not. Campaigns stay paused until somebody resumes them.
+async fn try_again(store: &Store) -> Result<()> {
+    let now = store.clock().now();
+    let is_paused = store
+        .read(move |conn| {
+            let sender = senders::list(conn)?.iter().any(|sender| sender.is_paused(now));
+            Ok::<_, StoreError>(sender || senders::account_pause(conn, now)?.is_some())
+        })
+        .await?;
+    if is_paused {
+        store.write::<_, _, StoreError>(|tx| senders::resume_all(tx, "restart")).await?;
+    }
+    Ok(())
+}
+
 /// Starts every loop.
 fn background(state: &State, stop: &Stop) -> Result<Vec<JoinHandle<()>>> {
     let mut tasks = Vec::new();
     if let Some(client) = client(&state.config)? {
-        let dispatcher =
-            Dispatcher::new(state.store.clone(), client, delivery_settings(&state.config));
+        let settings = delivery_settings(&state.config);
+        let dispatcher = Dispatcher::new(state.store.clone(), client, settings, state.metrics.clone());
         let outbox = dispatcher.outbox();
         tasks.push(tokio::spawn(dispatcher.run(stop.clone().pulled())));
         let store = state.store.clone();

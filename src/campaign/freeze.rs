@@ -19,7 +19,7 @@ const CHUNK_MILLIS: f64 = 12.0;
 /// # Errors
 /// [`CampaignError`] when the store can't; what was frozen stays, and the next call goes on.
 pub async fn freeze_all(store: &Store, is_simulated: bool) -> Result<(), CampaignError> {
-    let live = store.read(|conn| campaigns::live(conn)).await.map_err(CampaignError::Store)?;
+    let live = store.read(campaigns::live).await.map_err(CampaignError::Store)?;
     for campaign in live.into_iter().filter(|campaign| campaign.status == CampaignStatus::Launching) {
         freeze(store, campaign.id, is_simulated).await?;
     }

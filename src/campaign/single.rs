@@ -7,10 +7,10 @@ use serde_json::{Map, Value, json};
 use super::actions::find_or_add;
 use super::{CampaignError, Setup};
 use crate::clock::Millis;
-use crate::domain::gate::{Verdict, gate};
+use crate::domain::gate::{Reason, Verdict, gate};
 use crate::domain::message::{Kind, Status};
 use crate::domain::phone::{Channel, Phone};
-use crate::domain::plan::{Circumstances, Plan, Text, TopicRule};
+use crate::domain::plan::{Circumstances, Person, Plan, Text, TopicRule};
 use crate::domain::quiet_hours::{Policy, Presets};
 use crate::store::messages::{self, NewMessage, Standing};
 use crate::store::{Tx, senders, templates, topics};
@@ -81,17 +81,8 @@ pub fn send_single(
     let topic_id = topic.map(|topic| topic.id);
     let person = messages::person(conn, user_id, topic_id)?
         .ok_or_else(|| CampaignError::NotFound(format!("person {user_id}")))?;
-    let circumstances = Circumstances {
-        variables: message.variables.clone(),
-        expires_at: message.expires_at,
-        ..Circumstances::default()
-    };
     let due_at = message.send_at.unwrap_or_else(|| tx.now()).max(tx.now());
-    let (facts, _) = plan.judge(&person, &circumstances, presets, due_at);
-    let refused = match gate(&facts, due_at) {
-        Verdict::Skip(reason) => Some(reason),
-        _ => None,
-    };
+    let refused = refusal(message, &plan, &person, presets, due_at);
     let media = (!message.media_urls.is_empty()).then(|| json!(message.media_urls).to_string());
     let new = NewMessage {
         user_id,
@@ -114,6 +105,26 @@ pub fn send_single(
         refused,
     };
     Ok(messages::insert(tx, &new)?)
+}
+
+/// Why this person may never get it, if so. What only has to wait is queued.
+fn refusal(
+    message: &SingleMessage,
+    plan: &Plan,
+    person: &Person,
+    presets: &Presets,
+    due_at: Millis,
+) -> Option<Reason> {
+    let circumstances = Circumstances {
+        variables: message.variables.clone(),
+        expires_at: message.expires_at,
+        ..Circumstances::default()
+    };
+    let (facts, _) = plan.judge(person, &circumstances, presets, due_at);
+    match gate(&facts, due_at) {
+        Verdict::Skip(reason) => Some(reason),
+        _ => None,
+    }
 }
 
 type Versioned = (Text, Option<(i64, i64)>);

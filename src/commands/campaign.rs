@@ -40,7 +40,10 @@ pub(super) enum Action {
 }
 
 pub(super) async fn run(config: Config, action: Action) -> Result<()> {
-    let store = open(&config).await?;
+    let store = open(&config)?;
+    if !matches!(action, Action::Report { .. }) {
+        app::synchronize_senders(&store, &config).await?;
+    }
     let setup = app::setup(&config);
     let actor = actor();
     let campaign = match action {
@@ -60,7 +63,10 @@ pub(super) async fn run(config: Config, action: Action) -> Result<()> {
         let id = campaign.id;
         let counts = store.read_here(|conn| campaigns::counts(conn, id))?;
         let people: i64 = counts.iter().map(|count| count.n).sum();
-        writeln!(std::io::stdout(), "{people} people. A running server sends to them; else start `ese serve`.")?;
+        writeln!(
+            std::io::stdout(),
+            "{people} people. A running server sends to them; else start `ese serve`."
+        )?;
     }
     Ok(())
 }

@@ -21,7 +21,8 @@ enum Finding {
 }
 
 pub(super) async fn run(config: Config) -> Result<()> {
-    let mut findings = vec![("Configuration", Finding::Good("every key is known and makes sense".to_owned()))];
+    let mut findings =
+        vec![("Configuration", Finding::Good("every key is known and makes sense".to_owned()))];
     findings.push(("Data file", data_file(&config).await));
     findings.push(("Key file", private(&config.store.key_file)));
     findings.push(("Account", account(&config).await));
@@ -48,7 +49,7 @@ pub(super) async fn run(config: Config) -> Result<()> {
 }
 
 async fn data_file(config: &Config) -> Finding {
-    let store = match app::open_store(config, Clock::system()).await {
+    let store = match app::open_store(config, Clock::system()) {
         Ok(store) => store,
         Err(error) => return Finding::Bad(format!("{error:#}")),
     };
@@ -88,7 +89,9 @@ fn private(path: &Path) -> Finding {
 #[cfg(not(unix))]
 fn private(path: &Path) -> Finding {
     match std::fs::metadata(path) {
-        Ok(_) => Finding::Note(format!("{} is there; its permissions are not looked at here", path.display())),
+        Ok(_) => {
+            Finding::Note(format!("{} is there; its permissions are not looked at here", path.display()))
+        }
         Err(error) => Finding::Bad(format!("{}: {error}", path.display())),
     }
 }
@@ -97,7 +100,9 @@ async fn account(config: &Config) -> Finding {
     let twilio = &config.twilio;
     let token = twilio.auth_token.expose_secret();
     if twilio.account_sid.is_empty() || token.is_empty() {
-        return Finding::Bad("set [twilio] account_sid and auth_token, both from the Twilio console".to_owned());
+        return Finding::Bad(
+            "set [twilio] account_sid and auth_token, both from the Twilio console".to_owned(),
+        );
     }
     let hint = if token.len() == 32 || is_loopback(&twilio.api_base) {
         String::new()
@@ -119,7 +124,9 @@ async fn account(config: &Config) -> Finding {
 
 fn configured_senders(config: &Config) -> Finding {
     if config.senders.is_empty() {
-        return Finding::Bad("add [[senders]] with the address and kind of a number of the account".to_owned());
+        return Finding::Bad(
+            "add [[senders]] with the address and kind of a number of the account".to_owned(),
+        );
     }
     let list: Vec<String> = config
         .senders

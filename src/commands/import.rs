@@ -42,7 +42,7 @@ pub(super) struct Args {
 
 pub(super) async fn run(config: Config, args: Args) -> Result<()> {
     let options = options(&args)?;
-    let store = open(&config).await?;
+    let store = open(&config)?;
     let name = args.file.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     let file = File::open(&args.file).with_context(|| format!("{} can't be read", args.file.display()))?;
     let id = queue(&store, file, &name, options, config.import.max_bytes).await?;
@@ -66,7 +66,10 @@ fn options(args: &Args) -> Result<Options> {
         json.insert("mapping".to_owned(), Value::Object(mapping));
     }
     let mode = if args.suppress { Some("suppress") } else { args.mode.as_deref() };
-    for (key, value) in [("mode", mode.map(|mode| json!(mode))), ("default_region", args.region.as_ref().map(|region| json!(region)))] {
+    for (key, value) in [
+        ("mode", mode.map(|mode| json!(mode))),
+        ("default_region", args.region.as_ref().map(|region| json!(region))),
+    ] {
         if let Some(value) = value {
             json.insert(key.to_owned(), value);
         }

@@ -37,7 +37,7 @@ pub(super) async fn run(config: Config, action: Action) -> Result<()> {
             scopes.push(parsed);
         }
     }
-    let store = open(&config).await?;
+    let store = open(&config)?;
     let expires_at = expires_in.map(|days| store.clock().now() + i64::from(days) * 86_400_000);
     let (label, actor) = (name.clone(), actor());
     let (id, secret) = store

@@ -1,2 +1,132 @@
-//! Commands.
+//! One file per subcommand of `ese`. Commands are second writers on the same file: they may run beside the
+//! server, which notices within a second.
+
+mod campaign;
+mod check;
+mod demo;
+mod import;
+mod key;
+mod operator;
+mod progress;
+mod replay;
+mod report;
+mod serve;
 pub mod simulate;
+mod verify;
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::app;
+use crate::clock::Clock;
+use crate::config::{Config, Loaded, LogFormat};
+use crate::store::Store;
+
+/// WhatsApp and SMS campaigns over Twilio: one process, one SQLite file.
+#[derive(Debug, Parser)]
+#[command(name = "ese", version, arg_required_else_help = true, max_term_width = 100)]
+pub struct Cli {
+    /// Configuration file, over the built-in defaults and below the environment (ESE_SECTION__KEY).
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server: API, webhooks, scheduler and dispatcher, until SIGTERM or Ctrl-C.
+    Serve,
+    Demo(demo::Args),
+    Simulate(Box<simulate::Args>),
+    /// Import people from a CSV, XLSX, JSON or NDJSON file.
+    Import(import::Args),
+    /// Launch, pause, resume or cancel a campaign, or print its report.
+    #[command(subcommand)]
+    Campaign(campaign::Action),
+    /// Manage the people who may log in.
+    #[command(subcommand)]
+    Operator(operator::Action),
+    /// Manage API keys.
+    #[command(subcommand)]
+    Key(key::Action),
+    /// Look at configuration, file, account, senders and public address, and say what to mend.
+    Check,
+    /// Print the configuration in force, secrets redacted.
+    Config,
+    /// Try again webhooks whose effect failed; with --since, read all since then anew.
+    Replay(replay::Args),
+    /// Verify the consent chain, the counts and the file itself.
+    Verify,
+}
+
+/// Runs one command.
+///
+/// # Errors
+/// A sentence for the person at the terminal.
+pub async fn run(cli: Cli) -> Result<()> {
+    // What stands in for Twilio needs no configuration.
+    match cli.command {
+        Command::Simulate(args) => {
+            log_to_stderr("warn", LogFormat::Text);
+            simulate::run(*args).await
+        }
+        Command::Demo(args) => {
+            log_to_stderr("error", LogFormat::Text);
+            demo::run(args).await
+        }
+        command => {
+            let loaded = Config::load(cli.config.as_deref(), std::env::vars())?;
+            run_configured(command, loaded).await
+        }
+    }
+}
+
+async fn run_configured(command: Command, loaded: Loaded) -> Result<()> {
+    let config = loaded.config.clone();
+    // A command answers on standard output; its log is for what goes wrong.
+    let level = if matches!(command, Command::Serve) { config.log.level.as_str() } else { "error" };
+    log_to_stderr(level, config.log.format);
+    match command {
+        Command::Serve => serve::run(config).await,
+        Command::Simulate(args) => simulate::run(*args).await,
+        Command::Demo(args) => demo::run(args).await,
+        Command::Import(args) => import::run(config, args).await,
+        Command::Campaign(action) => campaign::run(config, action).await,
+        Command::Operator(action) => operator::run(config, action).await,
+        Command::Key(action) => key::run(config, action).await,
+        Command::Check => check::run(config).await,
+        Command::Config => print_config(&loaded),
+        Command::Replay(args) => replay::run(config, args).await,
+        Command::Verify => verify::run(config).await,
+    }
+}
+
+fn print_config(loaded: &Loaded) -> Result<()> {
+    Ok(write!(std::io::stdout(), "{}", loaded.describe())?)
+}
+
+fn open(config: &Config) -> Result<Store> {
+    app::open_store(config, Clock::system())
+}
+
+/// Who acts, as the ledger and the events name them.
+fn actor() -> String {
+    let user = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER"));
+    format!("command:{}", user.unwrap_or_else(|_| "unknown".to_owned()))
+}
+
+/// Logs go to standard error; standard output is for answers.
+fn log_to_stderr(level: &str, format: LogFormat) {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A process that set its own subscriber (a test) keeps it.
+    let _ = match format {
+        LogFormat::Json => builder.json().try_init(),
+        LogFormat::Text => builder.with_target(false).try_init(),
+    };
+}

@@ -45,7 +45,7 @@ pub(super) async fn run(config: Config, action: Action) -> Result<()> {
         .hash_password(password.as_bytes())
         .map_err(|error| anyhow::anyhow!("the password can't be hashed: {error}"))?
         .to_string();
-    let store = open(&config).await?;
+    let store = open(&config)?;
     let (address, granted) = (email.clone(), role.clone());
     let added =
         store.write::<_, _, StoreError>(move |tx| operators::insert(tx, &address, &hash, &granted)).await?;

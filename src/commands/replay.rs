@@ -23,7 +23,7 @@ pub(super) struct Args {
 
 pub(super) async fn run(config: Config, args: Args) -> Result<()> {
     let since = args.since.as_deref().map(instant).transpose()?;
-    let store = open(&config).await?;
+    let store = open(&config)?;
     let rules = (Arc::new(KeywordTable::default()), Arc::new(app::replies(&config)));
     let max_attempts = config.delivery.max_attempts;
     let (mut looked, mut changed) = ((0, 0), 0);

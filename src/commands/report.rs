@@ -47,7 +47,8 @@ pub(super) fn text(conn: &Connection, id: i64) -> Result<String> {
 
 /// Everything about one person, oldest first.
 pub(super) fn person(conn: &Connection, user_id: i64) -> Result<String> {
-    let user = users::find(conn, &UserKey::Id(user_id))?.with_context(|| format!("there is no person {user_id}"))?;
+    let user =
+        users::find(conn, &UserKey::Id(user_id))?.with_context(|| format!("there is no person {user_id}"))?;
     let mut text = String::new();
     let name = user.attributes.get("name").and_then(serde_json::Value::as_str).unwrap_or("Somebody");
     let phone = user.phone.as_deref().unwrap_or("(no number)");

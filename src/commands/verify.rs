@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::store::{StoreError, ledger, verify};
 
 pub(super) async fn run(config: Config) -> Result<()> {
-    let store = open(&config).await?;
+    let store = open(&config)?;
     let key = store.key().clone();
     let (chain, counts, file) = store.read_here(|conn| {
         Ok::<_, StoreError>((

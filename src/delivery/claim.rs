@@ -64,40 +64,41 @@ struct DailyLimit {
     renews_at: Millis,
 }
 
+/// What gathers while a lane is looked at.
+struct Round {
+    claims: Claims,
+    /// Templates of single messages, parsed once.
+    texts: HashMap<(i64, i64), Arc<Text>>,
+    limit: Option<DailyLimit>,
+}
+
 impl Claimer<'_> {
     /// Runs inside one write.
     pub(super) fn run(&self, tx: &Tx<'_>) -> Result<Claims, StoreError> {
         let started = Instant::now();
-        let mut claims = Claims::default();
-        let mut texts = HashMap::new();
-        let mut limit = self.daily_limit(tx)?;
+        let mut round =
+            Round { claims: Claims::default(), texts: HashMap::new(), limit: self.daily_limit(tx)? };
         let most = self.permits as usize;
-        while claims.outgoing.len() < most && started.elapsed() < LONGEST && claims.rests_until.is_none() {
-            let room = (most - claims.outgoing.len()).min(PAGE);
+        while round.claims.outgoing.len() < most && started.elapsed() < LONGEST {
+            let room = (most - round.claims.outgoing.len()).min(PAGE);
             let page = messages::due(tx.conn(), self.lane.id, tx.now(), room)?;
             if page.is_empty() {
-                claims.is_exhausted = true;
-                claims.next_due = messages::next_due(tx.conn(), self.lane.id)?;
+                round.claims.is_exhausted = true;
+                round.claims.next_due = messages::next_due(tx.conn(), self.lane.id)?;
                 break;
             }
             for due in &page {
-                self.judge(tx, due, &mut texts, &mut limit, &mut claims)?;
-                if claims.rests_until.is_some() {
-                    break;
+                self.judge(tx, due, &mut round)?;
+                if round.claims.rests_until.is_some() {
+                    return Ok(round.claims);
                 }
             }
         }
-        Ok(claims)
+        Ok(round.claims)
     }
 
-    fn judge(
-        &self,
-        tx: &Tx<'_>,
-        due: &Due,
-        texts: &mut HashMap<(i64, i64), Arc<Text>>,
-        limit: &mut Option<DailyLimit>,
-        claims: &mut Claims,
-    ) -> Result<(), StoreError> {
+    fn judge(&self, tx: &Tx<'_>, due: &Due, round: &mut Round) -> Result<(), StoreError> {
+        let Round { claims, texts, limit } = round;
         let plan = match &self.lane.plan {
             Some(plan) => Arc::clone(plan),
             None => Arc::new(single_plan(tx, due, texts)?),

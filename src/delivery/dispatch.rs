@@ -13,6 +13,7 @@ use super::outbox::Outbox;
 use crate::clock::Millis;
 use crate::domain::failure::Failure;
 use crate::domain::retry::{Pace, backoff};
+use crate::metrics::Metrics;
 use crate::store::outcomes::{self, Acceptance, AttemptKey, RetryPolicy};
 use crate::store::{Store, StoreError};
 use crate::twilio::client::{Client, MessageResource, OutgoingMessage, SendOutcome};
@@ -44,6 +45,7 @@ struct Desk {
     client: Client,
     outbox: Arc<Outbox>,
     settings: Settings,
+    metrics: Metrics,
     /// No claims until then: Twilio is busy or out of reach. Milliseconds, UTC.
     rests_until: AtomicI64,
     /// Failures in a row to reach Twilio.
@@ -64,7 +66,7 @@ pub struct Dispatcher {
 
 impl Dispatcher {
     /// Makes a dispatcher and lets STOP, pause and cancel reach its claims.
-    pub fn new(store: Store, client: Client, settings: Settings) -> Dispatcher {
+    pub fn new(store: Store, client: Client, settings: Settings, metrics: Metrics) -> Dispatcher {
         let outbox = Arc::new(Outbox::default());
         let hooked = Arc::clone(&outbox);
         store.on_withdraw(move |whom| hooked.withdraw(whom));
@@ -74,6 +76,7 @@ impl Dispatcher {
                 client,
                 outbox,
                 settings,
+                metrics,
                 rests_until: AtomicI64::new(0),
                 strikes: AtomicU64::new(0),
             }),
@@ -146,6 +149,7 @@ impl Dispatcher {
             let wait = self.work(lane, now, &mut tick).await?;
             tick.wait = tick.wait.min(wait);
         }
+        self.desk.metrics.set_in_flight(self.tasks.len());
         Ok(tick)
     }
 
@@ -173,6 +177,9 @@ impl Dispatcher {
         lane.charge(parts);
         tick.claimed += used;
         tick.refused += claims.refused;
+        if claims.refused > 0 {
+            self.desk.metrics.count_deliveries("gate", claims.refused);
+        }
         let wait = self.next_look(&lane, now, &claims);
         for outgoing in claims.outgoing {
             self.tasks.spawn(hand_over(Arc::clone(&self.desk), lane.sender_address.clone(), outgoing));
@@ -247,6 +254,7 @@ async fn hand_over(desk: Arc<Desk>, from: String, outgoing: Outgoing) {
         let message = desk.message(from, outgoing);
         let outcome = desk.client.send(&message).await;
         desk.note_reach(&outcome);
+        desk.metrics.count_deliveries(word(&outcome), 1);
         record_until_kept(&desk, key, outcome).await
     } else {
         keep(&desk, move |tx| outcomes::withdrawn(tx, key)).await
@@ -254,6 +262,16 @@ async fn hand_over(desk: Arc<Desk>, from: String, outgoing: Outgoing) {
     // A request that began is known as long as the process lives: nobody may take it for one that did not.
     if is_kept {
         desk.outbox.finish(key.message_id);
+    }
+}
+
+fn word(outcome: &SendOutcome) -> &'static str {
+    match outcome {
+        SendOutcome::Accepted(_) => "accepted",
+        SendOutcome::Refused { .. } => "refused",
+        SendOutcome::Throttled { .. } => "throttled",
+        SendOutcome::NotSent { .. } => "not_sent",
+        SendOutcome::Uncertain { .. } => "uncertain",
     }
 }
 

@@ -91,11 +91,28 @@ pub(super) fn apply(
     progress: &mut Progress,
 ) -> Result<(), StoreError> {
     let ground = Ground { conn: tx.conn(), key: tx.key(), seen: None };
+    let hand = Hand { tx, job, is_list_empty: !imports::has_suppressions(tx.conn())? };
+    // People who are new come in rows: one who follows such a one is added without being looked for.
+    let mut is_likely_new = progress.tally.updated + progress.tally.unchanged == 0;
     for reading in rows {
-        let verdict = decide(&ground, job, reading)?;
-        if let Some(person) = &reading.person {
-            carry_out(tx, job, (person, row_of(reading)), &verdict.action)?;
-        }
+        let row = row_of(reading);
+        let added = match &reading.person {
+            Some(person) if is_likely_new && job.options.mode != Mode::Suppress => {
+                hand.try_add(person, row)?
+            }
+            _ => None,
+        };
+        let verdict = match added {
+            Some(verdict) => verdict,
+            None => {
+                let verdict = decide(&ground, job, reading)?;
+                if let Some(person) = &reading.person {
+                    hand.carry_out(person, row, &verdict.action)?;
+                }
+                verdict
+            }
+        };
+        is_likely_new = matches!(verdict.outcome, Outcome::Created | Outcome::Rejected);
         for issue in count(progress, reading, verdict) {
             imports::insert_issue(tx, job.id, &issue)?;
         }
@@ -296,52 +313,71 @@ fn consent_restated(said: Said, now: Consent) -> Option<Consent> {
     (now != Consent::Stop && next != now).then_some(next)
 }
 
-fn carry_out(
-    tx: &Tx<'_>,
-    job: &Job,
-    (person, row): (&Person, i64),
-    action: &Action,
-) -> Result<(), StoreError> {
-    match action {
-        Action::Nothing => Ok(()),
-        Action::Add { consent } => {
-            let words = evidence(job, row);
-            let person_row = NewPerson {
-                phone: person.phone.as_str(),
-                country: person.country,
-                attributes: &person.json,
-                consent: consent.map(|state| consent_change(job, state, &words)),
-                import: (job.id, row),
-            };
-            let user_id = imports::insert_person(tx, &person_row)?;
-            person.topics.iter().try_for_each(|topic| imports::join(tx, user_id, *topic))
-        }
-        Action::Change(change) => carry_out_change(tx, job, change),
-        Action::Suppress { user_id } => {
-            suppressions::insert(tx, person.phone.as_str(), "do_not_contact", &job.actor)?;
-            if let Some(user_id) = user_id {
-                tx.withdraw(Withdrawal::User(*user_id));
-            }
-            Ok(())
-        }
-    }
+/// Writes what was decided.
+struct Hand<'a> {
+    tx: &'a Tx<'a>,
+    job: &'a Job,
+    /// No number was suppressed when the chunk began, and no row of this mode suppresses one.
+    is_list_empty: bool,
 }
 
-fn carry_out_change(tx: &Tx<'_>, job: &Job, change: &Change) -> Result<(), StoreError> {
-    let marker = (job.id, change.row);
-    match &change.attributes {
-        Some(attributes) => imports::update_person(tx, change.user_id, attributes, marker)?,
-        None => imports::touch(tx, change.user_id, marker)?,
-    }
-    if let Some((now, next)) = change.consent {
-        let words = evidence(job, change.row.abs());
-        ledger::record(tx, change.user_id, now, &consent_change(job, next, &words))?;
-        if Consent::tightens(now, next) {
-            // Whatever was claimed under the old consent passes the gate again.
-            tx.withdraw(Withdrawal::User(change.user_id));
+impl Hand<'_> {
+    fn carry_out(&self, person: &Person, row: i64, action: &Action) -> Result<(), StoreError> {
+        match action {
+            Action::Nothing => Ok(()),
+            Action::Add { consent } => self.add(person, row, *consent).map(drop),
+            Action::Change(change) => self.change(change),
+            Action::Suppress { user_id } => {
+                suppressions::insert(self.tx, person.phone.as_str(), "do_not_contact", &self.job.actor)?;
+                if let Some(user_id) = user_id {
+                    self.tx.withdraw(Withdrawal::User(*user_id));
+                }
+                Ok(())
+            }
         }
     }
-    change.topics.iter().try_for_each(|topic| imports::join(tx, change.user_id, *topic))
+
+    /// Adds the person, or does nothing when the number is known.
+    fn try_add(&self, person: &Person, row: i64) -> Result<Option<Verdict>, StoreError> {
+        let consent = consent_of_new(&self.job.options, person.consent);
+        let is_added = self.add(person, row, consent)?;
+        Ok(is_added.then(|| Verdict::new(Outcome::Created, Action::Nothing)))
+    }
+
+    /// Returns false when the number is known.
+    fn add(&self, person: &Person, row: i64, consent: Option<Consent>) -> Result<bool, StoreError> {
+        let words = consent.map(|_| evidence(self.job, row)).unwrap_or_default();
+        let new = NewPerson {
+            phone: person.phone.as_str(),
+            country: person.country,
+            attributes: &person.json,
+            consent: consent.map(|state| consent_change(self.job, state, &words)),
+            import: (self.job.id, row),
+            is_list_empty: self.is_list_empty,
+        };
+        let Some(user_id) = imports::insert_person(self.tx, &new)? else {
+            return Ok(false);
+        };
+        person.topics.iter().try_for_each(|topic| imports::join(self.tx, user_id, *topic))?;
+        Ok(true)
+    }
+
+    fn change(&self, change: &Change) -> Result<(), StoreError> {
+        let marker = (self.job.id, change.row);
+        match &change.attributes {
+            Some(attributes) => imports::update_person(self.tx, change.user_id, attributes, marker)?,
+            None => imports::touch(self.tx, change.user_id, marker)?,
+        }
+        if let Some((now, next)) = change.consent {
+            let words = evidence(self.job, change.row.abs());
+            ledger::record(self.tx, change.user_id, now, &consent_change(self.job, next, &words))?;
+            if Consent::tightens(now, next) {
+                // Whatever was claimed under the old consent passes the gate again.
+                self.tx.withdraw(Withdrawal::User(change.user_id));
+            }
+        }
+        change.topics.iter().try_for_each(|topic| imports::join(self.tx, change.user_id, *topic))
+    }
 }
 
 fn evidence(job: &Job, row: i64) -> String {

@@ -140,7 +140,7 @@ pub(super) fn understand(
     let (kind, reply) = meaning.act(tx, rules.replies)?;
     let reply = reply.filter(|text| !text.is_empty());
     let reply = match reply {
-        Some(text) if may_reply(tx, user.id, form, channel, kind, rules.replies)? => Some(text),
+        Some(text) if may_reply(tx, user.id, form, kind, rules.replies)? => Some(text),
         _ => None,
     };
     let understood = Understood { user_id: Some(user.id), channel, kind, reply: reply.as_deref() };
@@ -206,10 +206,10 @@ fn may_reply(
     tx: &Tx<'_>,
     user_id: i64,
     form: &InboundForm,
-    channel: Channel,
     kind: &str,
     replies: &Replies,
 ) -> Result<bool, StoreError> {
+    let channel = channel_of(&form.from);
     let is_keyword = matches!(kind, "stop" | "start" | "help");
     let twilio_answers = channel == Channel::Sms && replies.twilio_answers_sms_keywords && is_keyword;
     if form.opt_out_type.is_some() || twilio_answers {

@@ -1,7 +1,6 @@
 //! `inbound`: what people wrote to us, raw and as it was understood.
 
-use rusqlite::{Connection, OptionalExtension, Row};
-use serde_json::Value;
+use rusqlite::{Connection, OptionalExtension};
 
 use super::{StoreError, Tx};
 use crate::clock::Millis;
@@ -99,101 +98,6 @@ pub fn replies_since(conn: &Connection, user_id: i64, since: Millis) -> Result<i
             "SELECT count(*) FROM inbound WHERE user_id = ?1 AND received_at > ?2 AND reply IS NOT NULL",
         )?
         .query_row((user_id, since), |row| row.get(0))?)
-}
-
-/// A message from a person, as kept.
-#[derive(Clone, Debug)]
-pub struct InboundRow {
-    /// Ascending.
-    pub id: i64,
-    /// `SM…`.
-    pub message_sid: String,
-    /// `pending` or `done`.
-    pub state: String,
-    /// `webhook` or `catch_up`.
-    pub source: String,
-    /// The person.
-    pub user_id: Option<i64>,
-    /// Their number as of now.
-    pub phone: Option<String>,
-    /// Wire address of the person.
-    pub from_address: Option<String>,
-    /// Wire address of ours.
-    pub to_address: Option<String>,
-    /// `sms` or `whatsapp`.
-    pub channel: Option<String>,
-    /// How it was understood.
-    pub kind: Option<String>,
-    /// The words.
-    pub body: Option<String>,
-    /// Attachments.
-    pub media: Value,
-    /// What was answered at once.
-    pub reply: Option<String>,
-    /// Why its effect failed.
-    pub error: Option<String>,
-    /// When it came.
-    pub received_at: Millis,
-}
-
-const COLUMNS: &str = "i.id, i.message_sid, i.state, i.source, i.user_id, u.phone, i.from_address,
-   i.to_address, i.channel, i.kind, i.body, i.media, i.reply, i.error, i.received_at";
-
-fn from_row(row: &Row<'_>) -> rusqlite::Result<InboundRow> {
-    let media: String = row.get(11)?;
-    Ok(InboundRow {
-        id: row.get(0)?,
-        message_sid: row.get(1)?,
-        state: row.get(2)?,
-        source: row.get(3)?,
-        user_id: row.get(4)?,
-        phone: row.get(5)?,
-        from_address: row.get(6)?,
-        to_address: row.get(7)?,
-        channel: row.get(8)?,
-        kind: row.get(9)?,
-        body: row.get(10)?,
-        media: serde_json::from_str(&media).unwrap_or(Value::Null),
-        reply: row.get(12)?,
-        error: row.get(13)?,
-        received_at: row.get(14)?,
-    })
-}
-
-/// What a list of inbound messages is narrowed to.
-#[derive(Clone, Debug, Default)]
-pub struct InboundFilter {
-    /// Of this person.
-    pub user_id: Option<i64>,
-    /// Received at or after.
-    pub since: Option<Millis>,
-    /// Understood as.
-    pub kind: Option<String>,
-}
-
-/// A page of inbound messages, newest first, below id `before`.
-///
-/// # Errors
-/// [`StoreError`] from SQLite.
-pub fn list(
-    conn: &Connection,
-    filter: &InboundFilter,
-    before: i64,
-    limit: usize,
-) -> Result<Vec<InboundRow>, StoreError> {
-    // One statement for each first column, so that the index of the person is used when there is one.
-    let of_person = if filter.user_id.is_some() { "i.user_id = ?1" } else { "?1 IS NULL" };
-    let sql = format!(
-        "SELECT {COLUMNS} FROM inbound i LEFT JOIN users u ON u.id = i.user_id
-         WHERE {of_person} AND i.id < ?2 AND (?3 IS NULL OR i.received_at >= ?3)
-           AND (?4 IS NULL OR i.kind = ?4)
-         ORDER BY i.id DESC LIMIT ?5"
-    );
-    let rows = conn
-        .prepare_cached(&sql)?
-        .query_map((filter.user_id, before, filter.since, &filter.kind, limit as i64), from_row)?
-        .collect::<Result<_, _>>()?;
-    Ok(rows)
 }
 
 /// A raw message that a replay looks at.

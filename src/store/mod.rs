@@ -1,10 +1,12 @@
 //! SQLite: the only place with SQL. Two doors, [`Store::read`] and [`Store::write`]; then one file per
 //! noun, whose functions take the connection or the [`Tx`] that a door handed out.
 
+pub mod api_keys;
 pub mod campaigns;
 mod effects;
 mod error;
 pub mod events;
+pub mod idempotency;
 pub mod imports;
 pub mod inbound;
 mod key;
@@ -14,6 +16,7 @@ mod open;
 pub mod operators;
 pub mod outcomes;
 pub mod receipts;
+pub mod reports;
 pub mod segment_sql;
 pub mod segments;
 pub mod senders;

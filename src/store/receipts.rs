@@ -73,48 +73,6 @@ pub fn mark(
     Ok(())
 }
 
-/// A receipt as kept.
-#[derive(Clone, Debug)]
-pub struct ReceiptRow {
-    /// Ascending.
-    pub id: i64,
-    /// `SM…`.
-    pub sid: String,
-    /// Twilio's word.
-    pub status: String,
-    /// 0 without one.
-    pub error_code: i64,
-    /// Which attempt.
-    pub attempt: Option<u32>,
-    /// When it came.
-    pub received_at: Millis,
-}
-
-/// The receipts of a message, oldest first.
-///
-/// # Errors
-/// [`StoreError`] from SQLite.
-pub fn of_message(conn: &Connection, message_id: i64) -> Result<Vec<ReceiptRow>, StoreError> {
-    let rows = conn
-        .prepare_cached(
-            "SELECT r.id, r.sid, r.status, r.error_code, r.attempt, r.received_at
-             FROM attempts a JOIN receipts r ON r.sid = a.sid
-             WHERE a.message_id = ?1 ORDER BY r.id",
-        )?
-        .query_map([message_id], |row| {
-            Ok(ReceiptRow {
-                id: row.get(0)?,
-                sid: row.get(1)?,
-                status: row.get(2)?,
-                error_code: row.get(3)?,
-                attempt: row.get(4)?,
-                received_at: row.get(5)?,
-            })
-        })?
-        .collect::<Result<_, _>>()?;
-    Ok(rows)
-}
-
 /// A raw receipt that a replay looks at.
 #[derive(Clone, Debug)]
 pub struct ReplayReceipt {

@@ -81,6 +81,31 @@ pub fn left_at(conn: &Connection, user_id: i64, topic_id: i64) -> Result<Option<
         .optional()?)
 }
 
+/// Changes a topic. Returns false, and changes nothing, when another one has the name.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn update(tx: &Tx<'_>, id: i64, name: &str, is_open_to_opted_in: bool) -> Result<bool, StoreError> {
+    let rule = if is_open_to_opted_in { "all_opted_in" } else { "opt_in_required" };
+    tx.change_plan();
+    let changed = tx.conn.execute(
+        "UPDATE topics SET name = ?2, default_rule = ?3
+         WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM topics WHERE name = ?2 AND id <> ?1)",
+        (id, name, rule),
+    )?;
+    Ok(changed > 0)
+}
+
+/// Removes a topic that no campaign and no message refers to, and everybody's place in it.
+///
+/// # Errors
+/// [`StoreError`] from SQLite, also while something refers to it.
+pub fn delete(tx: &Tx<'_>, id: i64) -> Result<(), StoreError> {
+    tx.change_plan();
+    tx.conn.execute("DELETE FROM topics WHERE id = ?1", [id])?;
+    Ok(())
+}
+
 /// Records that a person joined or left a topic.
 ///
 /// # Errors

@@ -58,72 +58,89 @@ fn meaning(code: i64, effect: &str, retry: &str) -> Meaning {
     }
 }
 
-/// The line that mends it, for the codes that people meet; by meaning for the rest.
+/// The line that mends it, for the codes that people meet.
+const MENDED_BY: &[(&[i64], &str)] = &[
+    (
+        &[20003],
+        "Twilio refused the credentials. Copy account SID and auth token again from the Twilio console, then resume.",
+    ),
+    (
+        &[10001, 20005],
+        "The Twilio account is not active. Check its status and balance in the Twilio console, then resume.",
+    ),
+    (
+        &[21408],
+        "Sending to this country is switched off. Switch it on under Messaging, Geo permissions in the Twilio console, then resume.",
+    ),
+    (
+        &[21606, 21212, 21601],
+        "The sender is not a number of this account that can text. Check [[senders]] address, then resume.",
+    ),
+    (
+        &[21608],
+        "A trial account sends to verified numbers only. Verify the number in the Twilio console or upgrade the account, then resume.",
+    ),
+    (
+        &[21609],
+        "Twilio refused the callback URL. Set [server] public_base_url to the https address under which Twilio reaches this server, then resume.",
+    ),
+    (&[21610], "Opted out at Twilio. Recorded here as STOP. Nothing to do."),
+    (
+        &[21611, 30001],
+        "The sender's queue at Twilio is full. It is tried again later; lower the sender's rate_per_second.",
+    ),
+    (&[21211, 21614], "The number can't receive texts. Correct it and mark the person reachable again."),
+    (&[21617], "The text is longer than 1,600 characters. Shorten the template."),
+    (&[30003], "The phone was off or out of reach. It is tried again later."),
+    (&[30004], "The person or the carrier blocks this sender. Nothing to do."),
+    (
+        &[30005, 30006],
+        "The number does not exist or is a landline. It is marked unreachable; correct it to write again.",
+    ),
+    (
+        &[30007],
+        "A carrier's filter took it for spam. Reword the template; links by shorteners are a common cause.",
+    ),
+    (&[30008], "The carrier gave no reason. It is tried again later."),
+    (
+        &[30032, 30033, 30034],
+        "The sender is not registered for this traffic. Finish its registration in the Twilio console, then resume.",
+    ),
+    (&[63003, 63024], "The number is not on WhatsApp. It is marked unreachable; SMS may reach the person."),
+    (&[63014, 63033], "The person blocked this sender on WhatsApp. Recorded here as STOP. Nothing to do."),
+    (
+        &[63015],
+        "The sandbox sends only to phones that have joined it. Send the join word from that phone, then resume.",
+    ),
+    (
+        &[63016],
+        "More than 24 hours since the person's last message. Use a template with an approved Content SID.",
+    ),
+    (&[63049], "Meta chose not to deliver this marketing message. Use SMS for this person."),
+];
+
 fn what_to_do(code: i64, meaning: Meaning) -> &'static str {
-    match code {
-        20003 => {
-            "Twilio refused the credentials. Copy account SID and auth token again from the Twilio console, then resume."
+    let known = MENDED_BY.iter().find(|(codes, _)| codes.contains(&code));
+    known.map_or_else(|| mended_by(meaning), |(_, text)| text)
+}
+
+/// The same for all other codes, by what they mean.
+fn mended_by(meaning: Meaning) -> &'static str {
+    match meaning {
+        Meaning::Retry | Meaning::Later | Meaning::TooLate => "It is tried again by itself.",
+        Meaning::OptedOut => "Recorded here as STOP. Nothing to do.",
+        Meaning::InvalidNumber => "The number is marked unreachable. Correct it to write again.",
+        Meaning::PauseSender { until_tomorrow: true } => {
+            "The sender's daily limit is used up. It goes on by itself tomorrow."
         }
-        10001 | 20005 => {
-            "The Twilio account is not active. Check its status and balance in the Twilio console, then resume."
+        Meaning::PauseSender { .. } => "Look at the sender in the Twilio console, mend it, then resume.",
+        Meaning::PauseAccount { until_tomorrow: true } => {
+            "The account's daily limit is used up. It goes on by itself tomorrow."
         }
-        21408 => {
-            "Sending to this country is switched off. Switch it on under Messaging, Geo permissions in the Twilio console, then resume."
-        }
-        21606 | 21212 | 21601 => {
-            "The sender is not a number of this account that can text. Check [[senders]] address, then resume."
-        }
-        21608 => {
-            "A trial account sends to verified numbers only. Verify the number in the Twilio console or upgrade the account, then resume."
-        }
-        21609 => {
-            "Twilio refused the callback URL. Set [server] public_base_url to the https address under which Twilio reaches this server, then resume."
-        }
-        21610 => "Opted out at Twilio. Recorded here as STOP. Nothing to do.",
-        21611 | 30001 => {
-            "The sender's queue at Twilio is full. It is tried again later; lower the sender's rate_per_second."
-        }
-        21211 | 21614 => "The number can't receive texts. Correct it and mark the person reachable again.",
-        21617 => "The text is longer than 1,600 characters. Shorten the template.",
-        30003 => "The phone was off or out of reach. It is tried again later.",
-        30004 => "The person or the carrier blocks this sender. Nothing to do.",
-        30005 | 30006 => {
-            "The number does not exist or is a landline. It is marked unreachable; correct it to write again."
-        }
-        30007 => {
-            "A carrier's filter took it for spam. Reword the template; links by shorteners are a common cause."
-        }
-        30008 => "The carrier gave no reason. It is tried again later.",
-        30032 | 30033 | 30034 => {
-            "The sender is not registered for this traffic. Finish its registration in the Twilio console, then resume."
-        }
-        63003 | 63024 => "The number is not on WhatsApp. It is marked unreachable; SMS may reach the person.",
-        63014 | 63033 => "The person blocked this sender on WhatsApp. Recorded here as STOP. Nothing to do.",
-        63015 => {
-            "The sandbox sends only to phones that have joined it. Send the join word from that phone, then resume."
-        }
-        63016 => {
-            "More than 24 hours since the person's last message. Use a template with an approved Content SID."
-        }
-        63049 => "Meta chose not to deliver this marketing message. Use SMS for this person.",
-        _ => match meaning {
-            Meaning::Retry | Meaning::Later | Meaning::TooLate => "It is tried again by itself.",
-            Meaning::OptedOut => "Recorded here as STOP. Nothing to do.",
-            Meaning::InvalidNumber => "The number is marked unreachable. Correct it to write again.",
-            Meaning::PauseSender { until_tomorrow: true } => {
-                "The sender's daily limit is used up. It goes on by itself tomorrow."
-            }
-            Meaning::PauseSender { .. } => "Look at the sender in the Twilio console, mend it, then resume.",
-            Meaning::PauseAccount { until_tomorrow: true } => {
-                "The account's daily limit is used up. It goes on by itself tomorrow."
-            }
-            Meaning::PauseAccount { .. } => {
-                "Look at the account in the Twilio console, mend it, then resume."
-            }
-            Meaning::FixTemplate => "Mend the template, or wait for its approval, then resume.",
-            Meaning::FixConfig => "Mend the setting that Twilio names, then resume.",
-            Meaning::Fail => "This message failed for good. Nothing to do.",
-        },
+        Meaning::PauseAccount { .. } => "Look at the account in the Twilio console, mend it, then resume.",
+        Meaning::FixTemplate => "Mend the template, or wait for its approval, then resume.",
+        Meaning::FixConfig => "Mend the setting that Twilio names, then resume.",
+        Meaning::Fail => "This message failed for good. Nothing to do.",
     }
 }
 

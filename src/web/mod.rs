@@ -1,14 +1,28 @@
 //! HTTP in: translates requests into calls of flows and store, and nothing else.
 //! `webhooks` is what Twilio calls, `api` what integrators call; the rest serves both.
 
+pub mod api;
+pub mod auth;
+pub mod body;
+pub mod error;
+pub mod etag;
+pub mod health;
+pub mod idempotency;
+pub mod page;
+pub mod reply;
+pub mod request_id;
 pub mod webhooks;
 
 use std::sync::Arc;
+
+use actix_web::middleware::from_fn;
+use actix_web::web::{self, ServiceConfig};
 
 use crate::campaign::Setup;
 use crate::config::Config;
 use crate::domain::consent::KeywordTable;
 use crate::inbound::Replies;
+use crate::metrics::Metrics;
 use crate::store::Store;
 
 /// What every handler may use. Clones share it.
@@ -24,14 +38,27 @@ pub struct State {
     pub keywords: Arc<KeywordTable>,
     /// What they are answered.
     pub replies: Arc<Replies>,
+    /// What is counted.
+    pub metrics: Metrics,
 }
 
-/// Mounts everything.
-pub fn configure(config: &mut actix_web::web::ServiceConfig) {
-    webhooks::configure(config);
+/// Everything that is served, for `App::configure`.
+pub fn configure(state: State) -> impl FnOnce(&mut ServiceConfig) {
+    move |config| {
+        config.app_data(web::Data::new(state)).service(
+            web::scope("")
+                .wrap(from_fn(request_id::edge))
+                .route("/healthz", web::get().to(health::healthz))
+                .route("/readyz", web::get().to(health::readyz))
+                .route("/metrics", web::get().to(health::metrics))
+                .configure(webhooks::configure)
+                .configure(api::configure)
+                .default_service(web::to(nothing_here)),
+        );
+    }
 }
 
-/// A refusal as `application/problem+json` (RFC 9457).
-pub(crate) fn problem(status: actix_web::http::StatusCode, detail: &str) -> actix_web::HttpResponse {
-    actix_web::HttpResponse::build(status).content_type("application/problem+json").body(detail.to_owned())
+/// No route fits.
+async fn nothing_here() -> Result<reply::Reply, error::Problem> {
+    Err(error::Problem::not_found("There is nothing under this path."))
 }

@@ -8,10 +8,12 @@
     unreachable_pub
 )]
 
+mod api;
 mod campaigns;
 mod delivery;
 mod imports;
 mod inbound;
+mod process;
 mod schedule;
 mod segments;
 mod simulator;

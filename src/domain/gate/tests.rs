@@ -89,7 +89,8 @@ fn a_reply_needs_a_message_of_the_last_24_hours() {
 fn a_stop_is_confirmed_once() {
     for (is_confirmed, expected) in [(false, SEND), (true, skip(Reason::AlreadyConfirmed))] {
         let facts = with(|facts| {
-            (facts.kind, facts.consent, facts.is_confirmed) = (Kind::Confirmation, Consent::Stop, is_confirmed);
+            (facts.kind, facts.consent, facts.is_confirmed) =
+                (Kind::Confirmation, Consent::Stop, is_confirmed);
         });
         assert_eq!(gate(&facts, NOW), expected);
     }

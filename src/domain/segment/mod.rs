@@ -6,8 +6,10 @@
 //!
 //! Every condition says yes or no about a person, never "unknown":
 //!
-//! - A person who lacks the attribute, or holds it with another type, doesn't match. `5` and `"5"`
-//!   differ, and so do `true` and `1`.
+//! - A person who lacks the attribute, or holds it with another type, doesn't match: `true` and `1`
+//!   differ. The value decides how it is compared. A number also matches text that is one, since
+//!   that is what a CSV file gives: `gte 500` matches `"706"`, and `equals 5` matches `"5"`, though
+//!   not `"05"`; `gt` a number beyond 2^53 asks numbers alone. A text matches text alone.
 //! - `not_equals`, `not_in`, `not_exists` and `not` are plain complements: everybody whom the
 //!   positive form leaves out, people without the attribute among them.
 //! - `exists` takes null and `""` for missing, as message templates do.

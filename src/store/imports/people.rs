@@ -57,23 +57,35 @@ pub struct NewPerson<'a> {
     pub consent: Option<ConsentChange<'a>>,
     /// The import and its row.
     pub import: (i64, i64),
+    /// What [`has_suppressions`] says within this write: an empty list need not be asked for each number.
+    pub is_list_empty: bool,
 }
 
-/// Adds a person and returns the id. A suppressed number comes in suppressed.
+/// Whether any number is on the list of those never sent to.
 ///
 /// # Errors
-/// [`StoreError`] from SQLite; the caller made sure that the number is new.
-pub fn insert_person(tx: &Tx<'_>, person: &NewPerson<'_>) -> Result<i64, StoreError> {
+/// [`StoreError`] from SQLite.
+pub fn has_suppressions(conn: &Connection) -> Result<bool, StoreError> {
+    Ok(conn.prepare_cached("SELECT 1 FROM suppressions LIMIT 1")?.exists([])?)
+}
+
+/// Adds a person and returns the id, or `None` when the number is known. A suppressed number comes in
+/// suppressed.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn insert_person(tx: &Tx<'_>, person: &NewPerson<'_>) -> Result<Option<i64>, StoreError> {
     let consent = person.consent.as_ref().map_or(Consent::Unknown, |change| change.state);
-    let is_suppressed = suppressions::contains(tx, person.phone)?;
-    let id = tx
+    let is_suppressed = !person.is_list_empty && suppressions::contains(tx, person.phone)?;
+    let added = tx
         .conn
         .prepare_cached(
             "INSERT INTO users (phone, country, consent, suppressed, attributes, import_id, import_row,
                                 created_at, updated_at)
-             VALUES (?1, ?2, ?3, ?4, jsonb(?5), ?6, ?7, ?8, ?8)",
+             VALUES (?1, ?2, ?3, ?4, jsonb(?5), ?6, ?7, ?8, ?8)
+             ON CONFLICT (phone) DO NOTHING",
         )?
-        .insert((
+        .execute((
             person.phone,
             person.country,
             consent.as_str(),
@@ -83,11 +95,15 @@ pub fn insert_person(tx: &Tx<'_>, person: &NewPerson<'_>) -> Result<i64, StoreEr
             -person.import.1,
             tx.now,
         ))?;
+    if added == 0 {
+        return Ok(None);
+    }
+    let id = tx.conn.last_insert_rowid();
     *tx.effects.borrow_mut().users.entry(consent).or_default() += 1;
     if let Some(change) = &person.consent {
         ledger::append(tx, id, Consent::Unknown, change)?;
     }
-    Ok(id)
+    Ok(Some(id))
 }
 
 /// Notes which row of which import touched the person. `row` keeps the sign that it has.

@@ -66,11 +66,15 @@ impl Compiler {
                     like_json.push(text(written));
                 }
                 Scalar::Text(written) => plain.push(text(written)),
-                Scalar::Number(Number::Integer(whole @ (0 | 1))) => like_bool.push((*whole).into()),
-                Scalar::Number(Number::Real(real)) if *real == 0.0 || *real == 1.0 => {
-                    like_bool.push((*real).into());
+                Scalar::Number(number) => {
+                    // A sheet's cell is text: the same number in plain digits is the same value.
+                    plain.extend(plain_digits(*number).map(|digits| text(&digits)));
+                    if is_like_bool(*number) {
+                        like_bool.push(number_value(*number));
+                    } else {
+                        plain.push(number_value(*number));
+                    }
                 }
-                Scalar::Number(number) => plain.push(number_value(*number)),
             }
         }
         let tests = [
@@ -93,8 +97,9 @@ impl Compiler {
         self.push(") IS TRUE");
     }
 
-    /// Numbers sort below all text, so an upper bound of infinity keeps texts, lists and objects
-    /// out within the same extraction. true and false are kept out where 0 or 1 are in the range.
+    /// Compares as numbers, which SQLite tries with texts too, as the bounds are cast: `706` of a sheet's
+    /// cell is one. What is no number stays text and sorts above all numbers, so an upper bound of infinity
+    /// keeps it out within the same extraction. true and false are kept out where 0 or 1 are in the range.
     fn attribute_number(&mut self, path: &str, how: Comparison, bound: Number) {
         /// Up to here every whole number is a double, so more than one is at least the next.
         const LAST_EXACT: f64 = 9_007_199_254_740_991.0;
@@ -105,16 +110,24 @@ impl Compiler {
         let exact = number_value(bound);
         let (range, value, is_clear_of_bools) = match how {
             Comparison::Greater if near.abs() <= LAST_EXACT => {
-                (" BETWEEN ? AND 9e999", near.next_up().into(), near >= 1.0)
+                (" BETWEEN CAST(? AS NUMERIC) AND CAST(9e999 AS NUMERIC)", near.next_up().into(), near >= 1.0)
             }
+            // Beyond, only numbers: a text could not be told from its neighbours.
             Comparison::Greater => (" > ?", exact, false),
-            Comparison::AtLeast => (" BETWEEN ? AND 9e999", exact, near > 1.0),
-            Comparison::Less => (" < ?", exact, near <= 0.0),
-            Comparison::AtMost => (" BETWEEN -9e999 AND ?", exact, near < 0.0),
+            Comparison::AtLeast => {
+                (" BETWEEN CAST(? AS NUMERIC) AND CAST(9e999 AS NUMERIC)", exact, near > 1.0)
+            }
+            Comparison::Less => (" < CAST(? AS NUMERIC)", exact, near <= 0.0),
+            Comparison::AtMost => {
+                (" BETWEEN CAST(-9e999 AS NUMERIC) AND CAST(? AS NUMERIC)", exact, near < 0.0)
+            }
         };
+        let is_beyond = matches!(how, Comparison::Greater) && near.abs() > LAST_EXACT;
         self.bind(&format!("({EXTRACT}{range}"), [text(path), value]);
-        if !is_clear_of_bools {
+        if is_beyond {
             self.bind(&format!(" AND {TYPE} IN ('integer', 'real')"), [text(path)]);
+        } else if !is_clear_of_bools {
+            self.bind(&format!(" AND {TYPE} IN ('integer', 'real', 'text')"), [text(path)]);
         }
         self.push(") IS TRUE");
     }
@@ -165,6 +178,25 @@ impl Compiler {
 /// As unixepoch(…, 'subsec') says it: the same division, so equal instants are equal doubles.
 fn seconds(instant_ms: i64) -> Value {
     Value::Real(instant_ms as f64 / 1000.0)
+}
+
+/// true and false are extracted as 1 and 0.
+fn is_like_bool(number: Number) -> bool {
+    match number {
+        Number::Integer(whole) => matches!(whole, 0 | 1),
+        Number::Real(real) => real == 0.0 || real == 1.0,
+    }
+}
+
+/// The number as a sheet shows it, if that is without an exponent.
+fn plain_digits(number: Number) -> Option<String> {
+    match number {
+        Number::Integer(whole) => Some(whole.to_string()),
+        Number::Real(real) if real.abs() < 1e15 && (real == 0.0 || real.abs() >= 1e-6) => {
+            Some(real.to_string())
+        }
+        Number::Real(_) => None,
+    }
 }
 
 fn number_value(number: Number) -> Value {

@@ -8,8 +8,8 @@ use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::State;
-use crate::inbound::{self, Rules, Source};
-use crate::store::StoreError;
+use super::error::Problem;
+use crate::inbound::{self, Received, Rules, Source};
 use crate::store::outcomes::{AttemptKey, RetryPolicy};
 use crate::twilio::webhook::{InboundForm, StatusForm};
 use signed::{Refusal, Signed};
@@ -27,18 +27,24 @@ pub fn configure(config: &mut ServiceConfig) {
 }
 
 /// `POST /webhooks/twilio/inbound`: a person wrote. 200 with TwiML.
-async fn receive_message(state: Data<State>, signed: Signed) -> Result<HttpResponse, Refusal> {
+async fn receive_message(state: Data<State>, signed: Signed) -> Result<HttpResponse, Problem> {
+    let received = keep_message(&state, signed).await;
+    state.metrics.count_webhook("inbound", if received.is_ok() { "kept" } else { "refused" });
+    let received = received.map_err(Refusal::into_problem)?;
+    Ok(HttpResponse::Ok().content_type("text/xml; charset=utf-8").body(twiml(received.reply.as_deref())))
+}
+
+async fn keep_message(state: &State, signed: Signed) -> Result<Received, Refusal> {
     let form = InboundForm::read(&signed.params)?;
     signed.check_account(&form.account_sid, &state.config)?;
     let (keywords, replies) = (state.keywords.clone(), state.replies.clone());
-    let received = state
+    state
         .store
         .write(move |tx| {
             let rules = Rules { keywords: &keywords, replies: &replies };
-            inbound::receive(tx, &form, &signed.params, Source::Webhook, &rules)
+            inbound::receive(tx, &form, &signed.params, Source::Webhook, &rules).map_err(Refusal::Store)
         })
-        .await?;
-    Ok(HttpResponse::Ok().content_type("text/xml; charset=utf-8").body(twiml(received.reply.as_deref())))
+        .await
 }
 
 /// `POST /webhooks/twilio/status?message=&attempt=`: news of one of our messages. 200, empty.
@@ -46,17 +52,25 @@ async fn receive_status(
     request: HttpRequest,
     state: Data<State>,
     signed: Signed,
-) -> Result<HttpResponse, Refusal> {
+) -> Result<HttpResponse, Problem> {
+    let kept = keep_status(&state, signed, named_attempt(request.query_string())).await;
+    state.metrics.count_webhook("status", if kept.is_ok() { "kept" } else { "refused" });
+    kept.map_err(Refusal::into_problem)?;
+    Ok(HttpResponse::Ok().content_type(ContentType::plaintext()).finish())
+}
+
+async fn keep_status(state: &State, signed: Signed, named: Option<AttemptKey>) -> Result<(), Refusal> {
     let form = StatusForm::read(&signed.params)?;
     signed.check_account(&form.account_sid, &state.config)?;
-    let named = named_attempt(request.query_string());
     let policy = RetryPolicy {
         max_attempts: state.config.delivery.max_attempts,
         random: rand::random(),
         retry_after: None,
     };
-    state.store.write(move |tx| inbound::status(tx, &form, &signed.params, named, &policy)).await?;
-    Ok(HttpResponse::Ok().content_type(ContentType::plaintext()).finish())
+    state
+        .store
+        .write(move |tx| inbound::status(tx, &form, &signed.params, named, &policy).map_err(Refusal::Store))
+        .await
 }
 
 /// The message and attempt that our own callback URL names.
@@ -94,12 +108,6 @@ fn escape(text: &str) -> String {
         }
     }
     escaped
-}
-
-impl From<StoreError> for Refusal {
-    fn from(error: StoreError) -> Refusal {
-        Refusal::Store(error)
-    }
 }
 
 #[cfg(test)]

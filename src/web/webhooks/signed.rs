@@ -7,7 +7,7 @@ use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::web::Data;
-use actix_web::{FromRequest, HttpRequest, HttpResponse, ResponseError};
+use actix_web::{FromRequest, HttpRequest};
 use futures_util::StreamExt;
 use secrecy::ExposeSecret;
 
@@ -17,6 +17,7 @@ use crate::store::StoreError;
 use crate::twilio::signature::verify_form;
 use crate::twilio::webhook::{MissingParam, Params, parse_form};
 use crate::web::State;
+use crate::web::error::Problem;
 
 /// Why a webhook was not taken. The sentences name no secret and nothing of the body.
 #[derive(Debug, thiserror::Error)]
@@ -41,31 +42,32 @@ pub(super) enum Refusal {
     Store(StoreError),
 }
 
-impl ResponseError for Refusal {
-    fn status_code(&self) -> StatusCode {
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Refusal {
+        Refusal::Store(error)
+    }
+}
+
+impl Refusal {
+    fn status(&self) -> StatusCode {
         match self {
             Refusal::Unsigned | Refusal::BadSignature | Refusal::ForeignAccount => StatusCode::FORBIDDEN,
             Refusal::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::NotAForm => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Refusal::BrokenOff | Refusal::Missing(_) => StatusCode::BAD_REQUEST,
-            Refusal::Store(error) if error.is_transient() => StatusCode::SERVICE_UNAVAILABLE,
-            Refusal::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Refusal::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
-    fn error_response(&self) -> HttpResponse {
-        let status = self.status_code();
-        let detail = match self {
-            Refusal::Store(error) => {
-                tracing::error!(error = %error, "a webhook could not be kept");
-                "It could not be kept; send it again.".to_owned()
-            }
+    /// Logs why a webhook was not taken, and answers with it.
+    pub(super) fn into_problem(self) -> Problem {
+        match self {
+            Refusal::Store(error) => error.into(),
             refusal => {
                 tracing::warn!(reason = %refusal, "a webhook was refused");
-                refusal.to_string()
+                Problem::new(refusal.status(), format!("{refusal}."))
             }
-        };
-        crate::web::problem(status, &detail)
+        }
     }
 }
 
@@ -84,33 +86,42 @@ impl Signed {
 }
 
 impl FromRequest for Signed {
-    type Error = Refusal;
-    type Future = Pin<Box<dyn Future<Output = Result<Signed, Refusal>>>>;
+    type Error = Problem;
+    type Future = Pin<Box<dyn Future<Output = Result<Signed, Problem>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let request = request.clone();
         let payload = payload.take();
         Box::pin(async move {
-            let signature = header(&request, "x-twilio-signature").ok_or(Refusal::Unsigned)?;
-            let is_form = header(&request, CONTENT_TYPE.as_str())
-                .is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
-            if !is_form {
-                return Err(Refusal::NotAForm);
+            let checked = check(&request, payload).await;
+            if checked.is_err() {
+                state(&request).metrics.count_webhook("twilio", "refused");
             }
-            let body = read_body(&request, payload).await?;
-            let params = parse_form(&body);
-            let state = request
-                .app_data::<Data<State>>()
-                .expect("the application registers its state before its routes");
-            let tokens = state.config.twilio.signing_tokens();
-            let tokens: Vec<&str> = tokens.iter().map(ExposeSecret::expose_secret).collect();
-            let url = called_url(&state.config, &request);
-            if tokens.is_empty() || !verify_form(&tokens, &url, &params, &signature) {
-                return Err(Refusal::BadSignature);
-            }
-            Ok(Signed { params })
+            checked.map_err(Refusal::into_problem)
         })
     }
+}
+
+fn state(request: &HttpRequest) -> &Data<State> {
+    request.app_data::<Data<State>>().expect("the application registers its state before its routes")
+}
+
+async fn check(request: &HttpRequest, payload: Payload) -> Result<Signed, Refusal> {
+    let signature = header(request, "x-twilio-signature").ok_or(Refusal::Unsigned)?;
+    let is_form = header(request, CONTENT_TYPE.as_str())
+        .is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
+    if !is_form {
+        return Err(Refusal::NotAForm);
+    }
+    let body = read_body(request, payload).await?;
+    let params = parse_form(&body);
+    let config = &state(request).config;
+    let tokens = config.twilio.signing_tokens();
+    let tokens: Vec<&str> = tokens.iter().map(ExposeSecret::expose_secret).collect();
+    if tokens.is_empty() || !verify_form(&tokens, &called_url(config, request), &params, &signature) {
+        return Err(Refusal::BadSignature);
+    }
+    Ok(Signed { params })
 }
 
 /// The URL that Twilio signed: ours by configuration, never by what a proxy or a stranger says in a header.

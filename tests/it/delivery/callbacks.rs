@@ -132,7 +132,11 @@ async fn a_foreign_sid_is_kept_as_unmatched() {
     engine.settle().await;
     let sid = engine.account_sid().to_owned();
     let form = |message: &'static str| {
-        [("AccountSid", sid.clone()), ("MessageSid", message.to_owned()), ("MessageStatus", "failed".to_owned())]
+        [
+            ("AccountSid", sid.clone()),
+            ("MessageSid", message.to_owned()),
+            ("MessageStatus", "failed".to_owned()),
+        ]
     };
     // Without ids, with ids that fit nothing, with ids of a message whose SID is another, with nonsense.
     let queries = ["", "?message=999&attempt=1", "?message=1&attempt=1", "?message=x&attempt=-1"];
@@ -154,7 +158,8 @@ async fn a_callback_without_ids_finds_its_message_by_sid() {
     launched(&engine, 1).await;
     engine.simulator.set_faults(silent(None));
     engine.settle().await;
-    let (account, sid) = (engine.account_sid().to_owned(), engine.value::<String>("SELECT sid FROM messages"));
+    let (account, sid) =
+        (engine.account_sid().to_owned(), engine.value::<String>("SELECT sid FROM messages"));
     let form = [("AccountSid", account.as_str()), ("SmsSid", sid.as_str()), ("SmsStatus", "delivered")];
     let (status, body) = engine.post("/webhooks/twilio/status", &form).await;
     assert_eq!((status, body.as_str()), (200, ""));

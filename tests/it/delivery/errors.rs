@@ -193,10 +193,13 @@ async fn max_attempts_ends_the_trying() {
     assert_eq!(engine.message_to(0), expected);
     assert_eq!(engine.simulator.messages().len(), 3);
     assert_eq!(engine.campaign(id).status, CampaignStatus::Finished);
-    let sums: (i64, i64) = engine.store.read_here(|conn| {
-        let sums = event_stream_engine::store::campaigns::sums(conn, id)?;
-        Ok::<_, event_stream_engine::store::StoreError>((sums.accepted, sums.parts))
-    }).unwrap();
+    let sums: (i64, i64) = engine
+        .store
+        .read_here(|conn| {
+            let sums = event_stream_engine::store::campaigns::sums(conn, id)?;
+            Ok::<_, event_stream_engine::store::StoreError>((sums.accepted, sums.parts))
+        })
+        .unwrap();
     assert_eq!(sums, (1, 3), "one message that the provider took, three parts handed over");
     engine.check_and_stop().await;
 }

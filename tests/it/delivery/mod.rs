@@ -8,9 +8,9 @@ mod sent;
 mod uncertain;
 mod withdrawal;
 
-use event_stream_engine::simulator::{ErrorFault, Faults};
 use event_stream_engine::domain::campaign::CampaignStatus;
 use event_stream_engine::domain::consent::Consent;
+use event_stream_engine::simulator::{ErrorFault, Faults};
 use serde_json::json;
 
 use crate::support::{Engine, SENDER, phone};

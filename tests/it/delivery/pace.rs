@@ -148,7 +148,9 @@ async fn whose_window_closes_first_comes_first() {
     engine.clock.set("2026-11-23T13:30:00Z".parse().unwrap());
     for zone in ["America/Los_Angeles", "America/Chicago", "America/New_York"] {
         let phone = phone(engine.value::<i64>("SELECT count(*) FROM users") as usize);
-        engine.add(&phone, event_stream_engine::domain::consent::Consent::OptIn, json!({"timezone": zone})).await;
+        engine
+            .add(&phone, event_stream_engine::domain::consent::Consent::OptIn, json!({"timezone": zone}))
+            .await;
     }
     let id = engine.draft_saying("{timezone}", |_| {}).await;
     engine.launch(id).await;

@@ -17,10 +17,8 @@ async fn the_callback_url_names_message_and_attempt_and_asks_for_retries() {
     engine.settle().await;
     let message: i64 = engine.value("SELECT id FROM messages");
     let sent = engine.simulator.messages().remove(0);
-    let expected = format!(
-        "{}/webhooks/twilio/status?message={message}&attempt=1#rc=2&rp=5xx,ct,rt",
-        engine.base_url
-    );
+    let expected =
+        format!("{}/webhooks/twilio/status?message={message}&attempt=1#rc=2&rp=5xx,ct,rt", engine.base_url);
     assert_eq!(sent.status_callback, Some(expected));
     engine.check_and_stop().await;
 }

@@ -70,11 +70,8 @@ async fn a_dropped_connection_is_uncertain() {
 async fn a_connection_lost_after_acceptance_is_uncertain() {
     let mut engine = Engine::start().await;
     launched(&engine, 1).await;
-    let faults = Faults {
-        timeout_after_accept_percent: 100.0,
-        callbacks_missing_percent: 100.0,
-        ..Faults::default()
-    };
+    let faults =
+        Faults { timeout_after_accept_percent: 100.0, callbacks_missing_percent: 100.0, ..Faults::default() };
     engine.simulator.set_faults(faults);
     event_stream_engine::campaign::freeze_all(&engine.store, true).await.unwrap();
     super::tick_twice(&mut engine).await;

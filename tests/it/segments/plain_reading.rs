@@ -52,6 +52,29 @@ fn is_equal(left: &Value, right: &Value) -> bool {
     }
 }
 
+/// As `equals` and `in` see an attribute: a number is also its plain digits.
+fn is_same(found: &Value, value: &Value) -> bool {
+    match (found, value) {
+        (Value::String(digits), Value::Number(number)) => *digits == plain(number),
+        _ => is_equal(found, value),
+    }
+}
+
+fn plain(number: &serde_json::Number) -> String {
+    match number.as_i64() {
+        Some(whole) => whole.to_string(),
+        None => number.as_f64().unwrap().to_string(),
+    }
+}
+
+/// A text that is a number, as a sheet's cell may be.
+fn cell_number(text: &str) -> Option<f64> {
+    let text = text.trim_matches(|c: char| " \t\n\u{b}\u{c}\r".contains(c));
+    let first = text.trim_start_matches(['+', '-']).chars().next()?;
+    let number: f64 = text.parse().ok()?;
+    (first.is_ascii_digit() || first == '.').then_some(number)
+}
+
 fn order(left: &Value, right: &Value) -> Option<std::cmp::Ordering> {
     match (left, right) {
         (Value::Number(left), Value::Number(right)) => match (left.as_i64(), right.as_i64()) {
@@ -59,6 +82,10 @@ fn order(left: &Value, right: &Value) -> Option<std::cmp::Ordering> {
             _ => left.as_f64()?.partial_cmp(&right.as_f64()?),
         },
         (Value::String(left), Value::String(right)) => Some(left.as_bytes().cmp(right.as_bytes())),
+        (Value::String(left), Value::Number(right)) => match (left.trim().parse::<i64>(), right.as_i64()) {
+            (Ok(left), Some(right)) => Some(left.cmp(&right)),
+            _ => cell_number(left)?.partial_cmp(&right.as_f64()?),
+        },
         _ => None,
     }
 }
@@ -74,10 +101,10 @@ fn attribute_matches(operator: &str, value: Option<&Value>, found: Option<&Value
     let value = value.unwrap_or(&null);
     let found = found.unwrap_or(&null);
     match operator {
-        "equals" => is_equal(found, value),
-        "not_equals" => !is_equal(found, value),
-        "in" => value.as_array().unwrap().iter().any(|one| is_equal(found, one)),
-        "not_in" => !value.as_array().unwrap().iter().any(|one| is_equal(found, one)),
+        "equals" => is_same(found, value),
+        "not_equals" => !is_same(found, value),
+        "in" => value.as_array().unwrap().iter().any(|one| is_same(found, one)),
+        "not_in" => !value.as_array().unwrap().iter().any(|one| is_same(found, one)),
         "contains" => match (found, value) {
             (Value::Array(items), _) => items.iter().any(|item| is_equal(item, value)),
             (Value::String(text), Value::String(part)) => folded(text).contains(&folded(part)),
@@ -89,6 +116,12 @@ fn attribute_matches(operator: &str, value: Option<&Value>, found: Option<&Value
         },
         "exists" => !found.is_null() && found != "",
         "not_exists" => found.is_null() || found == "",
+        // More than a number beyond 2^53 is asked of numbers alone.
+        "gt" if found.is_string()
+            && value.as_f64().is_some_and(|bound| bound.abs() > 9_007_199_254_740_991.0) =>
+        {
+            false
+        }
         "gt" => order(found, value) == Some(Greater),
         "gte" => matches!(order(found, value), Some(Greater | Equal)),
         "lt" => order(found, value) == Some(Less),

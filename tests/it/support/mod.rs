@@ -1,12 +1,13 @@
 //! What tests stand on: a real store in a temporary folder, the simulator over real HTTP, real webhooks,
 //! and a clock that is moved by hand.
 
+pub mod api;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::dev::ServerHandle;
-use actix_web::web::Data;
 use actix_web::{App, HttpServer};
 use event_stream_engine::campaign::{self, Setup};
 use event_stream_engine::clock::Clock;
@@ -16,6 +17,7 @@ use event_stream_engine::domain::consent::{Consent, KeywordTable};
 use event_stream_engine::domain::message::Kind;
 use event_stream_engine::domain::phone::{Channel, Phone};
 use event_stream_engine::inbound::Replies;
+use event_stream_engine::metrics::Metrics;
 use event_stream_engine::simulator::{Options, Simulator};
 use event_stream_engine::store::campaigns::{self, CampaignPlan, CampaignRow};
 use event_stream_engine::store::ledger::ConsentChange;
@@ -24,7 +26,7 @@ use event_stream_engine::store::users::{self, NewUser};
 use event_stream_engine::store::{Store, StoreError, StorePaths, segments, senders};
 use event_stream_engine::twilio::client::{Client, Credentials};
 use event_stream_engine::twilio::signature::sign;
-use event_stream_engine::web::{State, webhooks};
+use event_stream_engine::web::{self, State};
 use serde_json::{Map, Value, json};
 
 /// Our number in tests.
@@ -132,7 +134,7 @@ impl Engine {
         };
         let password = wanted.password.as_deref().unwrap_or(&wanted.simulator.auth_token);
         let client = client(&simulator, &wanted.simulator.account_sid, password);
-        let dispatcher = Dispatcher::new(store.clone(), client, settings);
+        let dispatcher = Dispatcher::new(store.clone(), client, settings, Metrics::default());
         let setup = Setup { problem: None, is_simulated: true };
         Engine { store, clock, simulator, dispatcher, base_url, setup, wanted, server, dir }
     }
@@ -382,7 +384,8 @@ impl Engine {
     pub async fn callback(&self, message: i64, attempt: u32, params: &[(&str, &str)]) -> u16 {
         let path = format!("/webhooks/twilio/status?message={message}&attempt={attempt}");
         let sid = self.wanted.simulator.account_sid.clone();
-        let params: Vec<(&str, &str)> = [("AccountSid", sid.as_str())].iter().chain(params).copied().collect();
+        let params: Vec<(&str, &str)> =
+            [("AccountSid", sid.as_str())].iter().chain(params).copied().collect();
         self.post(&path, &params).await.0
     }
 
@@ -470,14 +473,14 @@ fn webhooks_server(store: &Store, wanted: &Wanted) -> (ServerHandle, String) {
         setup: Setup { problem: None, is_simulated: true },
         keywords: Arc::new(KeywordTable::default()),
         replies: Arc::new(wanted.replies.clone()),
+        metrics: Metrics::default(),
     };
-    let server =
-        HttpServer::new(move || App::new().app_data(Data::new(state.clone())).configure(webhooks::configure))
-            .workers(1)
-            .disable_signals()
-            .listen(listener)
-            .unwrap()
-            .run();
+    let server = HttpServer::new(move || App::new().configure(web::configure(state.clone())))
+        .workers(1)
+        .disable_signals()
+        .listen(listener)
+        .unwrap()
+        .run();
     let handle = server.handle();
     tokio::spawn(server);
     (handle, base_url)

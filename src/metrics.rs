@@ -1,0 +1,180 @@
+//! What is counted for Prometheus: typed handles that the web layer and delivery count with, and the
+//! registry that writes them out. No label ever holds a person or a path with one in it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// The content type of [`Metrics::encode`].
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RequestLabels {
+    route: String,
+    method: String,
+    status: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct WebhookLabels {
+    webhook: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OutcomeLabels {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct CampaignLabels {
+    campaign_id: i64,
+    status: String,
+}
+
+/// All counters. Clones share them.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Arc<std::sync::Mutex<Registry>>,
+    requests: Family<RequestLabels, Counter>,
+    webhooks: Family<WebhookLabels, Counter>,
+    deliveries: Family<OutcomeLabels, Counter>,
+    in_flight: Gauge,
+    campaign_messages: Family<CampaignLabels, Gauge>,
+    store_batches: Counter,
+    store_closures: Counter,
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        let mut registry = Registry::with_prefix("ese");
+        let requests = Family::<RequestLabels, Counter>::default();
+        registry.register("http_requests", "Requests by route, method and class of status", requests.clone());
+        let webhooks = Family::<WebhookLabels, Counter>::default();
+        registry.register("webhooks", "Webhooks by kind and outcome", webhooks.clone());
+        let campaign_messages = Family::<CampaignLabels, Gauge>::default();
+        let help = "Messages of campaigns that are not over, by status";
+        registry.register("campaign_messages", help, campaign_messages.clone());
+        let deliveries = Family::<OutcomeLabels, Counter>::default();
+        registry.register(
+            "deliveries",
+            "Requests to Twilio and verdicts of the gate, by outcome",
+            deliveries.clone(),
+        );
+        let in_flight = Gauge::default();
+        registry.register("in_flight", "Requests to Twilio under way", in_flight.clone());
+        let store_batches = Counter::default();
+        registry.register("store_batches", "Commits of the data file", store_batches.clone());
+        let store_closures = Counter::default();
+        registry.register("store_closures", "Changes within those commits", store_closures.clone());
+        Metrics {
+            registry: Arc::new(std::sync::Mutex::new(registry)),
+            requests,
+            webhooks,
+            deliveries,
+            in_flight,
+            campaign_messages,
+            store_batches,
+            store_closures,
+        }
+    }
+}
+
+impl Metrics {
+    /// Counts an answer. `route` is the pattern, never the path itself.
+    pub fn count_request(&self, route: &str, method: &str, status: u16) {
+        let labels = RequestLabels {
+            route: route.to_owned(),
+            method: known_method(method).to_owned(),
+            status: format!("{}xx", status / 100),
+        };
+        self.requests.get_or_create(&labels).inc();
+    }
+
+    /// Counts a webhook: `inbound` or `status`, and what became of it.
+    pub fn count_webhook(&self, webhook: &'static str, outcome: &'static str) {
+        self.webhooks.get_or_create(&WebhookLabels { webhook, outcome }).inc();
+    }
+
+    /// Counts what became of messages on their way to Twilio: `accepted`, `refused`, `gate` …
+    pub fn count_deliveries(&self, outcome: &'static str, n: usize) {
+        self.deliveries.get_or_create(&OutcomeLabels { outcome }).inc_by(n as u64);
+    }
+
+    /// Sets how many requests to Twilio are under way.
+    pub fn set_in_flight(&self, n: usize) {
+        self.in_flight.set(i64::try_from(n).unwrap_or(i64::MAX));
+    }
+
+    /// Sets what the store has committed since the start.
+    pub fn set_commits(&self, (batches, closures): (u64, u64)) {
+        self.store_batches.inner().store(batches, Ordering::Relaxed);
+        self.store_closures.inner().store(closures, Ordering::Relaxed);
+    }
+
+    /// Sets the number of messages of each live campaign by status; others are forgotten.
+    pub fn set_campaign_messages(&self, counts: Vec<(i64, String, i64)>) {
+        self.campaign_messages.clear();
+        for (campaign_id, status, n) in counts {
+            self.campaign_messages.get_or_create(&CampaignLabels { campaign_id, status }).set(n);
+        }
+    }
+
+    /// Adds metrics of another part of the program.
+    pub fn register(&self, add: impl FnOnce(&mut Registry)) {
+        add(&mut self.registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+    }
+
+    /// Everything in the text format of OpenMetrics.
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        let registry = self.registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        encode(&mut text, &registry).expect("writing to a string can't fail");
+        text
+    }
+}
+
+/// A method as a label: a caller could make up any number of others.
+fn known_method(method: &str) -> &str {
+    match method {
+        "GET" | "POST" | "PUT" | "PATCH" | "DELETE" | "HEAD" | "OPTIONS" => method,
+        _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_counted_is_written_out() {
+        let metrics = Metrics::default();
+        metrics.count_request("/api/v1/users", "GET", 200);
+        metrics.count_request("/api/v1/users", "BREW", 404);
+        metrics.count_webhook("inbound", "bad_signature");
+        metrics.set_commits((2, 9));
+        metrics.set_campaign_messages(vec![(7, "queued".to_owned(), 3)]);
+        let text = metrics.encode();
+        for line in [
+            "ese_http_requests_total{route=\"/api/v1/users\",method=\"GET\",status=\"2xx\"} 1",
+            "ese_http_requests_total{route=\"/api/v1/users\",method=\"other\",status=\"4xx\"} 1",
+            "ese_webhooks_total{webhook=\"inbound\",outcome=\"bad_signature\"} 1",
+            "ese_store_closures_total 9",
+            "ese_campaign_messages{campaign_id=\"7\",status=\"queued\"} 3",
+        ] {
+            assert!(text.contains(line), "{line} in {text}");
+        }
+    }
+}

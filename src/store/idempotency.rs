@@ -1,0 +1,81 @@
+//! `idempotency_keys`: the answer that a caller got to a POST, kept for a day, so that the same request
+//! again gets the same answer and does nothing.
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::{StoreError, Tx};
+use crate::clock::Millis;
+
+/// How long an answer is kept, in milliseconds.
+pub const KEPT_FOR: Millis = 86_400_000;
+/// Answers forgotten at each new one: more than come in, so the table never grows beyond a day.
+const FORGOTTEN_AT_ONCE: i64 = 20;
+
+/// Which request: the caller's key for it is unique to the API key and the path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestKey {
+    /// Who calls.
+    pub api_key_id: i64,
+    /// The path as it was called.
+    pub path: String,
+    /// `Idempotency-Key`.
+    pub key: String,
+    /// SHA-256 over query and body.
+    pub body_hash: [u8; 32],
+}
+
+/// An answer that was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// What it answered: SHA-256 over query and body of the first request.
+    pub body_hash: [u8; 32],
+    /// HTTP status.
+    pub status: u16,
+    /// Whatever the web layer needs to say it again.
+    pub body: String,
+}
+
+/// The answer given to this key within the last day.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn find(conn: &Connection, request: &RequestKey, now: Millis) -> Result<Option<Answer>, StoreError> {
+    Ok(conn
+        .prepare_cached(
+            "SELECT body_hash, status, body FROM idempotency_keys
+             WHERE api_key_id = ?1 AND path = ?2 AND key = ?3 AND created_at > ?4",
+        )?
+        .query_row((request.api_key_id, &request.path, &request.key, now - KEPT_FOR), |row| {
+            Ok(Answer { body_hash: row.get(0)?, status: row.get(1)?, body: row.get(2)? })
+        })
+        .optional()?)
+}
+
+/// Keeps an answer, in place of one that is older than a day, and forgets some of those.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn insert(tx: &Tx<'_>, request: &RequestKey, status: u16, body: &str) -> Result<(), StoreError> {
+    tx.conn
+        .prepare_cached(
+            "DELETE FROM idempotency_keys WHERE (api_key_id, path, key) IN (
+               SELECT api_key_id, path, key FROM idempotency_keys
+               WHERE created_at <= ?1 ORDER BY created_at LIMIT ?2)",
+        )?
+        .execute((tx.now - KEPT_FOR, FORGOTTEN_AT_ONCE))?;
+    tx.conn
+        .prepare_cached(
+            "INSERT OR REPLACE INTO idempotency_keys (api_key_id, path, key, body_hash, status, body, created_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?
+        .execute((
+            request.api_key_id,
+            &request.path,
+            &request.key,
+            request.body_hash,
+            status,
+            body,
+            tx.now,
+        ))?;
+    Ok(())
+}

@@ -1,0 +1,67 @@
+//! Read models: what lists, reports and those who watch the process look at, joined from several tables.
+
+pub mod inbound;
+pub mod messages;
+pub mod timeline;
+
+use rusqlite::Connection;
+
+use super::{StoreError, Tx};
+
+/// Proves that the file takes a write, without changing anything in it.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn touch(tx: &Tx<'_>) -> Result<(), StoreError> {
+    tx.conn.prepare_cached("UPDATE store_identity SET safe_hold = safe_hold WHERE id = 1")?.execute([])?;
+    Ok(())
+}
+
+/// Campaigns that are not over, with the number of their messages in each state.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn live_counts(conn: &Connection) -> Result<Vec<(i64, String, i64)>, StoreError> {
+    let counts = conn
+        .prepare_cached(
+            "SELECT n.campaign_id, n.status, sum(n.n) FROM campaigns c
+               JOIN campaign_counts n ON n.campaign_id = c.id
+             WHERE c.status IN ('scheduled', 'launching', 'running', 'paused')
+             GROUP BY 1, 2",
+        )?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect::<Result<_, _>>()?;
+    Ok(counts)
+}
+
+/// Names of what refers to a topic: campaigns, then messages as a whole. Such a topic can't be removed.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn users_of_topic(conn: &Connection, topic_id: i64) -> Result<Vec<String>, StoreError> {
+    let mut names: Vec<String> = conn
+        .prepare_cached("SELECT 'campaign ' || name FROM campaigns WHERE topic_id = ?1 ORDER BY id LIMIT 20")?
+        .query_map([topic_id], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    if names.is_empty()
+        && conn.prepare_cached("SELECT 1 FROM messages WHERE topic_id = ?1 LIMIT 1")?.exists([topic_id])?
+    {
+        names.push("messages that were sent about it".to_owned());
+    }
+    Ok(names)
+}
+
+/// Every segment by name with its definition, for checks of what definitions name.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn segment_definitions(conn: &Connection) -> Result<Vec<(String, serde_json::Value)>, StoreError> {
+    let found = conn
+        .prepare_cached("SELECT name, definition FROM segments ORDER BY id")?
+        .query_map([], |row| {
+            let definition: String = row.get(1)?;
+            Ok((row.get(0)?, serde_json::from_str(&definition).unwrap_or_default()))
+        })?
+        .collect::<Result<_, _>>()?;
+    Ok(found)
+}

@@ -1,0 +1,144 @@
+//! Everything about one person, newest first: messages, what they wrote, their consent, and what else
+//! happened to them, merged from four tables that are each in order of time already.
+
+use rusqlite::Connection;
+
+use super::inbound::{self, InboundFilter, InboundView};
+use super::messages::{self, MessageFilter, MessageView};
+use crate::clock::Millis;
+use crate::store::StoreError;
+use crate::store::events::{self, Event};
+use crate::store::ledger::{self, LedgerRow};
+
+/// Told better by the rows of the ledger and of `inbound`.
+const TOLD_ELSEWHERE: [&str; 2] = ["consent.changed", "inbound.received"];
+
+/// One thing that happened.
+#[derive(Clone, Debug)]
+pub enum Entry {
+    /// A message to the person, with what became of it.
+    Message(Box<MessageView>, Vec<Event>),
+    /// A message from the person.
+    Inbound(Box<InboundView>),
+    /// A change of consent.
+    Consent(LedgerRow),
+    /// Anything else.
+    Event(Event),
+}
+
+impl Entry {
+    /// When it happened.
+    pub fn at(&self) -> Millis {
+        match self {
+            Entry::Message(message, _) => message.created_at,
+            Entry::Inbound(inbound) => inbound.received_at,
+            Entry::Consent(row) => row.at,
+            Entry::Event(event) => event.at,
+        }
+    }
+}
+
+/// How far each table was read: only rows with a smaller id follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// In `messages`.
+    pub message: i64,
+    /// In `inbound`.
+    pub inbound: i64,
+    /// In the ledger.
+    pub consent: i64,
+    /// In `events`.
+    pub event: i64,
+}
+
+impl Place {
+    /// The newest end.
+    pub const START: Place =
+        Place { message: i64::MAX, inbound: i64::MAX, consent: i64::MAX, event: i64::MAX };
+
+    fn pass(&mut self, entry: &Entry) {
+        match entry {
+            Entry::Message(message, _) => self.message = message.id,
+            Entry::Inbound(inbound) => self.inbound = inbound.id,
+            Entry::Consent(row) => self.consent = row.id,
+            Entry::Event(event) => self.event = event.id,
+        }
+    }
+}
+
+/// A page of a person's timeline from `place` on, and the place behind it, if there is more.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn page(
+    conn: &Connection,
+    user_id: i64,
+    place: Place,
+    limit: usize,
+) -> Result<(Vec<Entry>, Option<Place>), StoreError> {
+    let fetch = limit + 1;
+    let to_person = MessageFilter { user_id: Some(user_id), ..MessageFilter::default() };
+    let from_person = InboundFilter { user_id: Some(user_id), ..InboundFilter::default() };
+    let sources: [Vec<Entry>; 4] = [
+        messages::list(conn, &to_person, place.message, fetch)?
+            .into_iter()
+            .map(|message| Entry::Message(Box::new(message), Vec::new()))
+            .collect(),
+        inbound::list(conn, &from_person, place.inbound, fetch)?
+            .into_iter()
+            .map(|inbound| Entry::Inbound(Box::new(inbound)))
+            .collect(),
+        ledger::list(conn, user_id, place.consent, fetch)?.into_iter().map(Entry::Consent).collect(),
+        other_events(conn, user_id, place.event, fetch)?.into_iter().map(Entry::Event).collect(),
+    ];
+    let mut entries = merge(sources, fetch);
+    let has_more = entries.len() > limit;
+    entries.truncate(limit);
+    let mut end = place;
+    for entry in &entries {
+        end.pass(entry);
+    }
+    for entry in &mut entries {
+        if let Entry::Message(message, own) = entry {
+            *own = events::of_message(conn, message.last_event_id)?;
+        }
+    }
+    Ok((entries, has_more.then_some(end)))
+}
+
+/// The newest of all heads, again and again. Each table keeps its own order even where a clock was set
+/// back, so that a place in it never passes over a row.
+fn merge(sources: [Vec<Entry>; 4], wanted: usize) -> Vec<Entry> {
+    let mut heads = sources.map(|source| source.into_iter().peekable());
+    let mut merged = Vec::new();
+    while merged.len() < wanted {
+        let newest = heads
+            .iter_mut()
+            .filter_map(|head| Some((head.peek()?.at(), head)))
+            .reduce(|best, next| if next.0 > best.0 { next } else { best });
+        match newest.and_then(|(_, head)| head.next()) {
+            Some(entry) => merged.push(entry),
+            None => break,
+        }
+    }
+    merged
+}
+
+/// Events of a person that no other table tells better.
+fn other_events(
+    conn: &Connection,
+    user_id: i64,
+    mut before: i64,
+    wanted: usize,
+) -> Result<Vec<Event>, StoreError> {
+    let mut found = Vec::new();
+    loop {
+        let rows = events::of_user(conn, user_id, before, wanted)?;
+        let is_end = rows.len() < wanted;
+        before = rows.last().map_or(before, |last| last.id);
+        found.extend(rows.into_iter().filter(|event| !TOLD_ELSEWHERE.contains(&event.kind.as_str())));
+        if is_end || found.len() >= wanted {
+            return Ok(found);
+        }
+    }
+}

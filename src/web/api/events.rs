@@ -1,0 +1,72 @@
+//! `/events`: everything that happens, in order, for whoever follows along. Ids ascend and are never
+//! reused; a reader that kept the last one misses nothing as long as the events are kept.
+
+use actix_web::HttpRequest;
+use actix_web::http::StatusCode;
+use actix_web::web::Data;
+use serde_json::{Value, json};
+
+use super::Answer;
+use crate::domain::event::EventType;
+use crate::store::events::{self, Event};
+use crate::web::State;
+use crate::web::auth::{Read, Scoped};
+use crate::web::error::Problem;
+use crate::web::page::Query;
+use crate::web::reply::{Reply, time};
+
+/// An event as the contract shows it.
+pub(super) fn shape(event: &Event) -> Value {
+    json!({
+        "id": event.id,
+        "type": event.kind,
+        "at": time(event.at),
+        "user_id": event.user_id,
+        "phone": event.phone,
+        "campaign_id": event.campaign_id,
+        "message_id": event.message_id,
+        "reference": event.reference,
+        "data": event.data,
+    })
+}
+
+fn read_types(query: &mut Query) -> Vec<EventType> {
+    let mut types = Vec::new();
+    for word in query.text("types").unwrap_or_default().split(',').map(str::trim).filter(|w| !w.is_empty()) {
+        match EventType::parse(word) {
+            Some(kind) => types.push(kind),
+            None => {
+                let all: Vec<&str> = EventType::ALL.iter().map(|kind| kind.as_str()).collect();
+                query.error("types", format!("{word:?} is none of {}", all.join(", ")));
+            }
+        }
+    }
+    types
+}
+
+/// `GET /events`. Without `after` it begins with the oldest event that is kept.
+pub(super) async fn list(_: Scoped<Read>, state: Data<State>, request: HttpRequest) -> Answer {
+    let mut query = Query::of(&request)?;
+    let after = query.integer("after");
+    let types = read_types(&mut query);
+    let limit = query.limit();
+    query.finish()?;
+    let (found, next_after) = state
+        .store
+        .read(move |conn| {
+            let before_oldest = events::oldest_id(conn)?.map_or(0, |id| id - 1);
+            match after {
+                Some(after) if after < before_oldest => Err(gone(before_oldest + 1)),
+                _ => Ok(events::list_after(conn, after.unwrap_or(before_oldest), &types, limit)?),
+            }
+        })
+        .await?;
+    let data: Vec<Value> = found.iter().map(shape).collect();
+    Ok(Reply::ok(json!({"data": data, "next_after": next_after})))
+}
+
+/// 410: what lies between is not kept any more.
+fn gone(oldest_id: i64) -> Problem {
+    let detail = format!("Events before {oldest_id} are not kept any more. Go on from there.");
+    Problem::new(StatusCode::GONE, detail).with("oldest_id", json!(oldest_id))
+}

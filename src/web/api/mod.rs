@@ -1,0 +1,183 @@
+//! `/api/v1`: what integrators call. This is the one table of its routes; each noun has a file of its own.
+//! Handlers read the request, call a flow or the store, and say what came of it.
+
+mod campaign_actions;
+mod campaign_plan;
+mod campaigns;
+mod consent;
+mod events;
+mod imports;
+mod inbound;
+mod messages;
+mod report;
+mod segments;
+mod templates;
+mod timeline;
+mod topics;
+mod users;
+
+use actix_web::middleware::from_fn;
+use actix_web::web::{self, ServiceConfig};
+
+use super::auth::require_key;
+use super::error::Problem;
+use super::reply::Reply;
+
+/// What every handler answers.
+type Answer = Result<Reply, Problem>;
+
+/// A way into the API.
+#[derive(Clone, Copy, Debug)]
+pub struct Route {
+    /// Below `/api/v1`, with `{…}` for what varies.
+    pub path: &'static str,
+    /// `GET`, `POST` …
+    pub method: &'static str,
+    /// The scope that a key needs; where two would do, the first of them.
+    pub scope: &'static str,
+}
+
+/// Writes the table once, for the server and for whoever describes or checks it.
+macro_rules! routes {
+    ($($path:literal { $($method:ident $name:literal $scope:literal => $handler:path,)+ })+) => {
+        /// Every route, all of them closed without a key.
+        pub const ROUTES: &[Route] = &[
+            $($(Route { path: $path, method: $name, scope: $scope },)+)+
+        ];
+
+        fn mount(config: &mut ServiceConfig) {
+            $(config.service(web::resource($path)$(.route(web::$method().to($handler)))+);)+
+        }
+    };
+}
+
+routes! {
+    "/users" {
+        get "GET" "read" => users::list,
+        post "POST" "write" => users::create,
+    }
+    "/users/{person}" {
+        get "GET" "read" => users::show,
+        patch "PATCH" "write" => users::update,
+        delete "DELETE" "write" => users::erase,
+    }
+    "/users/{person}/consent" {
+        get "GET" "read" => consent::list,
+        post "POST" "write" => consent::record,
+    }
+    "/users/{person}/topics/{topic}" {
+        put "PUT" "write" => topics::join,
+        delete "DELETE" "write" => topics::leave,
+    }
+    "/users/{person}/timeline" {
+        get "GET" "read" => timeline::show,
+    }
+    "/topics" {
+        get "GET" "read" => topics::list,
+        post "POST" "write" => topics::create,
+    }
+    "/topics/{name}" {
+        get "GET" "read" => topics::show,
+        patch "PATCH" "write" => topics::update,
+        delete "DELETE" "write" => topics::remove,
+    }
+    "/imports" {
+        get "GET" "read" => imports::list,
+        post "POST" "write" => imports::create,
+    }
+    "/imports/{id}" {
+        get "GET" "read" => imports::show,
+    }
+    "/imports/{id}/issues" {
+        get "GET" "read" => imports::issues,
+    }
+    "/segments" {
+        get "GET" "read" => segments::list,
+        post "POST" "write" => segments::create,
+    }
+    "/segments/preview" {
+        post "POST" "read" => segments::preview,
+    }
+    "/segments/{id}" {
+        get "GET" "read" => segments::show,
+        put "PUT" "write" => segments::replace,
+        delete "DELETE" "write" => segments::remove,
+    }
+    "/templates" {
+        get "GET" "read" => templates::list,
+        post "POST" "write" => templates::create,
+    }
+    "/templates/{id}" {
+        get "GET" "read" => templates::show,
+        put "PUT" "write" => templates::replace,
+        delete "DELETE" "write" => templates::remove,
+    }
+    "/templates/{id}/preview" {
+        post "POST" "read" => templates::preview,
+    }
+    "/campaigns" {
+        get "GET" "read" => campaigns::list,
+        post "POST" "write" => campaigns::create,
+    }
+    "/campaigns/{id}" {
+        get "GET" "read" => campaigns::show,
+        patch "PATCH" "write" => campaigns::update,
+        delete "DELETE" "write" => campaigns::remove,
+    }
+    "/campaigns/{id}/launch" {
+        post "POST" "send" => campaign_actions::launch,
+    }
+    "/campaigns/{id}/pause" {
+        post "POST" "send" => campaign_actions::pause,
+    }
+    "/campaigns/{id}/resume" {
+        post "POST" "send" => campaign_actions::resume,
+    }
+    "/campaigns/{id}/cancel" {
+        post "POST" "send" => campaign_actions::cancel,
+    }
+    "/campaigns/{id}/retry-failed" {
+        post "POST" "send" => campaign_actions::retry_failed,
+    }
+    "/campaigns/{id}/clone" {
+        post "POST" "write" => campaign_actions::clone,
+    }
+    "/campaigns/{id}/test" {
+        post "POST" "send" => campaign_actions::test,
+    }
+    "/campaigns/{id}/report" {
+        get "GET" "read" => report::show,
+    }
+    "/campaigns/{id}/messages" {
+        get "GET" "read" => report::people,
+    }
+    "/messages" {
+        get "GET" "read" => messages::list,
+        post "POST" "send" => messages::create,
+    }
+    "/messages/cancel" {
+        post "POST" "send" => messages::cancel_by_reference,
+    }
+    "/messages/{id}" {
+        get "GET" "read" => messages::show,
+    }
+    "/messages/{id}/cancel" {
+        post "POST" "send" => messages::cancel,
+    }
+    "/inbound" {
+        get "GET" "read" => inbound::list,
+    }
+    "/events" {
+        get "GET" "read" => events::list,
+    }
+}
+
+/// Mounts the API below `/api/v1`, closed to all but valid keys.
+pub(super) fn configure(config: &mut ServiceConfig) {
+    config.service(
+        web::scope("/api/v1")
+            .wrap(from_fn(require_key))
+            .configure(mount)
+            .default_service(web::to(super::nothing_here)),
+    );
+}

@@ -1,0 +1,213 @@
+//! `/segments`: named definitions of an audience, and how many people one has right now.
+
+use std::time::Instant;
+
+use actix_web::HttpRequest;
+use actix_web::web::{Data, Path};
+use rusqlite::Connection;
+use serde_json::{Value, json};
+
+use super::{Answer, users};
+use crate::domain::segment::{Condition, Definition};
+use crate::store::segment_sql::compile;
+use crate::store::segments::{self, SegmentRow};
+use crate::store::users as people;
+use crate::store::{StoreError, campaigns, topics};
+use crate::web::State;
+use crate::web::auth::{Read, Scoped, Write};
+use crate::web::body::{Body, Fields};
+use crate::web::error::{FieldError, Problem};
+use crate::web::etag::IfMatch;
+use crate::web::idempotency::Post;
+use crate::web::page::Query;
+use crate::web::reply::{Reply, time};
+
+/// Longest name, in characters.
+const MAX_NAME: usize = 200;
+/// People that a preview shows.
+const SAMPLE: usize = 10;
+
+fn shape(segment: &SegmentRow) -> Value {
+    json!({
+        "id": segment.id,
+        "name": segment.name,
+        "definition": segment.definition,
+        "version": segment.version,
+        "created_at": time(segment.created_at),
+        "updated_at": time(segment.updated_at),
+    })
+}
+
+fn find(conn: &Connection, id: i64) -> Result<SegmentRow, Problem> {
+    segments::find(conn, id)?.ok_or_else(|| Problem::not_found(format!("There is no segment {id}.")))
+}
+
+/// Reads a definition that stands in the field `name`.
+///
+/// # Errors
+/// 422 with the place of every fault.
+pub(super) fn parse(name: &str, definition: &Value) -> Result<Definition, Problem> {
+    Definition::parse_at(name, definition).map_err(|errors| {
+        let named = |error: crate::domain::segment::DefinitionError| FieldError {
+            field: error.field,
+            message: error.message,
+        };
+        Problem::fields(errors.into_iter().map(named).collect())
+    })
+}
+
+/// Refuses a definition that names a topic or a campaign which is not there: with `not` around it, a typo
+/// would mean everybody.
+///
+/// # Errors
+/// 422 that names them.
+pub(super) fn check_names(conn: &Connection, name: &str, definition: &Definition) -> Result<(), Problem> {
+    let mut errors = Vec::new();
+    let mut missing = |message: String| errors.push(FieldError { field: name.to_owned(), message });
+    for condition in definition.conditions() {
+        match condition {
+            Condition::Topic(names) => {
+                for topic in names {
+                    if topics::find(conn, topic)?.is_none() {
+                        missing(format!("there is no topic {topic:?}"));
+                    }
+                }
+            }
+            Condition::Engagement(engagement) => {
+                if let Some(id) = engagement.campaign_id
+                    && campaigns::find(conn, id)?.is_none()
+                {
+                    missing(format!("there is no campaign {id}"));
+                }
+            }
+            _ => {}
+        }
+    }
+    if errors.is_empty() { Ok(()) } else { Err(Problem::fields(errors)) }
+}
+
+/// A segment as a caller wrote it.
+struct Draft {
+    name: String,
+    value: Value,
+    definition: Definition,
+}
+
+fn read_definition(fields: &mut Fields) -> Value {
+    let definition = fields.take("definition");
+    if definition.is_none() {
+        fields.error("definition", "missing; everybody is {\"all\":[]}");
+    }
+    definition.unwrap_or_default()
+}
+
+fn read_draft(mut fields: Fields) -> Result<Draft, Problem> {
+    let name = fields.required_name("name", MAX_NAME);
+    let value = read_definition(&mut fields);
+    let definition = if value.is_null() { None } else { fields.keep(parse("definition", &value)) };
+    fields.finish()?;
+    let definition = definition.ok_or_else(|| Problem::field("definition", "missing"))?;
+    Ok(Draft { name, value, definition })
+}
+
+/// `GET /segments`.
+pub(super) async fn list(_: Scoped<Read>, state: Data<State>, request: HttpRequest) -> Answer {
+    let mut query = Query::of(&request)?;
+    let page = query.page("segments");
+    query.finish()?;
+    let rows = state.store.read(move |conn| segments::list(conn, page.before, page.fetch())).await?;
+    Ok(Reply::ok(page.answer(rows, |row| row.id, shape)))
+}
+
+/// `POST /segments`.
+pub(super) async fn create(_: Scoped<Write>, state: Data<State>, post: Post) -> Answer {
+    let draft = read_draft(post.body.fields()?)?;
+    post.once
+        .write(&state.store, move |tx| {
+            check_names(tx.conn(), "definition", &draft.definition)?;
+            refuse_taken(tx.conn(), &draft.name, None)?;
+            let id = segments::insert(tx, &draft.name, &draft.value)?;
+            let segment = find(tx.conn(), id)?;
+            let reply = Reply::created(format!("/api/v1/segments/{id}"), shape(&segment));
+            Ok(reply.with_version(segment.version))
+        })
+        .await
+}
+
+fn refuse_taken(conn: &Connection, name: &str, but: Option<i64>) -> Result<(), Problem> {
+    if segments::is_name_taken(conn, name, but)? {
+        return Err(Problem::conflict(format!("There is a segment {name:?} already.")).with_code("duplicate"));
+    }
+    Ok(())
+}
+
+/// `GET /segments/{id}`.
+pub(super) async fn show(_: Scoped<Read>, state: Data<State>, id: Path<i64>, request: HttpRequest) -> Answer {
+    Query::of(&request)?.finish()?;
+    let segment = state.store.read(move |conn| find(conn, *id)).await?;
+    Ok(Reply::ok(shape(&segment)).with_version(segment.version))
+}
+
+/// `PUT /segments/{id}`.
+pub(super) async fn replace(
+    _: Scoped<Write>,
+    state: Data<State>,
+    id: Path<i64>,
+    if_match: IfMatch,
+    body: Body,
+) -> Answer {
+    let draft = read_draft(body.fields()?)?;
+    state
+        .store
+        .write(move |tx| {
+            if_match.check(find(tx.conn(), *id)?.version)?;
+            check_names(tx.conn(), "definition", &draft.definition)?;
+            refuse_taken(tx.conn(), &draft.name, Some(*id))?;
+            segments::update(tx, *id, &draft.name, &draft.value)?;
+            let segment = find(tx.conn(), *id)?;
+            Ok(Reply::ok(shape(&segment)).with_version(segment.version))
+        })
+        .await
+}
+
+/// `DELETE /segments/{id}`.
+pub(super) async fn remove(_: Scoped<Write>, state: Data<State>, id: Path<i64>) -> Answer {
+    state
+        .store
+        .write(move |tx| {
+            let segment = find(tx.conn(), *id)?;
+            let used_by = segments::users_of(tx.conn(), segment.id)?;
+            if !used_by.is_empty() {
+                let detail = format!("The segment is used by {}.", used_by.join(", "));
+                return Err(Problem::conflict(detail).with_code("in_use").with("used_by", json!(used_by)));
+            }
+            Ok(segments::delete(tx, segment.id)?)
+        })
+        .await?;
+    Ok(Reply::no_content())
+}
+
+/// `POST /segments/preview`.
+pub(super) async fn preview(_: Scoped<Read>, state: Data<State>, body: Body) -> Answer {
+    let mut fields = body.fields()?;
+    let value = read_definition(&mut fields);
+    let definition = if value.is_null() { None } else { fields.keep(parse("definition", &value)) };
+    fields.finish()?;
+    let definition = definition.ok_or_else(|| Problem::field("definition", "missing"))?;
+    let now = state.store.clock().now();
+    let began = Instant::now();
+    let (count, sample) = state
+        .store
+        .read(move |conn| {
+            check_names(conn, "definition", &definition)?;
+            let predicate = compile(&definition, now);
+            let count = people::count(conn, &predicate)?;
+            let sample = people::list(conn, &predicate, i64::MAX, SAMPLE)?;
+            let shown: Result<Vec<Value>, StoreError> =
+                sample.iter().map(|user| users::shape(conn, user)).collect();
+            Ok::<_, Problem>((count, shown?))
+        })
+        .await?;
+    let elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    Ok(Reply::ok(json!({"count": count, "sample": sample, "elapsed_ms": elapsed_ms})))
+}

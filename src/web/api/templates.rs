@@ -1,0 +1,324 @@
+//! `/templates`: what messages say. An edit adds a version; what went out keeps its own.
+
+use actix_web::HttpRequest;
+use actix_web::web::{Data, Path};
+use rusqlite::Connection;
+use serde_json::{Map, Value, json};
+
+use super::{Answer, users};
+use crate::domain::encoding;
+use crate::domain::phone::Channel;
+use crate::domain::template::{ContentVariables, RenderError, Template, warnings};
+use crate::store::templates::{self, TemplateRow, TemplateText};
+use crate::web::State;
+use crate::web::auth::{Read, Scoped, Write};
+use crate::web::body::{Body, Fields};
+use crate::web::error::Problem;
+use crate::web::etag::IfMatch;
+use crate::web::idempotency::Post;
+use crate::web::page::Query;
+use crate::web::reply::{Reply, time};
+
+/// Longest name and locale, in characters.
+const MAX_NAME: usize = 200;
+const MAX_LOCALE: usize = 35;
+/// Attachments of one message that Twilio takes
+/// (<https://www.twilio.com/docs/messaging/api/message-resource>), and the length of an address.
+pub(super) const MAX_MEDIA: usize = 10;
+const MAX_URL: usize = 2_000;
+/// The channels by name.
+pub(super) const CHANNELS: [&str; 2] = ["sms", "whatsapp"];
+/// Where SMS would be cut into more parts than carriers like.
+const MANY_CHARACTERS: usize = crate::domain::plan::MAX_BODY;
+
+fn shape(template: &TemplateRow) -> Value {
+    let text = &template.text;
+    let count = encoding::count(&text.body);
+    json!({
+        "id": template.id,
+        "name": template.name,
+        "channel": text.channel.as_str(),
+        "locale": text.locale,
+        "body": text.body,
+        "media_urls": text.media_urls,
+        "content_sid": text.content_sid,
+        "content_variables": text.content_variables,
+        "variables": variables(text),
+        "warnings": warnings_of(text),
+        "encoding": count.encoding.as_str(),
+        "parts": parts(text.channel, &text.body),
+        "characters": count.characters,
+        "version": template.version,
+        "created_at": time(template.created_at),
+        "updated_at": time(template.updated_at),
+    })
+}
+
+fn parts(channel: Channel, body: &str) -> u32 {
+    match channel {
+        Channel::Sms => encoding::count(body).parts.max(1),
+        Channel::Whatsapp => 1,
+    }
+}
+
+/// Variables of the text, then those that only the provider's template has.
+fn variables(text: &TemplateText) -> Vec<String> {
+    let mut names: Vec<String> =
+        Template::parse(&text.body).map(|template| template.variables().to_vec()).unwrap_or_default();
+    if let Ok(content) = ContentVariables::parse(&text.content_variables) {
+        for name in content.variables() {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+    }
+    names
+}
+
+fn warnings_of(text: &TemplateText) -> Vec<String> {
+    let mut found = warnings(&text.body);
+    if text.body.chars().count() > MANY_CHARACTERS {
+        found.push(format!("longer than {MANY_CHARACTERS} characters: Twilio refuses such a text"));
+    }
+    found
+}
+
+fn find(conn: &Connection, id: i64) -> Result<TemplateRow, Problem> {
+    templates::find(conn, id)?.ok_or_else(|| Problem::not_found(format!("There is no template {id}.")))
+}
+
+/// Reads addresses of attachments.
+pub(super) fn read_media(fields: &mut Fields) -> Vec<String> {
+    let urls = fields.texts("media_urls", MAX_MEDIA);
+    for (index, text) in urls.iter().enumerate() {
+        let is_fit = text.len() <= MAX_URL
+            && url::Url::parse(text)
+                .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.host().is_some());
+        if !is_fit {
+            fields.error(&format!("media_urls[{index}]"), "must be an http or https address");
+        }
+    }
+    urls
+}
+
+fn read(mut fields: Fields) -> Result<(String, TemplateText), Problem> {
+    let name = fields.required_name("name", MAX_NAME);
+    let channel = fields.choice("channel", |word| word.parse().ok(), &CHANNELS);
+    if channel.is_none() && !fields.has_error("channel") {
+        fields.error("channel", "missing: sms or whatsapp");
+    }
+    let locale = fields.text("locale", MAX_LOCALE);
+    let body = fields.text("body", crate::domain::template::MAX_BODY).unwrap_or_default();
+    let media_urls = read_media(&mut fields);
+    let content_sid = read_content_sid(&mut fields);
+    let content_variables = fields.map("content_variables").unwrap_or_default();
+    if body.trim().is_empty() && content_sid.is_none() && media_urls.is_empty() && !fields.has_error("body") {
+        fields.error("body", "missing; a template without a text needs a content_sid or media_urls");
+    }
+    if let Err(error) = Template::parse(&body)
+        && !fields.has_error("body")
+    {
+        fields.error("body", error.to_string());
+    }
+    if let Err(error) = ContentVariables::parse(&content_variables) {
+        fields.error("content_variables", error.to_string());
+    }
+    if content_sid.is_none() && !content_variables.is_empty() {
+        fields.error("content_variables", "go with a content_sid");
+    }
+    fields.finish()?;
+    let channel = channel.unwrap_or(Channel::Sms);
+    Ok((name, TemplateText { channel, locale, body, media_urls, content_sid, content_variables }))
+}
+
+fn read_content_sid(fields: &mut Fields) -> Option<String> {
+    let sid = fields.text("content_sid", 34)?;
+    let is_sid = sid.len() == 34
+        && sid.strip_prefix("HX").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_hexdigit()));
+    if !is_sid && !fields.has_error("content_sid") {
+        fields.error("content_sid", "must be HX and 32 hexadecimal digits");
+    }
+    Some(sid)
+}
+
+/// `GET /templates`.
+pub(super) async fn list(_: Scoped<Read>, state: Data<State>, request: HttpRequest) -> Answer {
+    let mut query = Query::of(&request)?;
+    let page = query.page("templates");
+    query.finish()?;
+    let rows = state.store.read(move |conn| templates::list(conn, page.before, page.fetch())).await?;
+    Ok(Reply::ok(page.answer(rows, |row| row.id, shape)))
+}
+
+/// `POST /templates`.
+pub(super) async fn create(_: Scoped<Write>, state: Data<State>, post: Post) -> Answer {
+    let (name, text) = read(post.body.fields()?)?;
+    post.once
+        .write(&state.store, move |tx| {
+            refuse_taken(tx.conn(), &name, None)?;
+            let id = templates::insert(tx, &name, &text)?;
+            let template = find(tx.conn(), id)?;
+            let reply = Reply::created(format!("/api/v1/templates/{id}"), shape(&template));
+            Ok(reply.with_version(template.version))
+        })
+        .await
+}
+
+fn refuse_taken(conn: &Connection, name: &str, but: Option<i64>) -> Result<(), Problem> {
+    if templates::is_name_taken(conn, name, but)? {
+        return Err(
+            Problem::conflict(format!("There is a template {name:?} already.")).with_code("duplicate")
+        );
+    }
+    Ok(())
+}
+
+/// `GET /templates/{id}`.
+pub(super) async fn show(_: Scoped<Read>, state: Data<State>, id: Path<i64>, request: HttpRequest) -> Answer {
+    Query::of(&request)?.finish()?;
+    let template = state.store.read(move |conn| find(conn, *id)).await?;
+    Ok(Reply::ok(shape(&template)).with_version(template.version))
+}
+
+/// `PUT /templates/{id}`: the next version.
+pub(super) async fn replace(
+    _: Scoped<Write>,
+    state: Data<State>,
+    id: Path<i64>,
+    if_match: IfMatch,
+    body: Body,
+) -> Answer {
+    let (name, text) = read(body.fields()?)?;
+    state
+        .store
+        .write(move |tx| {
+            let present = find(tx.conn(), *id)?;
+            if_match.check(present.version)?;
+            refuse_taken(tx.conn(), &name, Some(*id))?;
+            if present.text.channel != text.channel {
+                refuse_used(tx.conn(), *id, "Its channel can't change")?;
+            }
+            templates::update(tx, *id, &name, &text)?;
+            let template = find(tx.conn(), *id)?;
+            Ok(Reply::ok(shape(&template)).with_version(template.version))
+        })
+        .await
+}
+
+/// `DELETE /templates/{id}`.
+pub(super) async fn remove(_: Scoped<Write>, state: Data<State>, id: Path<i64>) -> Answer {
+    state
+        .store
+        .write(move |tx| {
+            let template = find(tx.conn(), *id)?;
+            refuse_used(tx.conn(), template.id, "It can't be deleted")?;
+            Ok::<_, Problem>(templates::delete(tx, template.id)?)
+        })
+        .await?;
+    Ok(Reply::no_content())
+}
+
+fn refuse_used(conn: &Connection, id: i64, what: &str) -> Result<(), Problem> {
+    let used_by = templates::users_of(conn, id)?;
+    if used_by.is_empty() {
+        return Ok(());
+    }
+    let detail = format!("{what}: the template is used by {}.", used_by.join(", "));
+    Err(Problem::conflict(detail).with_code("in_use").with("used_by", json!(used_by)))
+}
+
+/// For whom a preview is.
+enum Reader {
+    Known(String),
+    Made(Map<String, Value>),
+}
+
+fn read_reader(mut fields: Fields) -> Result<Reader, Problem> {
+    let phone = fields.text("phone", 100);
+    let attributes = fields.map("attributes");
+    if phone.is_some() == attributes.is_some()
+        && !fields.has_error("phone")
+        && !fields.has_error("attributes")
+    {
+        fields.error("phone", "give either phone or attributes");
+    }
+    fields.finish()?;
+    Ok(phone.map_or_else(|| Reader::Made(attributes.unwrap_or_default()), Reader::Known))
+}
+
+/// `POST /templates/{id}/preview`.
+pub(super) async fn preview(_: Scoped<Read>, state: Data<State>, id: Path<i64>, body: Body) -> Answer {
+    let reader = read_reader(body.fields()?)?;
+    let shown = state
+        .store
+        .read(move |conn| {
+            let template = find(conn, *id)?;
+            let context = match reader {
+                Reader::Made(attributes) => attributes,
+                Reader::Known(phone) => {
+                    let user =
+                        users::find(conn, &phone).map_err(|problem| match problem.status().as_u16() {
+                            404 => Problem::field("phone", "nobody has this number"),
+                            _ => problem,
+                        })?;
+                    let mut context = user.attributes;
+                    if let Some(phone) = user.phone {
+                        context.insert("phone".to_owned(), json!(phone));
+                    }
+                    context
+                }
+            };
+            rendered(&template.text, &context)
+        })
+        .await?;
+    Ok(Reply::ok(shown))
+}
+
+/// The text for one person; without a value for each variable there is none, as that person gets none.
+fn rendered(text: &TemplateText, context: &Map<String, Value>) -> Result<Value, Problem> {
+    let broken = |error: crate::domain::template::TemplateError| {
+        crate::store::StoreError::Internal(format!("a stored template does not parse: {error}"))
+    };
+    let mut missing: Vec<String> = Vec::new();
+    let mut warnings = warnings_of(text);
+    let body =
+        settle(Template::parse(&text.body).map_err(broken)?.render(context), &mut missing, &mut warnings);
+    let content = match text.content_sid {
+        Some(_) => settle(
+            ContentVariables::parse(&text.content_variables).map_err(broken)?.render(context),
+            &mut missing,
+            &mut warnings,
+        ),
+        None => None,
+    };
+    let body = body.filter(|_| missing.is_empty());
+    let count = body.as_deref().map(encoding::count);
+    Ok(json!({
+        "body": body,
+        "encoding": count.map(|count| count.encoding.as_str()),
+        "parts": body.as_deref().map(|body| parts(text.channel, body)),
+        "characters": count.map(|count| count.characters),
+        "content_variables": content.and_then(|text| serde_json::from_str::<Value>(&text).ok()),
+        "missing": missing,
+        "warnings": warnings,
+    }))
+}
+
+fn settle(
+    outcome: Result<String, RenderError>,
+    missing: &mut Vec<String>,
+    warnings: &mut Vec<String>,
+) -> Option<String> {
+    match outcome {
+        Ok(text) => return Some(text),
+        Err(RenderError::Missing(names)) => {
+            for name in names {
+                if !missing.contains(&name) {
+                    missing.push(name);
+                }
+            }
+        }
+        Err(error) => warnings.push(error.to_string()),
+    }
+    None
+}

@@ -1,0 +1,205 @@
+//! `/topics`, and a person's place in one.
+
+use actix_web::HttpRequest;
+use actix_web::web::{Data, Path};
+use rusqlite::Connection;
+use serde_json::{Value, json};
+
+use super::{Answer, users};
+use crate::domain::segment::{Condition, Definition};
+use crate::store::topics::{self, Topic};
+use crate::store::{StoreError, reports};
+use crate::web::State;
+use crate::web::auth::{Read, Scoped, Write};
+use crate::web::body::{Body, Fields};
+use crate::web::error::Problem;
+use crate::web::idempotency::Post;
+use crate::web::page::{Query, encode, paged};
+use crate::web::reply::{Reply, time};
+
+const RULES: [&str; 2] = ["opt_in_required", "all_opted_in"];
+/// Longest name, in characters.
+const MAX_NAME: usize = 64;
+
+fn shape(topic: &Topic) -> Value {
+    json!({
+        "id": topic.id,
+        "name": topic.name,
+        "default": if topic.is_open_to_opted_in { "all_opted_in" } else { "opt_in_required" },
+        "created_at": time(topic.created_at),
+    })
+}
+
+fn find(conn: &Connection, name: &str) -> Result<Topic, Problem> {
+    topics::find(conn, name)?.ok_or_else(|| Problem::not_found(format!("There is no topic {name:?}.")))
+}
+
+/// Reads `default`; true: open to all who opted in.
+fn read_rule(fields: &mut Fields) -> Option<bool> {
+    let parse = |word: &str| RULES.contains(&word).then_some(word == "all_opted_in");
+    fields.choice("default", parse, &RULES)
+}
+
+fn read_name(fields: &mut Fields) -> String {
+    let name = fields.required_name("name", MAX_NAME);
+    // The name stands in paths.
+    if name.contains('/') {
+        fields.error("name", "no slash");
+    }
+    name
+}
+
+/// `GET /topics`.
+pub(super) async fn list(_: Scoped<Read>, state: Data<State>, request: HttpRequest) -> Answer {
+    let mut query = Query::of(&request)?;
+    let limit = query.limit();
+    let after = query.cursor("topics").and_then(|at| at.first().and_then(Value::as_str).map(str::to_owned));
+    query.finish()?;
+    let all = state.store.read(topics::list).await?;
+    let key = |topic: &Topic| topic.name.to_ascii_lowercase();
+    let behind: Vec<Topic> =
+        all.into_iter().filter(|topic| after.as_ref().is_none_or(|after| key(topic) > *after)).collect();
+    Ok(Reply::ok(paged(behind, limit, |topic| encode("topics", &[json!(key(topic))]), shape)))
+}
+
+/// `POST /topics`.
+pub(super) async fn create(_: Scoped<Write>, state: Data<State>, post: Post) -> Answer {
+    let mut fields = post.body.fields()?;
+    let name = read_name(&mut fields);
+    let is_open = read_rule(&mut fields).unwrap_or(false);
+    fields.finish()?;
+    post.once
+        .write(&state.store, move |tx| {
+            if topics::insert(tx, &name, is_open)?.is_none() {
+                return Err(taken(&name));
+            }
+            let topic = find(tx.conn(), &name)?;
+            Ok(Reply::created(format!("/api/v1/topics/{}", escaped(&name)), shape(&topic)))
+        })
+        .await
+}
+
+fn taken(name: &str) -> Problem {
+    Problem::conflict(format!("There is a topic {name:?} already.")).with_code("duplicate")
+}
+
+fn escaped(name: &str) -> String {
+    percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC).to_string()
+}
+
+/// `GET /topics/{name}`.
+pub(super) async fn show(
+    _: Scoped<Read>,
+    state: Data<State>,
+    name: Path<String>,
+    request: HttpRequest,
+) -> Answer {
+    Query::of(&request)?.finish()?;
+    let topic = state.store.read(move |conn| find(conn, &name)).await?;
+    Ok(Reply::ok(shape(&topic)))
+}
+
+/// `PATCH /topics/{name}`.
+pub(super) async fn update(_: Scoped<Write>, state: Data<State>, name: Path<String>, body: Body) -> Answer {
+    let mut fields = body.fields()?;
+    let new_name = fields.has("name").then(|| read_name(&mut fields));
+    let is_open = read_rule(&mut fields);
+    fields.finish()?;
+    let topic = state
+        .store
+        .write(move |tx| {
+            let topic = find(tx.conn(), &name)?;
+            let wanted = new_name.unwrap_or_else(|| topic.name.clone());
+            if !wanted.eq_ignore_ascii_case(&topic.name) {
+                refuse_if_named(tx.conn(), &topic)?;
+            }
+            if !topics::update(tx, topic.id, &wanted, is_open.unwrap_or(topic.is_open_to_opted_in))? {
+                return Err(taken(&wanted));
+            }
+            find(tx.conn(), &wanted)
+        })
+        .await?;
+    Ok(Reply::ok(shape(&topic)))
+}
+
+/// `DELETE /topics/{name}`.
+pub(super) async fn remove(_: Scoped<Write>, state: Data<State>, name: Path<String>) -> Answer {
+    let known = name.clone();
+    // Looked at beside the writer first: with many messages this takes a while.
+    state
+        .store
+        .read(move |conn| {
+            let topic = find(conn, &known)?;
+            refuse_if_used(conn, &topic)
+        })
+        .await?;
+    state
+        .store
+        .write(move |tx| {
+            let topic = find(tx.conn(), &name)?;
+            refuse_if_used(tx.conn(), &topic)?;
+            Ok::<_, Problem>(topics::delete(tx, topic.id)?)
+        })
+        .await?;
+    Ok(Reply::no_content())
+}
+
+fn refuse_if_used(conn: &Connection, topic: &Topic) -> Result<(), Problem> {
+    refuse_if_named(conn, topic)?;
+    refuse(reports::users_of_topic(conn, topic.id)?)
+}
+
+/// A segment goes by names: under a new one it would silently find nobody, or with `not` everybody.
+fn refuse_if_named(conn: &Connection, topic: &Topic) -> Result<(), Problem> {
+    refuse(segments_naming(conn, &topic.name)?)
+}
+
+fn refuse(used_by: Vec<String>) -> Result<(), Problem> {
+    if used_by.is_empty() {
+        return Ok(());
+    }
+    Err(Problem::conflict(format!("The topic is used by {}.", used_by.join(", ")))
+        .with_code("in_use")
+        .with("used_by", json!(used_by)))
+}
+
+fn segments_naming(conn: &Connection, topic: &str) -> Result<Vec<String>, StoreError> {
+    let names_it = |definition: &Value| {
+        Definition::parse(definition).is_ok_and(|definition| {
+            definition.conditions().into_iter().any(|condition| match condition {
+                Condition::Topic(names) => names.iter().any(|name| name.eq_ignore_ascii_case(topic)),
+                _ => false,
+            })
+        })
+    };
+    let all = reports::segment_definitions(conn)?;
+    Ok(all
+        .into_iter()
+        .filter(|(_, definition)| names_it(definition))
+        .map(|(name, _)| format!("segment {name}"))
+        .collect())
+}
+
+/// `PUT /users/{person}/topics/{topic}`: the person joins.
+pub(super) async fn join(caller: Scoped<Write>, state: Data<State>, path: Path<(String, String)>) -> Answer {
+    set(caller.actor(), state, path, true).await
+}
+
+/// `DELETE /users/{person}/topics/{topic}`: the person leaves.
+pub(super) async fn leave(caller: Scoped<Write>, state: Data<State>, path: Path<(String, String)>) -> Answer {
+    set(caller.actor(), state, path, false).await?;
+    Ok(Reply::no_content())
+}
+
+async fn set(actor: String, state: Data<State>, path: Path<(String, String)>, is_subscribed: bool) -> Answer {
+    let (person, name) = path.into_inner();
+    state
+        .store
+        .write(move |tx| {
+            let user = users::find(tx.conn(), &person)?;
+            let topic = find(tx.conn(), &name)?;
+            topics::set(tx, user.id, &topic, is_subscribed, &actor)?;
+            Ok(Reply::ok(users::shape(tx.conn(), &user)?))
+        })
+        .await
+}

@@ -1,0 +1,86 @@
+//! For those who watch the process: is it there, can it take work, how is it doing.
+
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, web};
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+use subtle::ConstantTimeEq;
+
+use super::State;
+use super::auth::{authenticate, bearer};
+use super::error::Problem;
+use super::reply::time_or_null;
+use crate::metrics;
+use crate::store::api_keys::Scope;
+use crate::store::{Store, StoreError, reports, senders};
+
+/// A writer that takes longer than this can't be said to work.
+const WRITE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// `GET /healthz`: the process answers.
+pub(super) async fn healthz() -> HttpResponse {
+    HttpResponse::Ok().json(json!({"status": "ok"}))
+}
+
+/// `GET /readyz`: the data file takes a write. What the provider is doing is told beside it: messages can
+/// be taken and kept without it.
+pub(super) async fn readyz(state: web::Data<State>) -> HttpResponse {
+    let written = tokio::time::timeout(WRITE_PATIENCE, state.store.write(reports::touch)).await;
+    if !matches!(written, Ok(Ok(()))) {
+        let body = json!({"status": "not_ready", "detail": "The data file can't be written."});
+        return HttpResponse::ServiceUnavailable().json(body);
+    }
+    let provider = provider(&state).await.unwrap_or_else(|_| json!({"state": "unknown"}));
+    HttpResponse::Ok().json(json!({"status": "ready", "provider": provider}))
+}
+
+async fn provider(state: &State) -> Result<Value, StoreError> {
+    if let Some(problem) = &state.setup.problem {
+        return Ok(json!({"state": "not_configured", "detail": problem}));
+    }
+    let now = state.store.clock().now();
+    let (account, senders) = state
+        .store
+        .read(move |conn| Ok::<_, StoreError>((senders::account_pause(conn, now)?, senders::list(conn)?)))
+        .await?;
+    if let Some((reason, until)) = account {
+        return Ok(json!({"state": "degraded", "detail": reason, "until": time_or_null(until)}));
+    }
+    let paused = senders.iter().find(|sender| sender.is_configured && sender.is_paused(now));
+    Ok(match paused {
+        Some(sender) => json!({"state": "degraded", "detail": sender.pause_reason,
+                               "until": time_or_null(sender.paused_until)}),
+        None => json!({"state": "ok"}),
+    })
+}
+
+/// `GET /metrics`, for the token of the configuration or a key with the scope `admin`.
+///
+/// # Errors
+/// 401, 403, or what the store says.
+pub(super) async fn metrics(request: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, Problem> {
+    let token = bearer(request.headers()).ok_or_else(|| {
+        Problem::unauthorized("Send Authorization: Bearer and server.metrics_token, or a key with admin.")
+    })?;
+    let configured = state.config.server.metrics_token.expose_secret();
+    let is_token = !configured.is_empty() && bool::from(configured.as_bytes().ct_eq(token.as_bytes()));
+    if !is_token {
+        let caller = authenticate(&state.store, token.to_owned()).await?;
+        if !caller.scopes.contains(&Scope::Admin) {
+            return Err(Problem::new(StatusCode::FORBIDDEN, "This key lacks the scope admin."));
+        }
+    }
+    collect(&state.store, &state.metrics).await?;
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, metrics::CONTENT_TYPE))
+        .body(state.metrics.encode()))
+}
+
+async fn collect(store: &Store, metrics: &metrics::Metrics) -> Result<(), StoreError> {
+    metrics.set_commits(store.commits());
+    metrics.set_campaign_messages(store.read(reports::live_counts).await?);
+    Ok(())
+}

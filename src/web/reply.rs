@@ -1,0 +1,107 @@
+//! A successful answer as plain data: it can leave a write closure, and be kept to be said again.
+
+use actix_web::body::BoxBody;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, Responder};
+use serde_json::{Value, json};
+
+use crate::clock::Millis;
+use crate::store::messages::rfc3339;
+
+/// An answer with a JSON body, or none.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reply {
+    status: StatusCode,
+    body: Option<Value>,
+    location: Option<String>,
+    version: Option<i64>,
+}
+
+impl Reply {
+    fn new(status: StatusCode, body: Option<Value>) -> Reply {
+        Reply { status, body, location: None, version: None }
+    }
+
+    /// 200.
+    pub fn ok(body: Value) -> Reply {
+        Reply::new(StatusCode::OK, Some(body))
+    }
+
+    /// 201, and where the new thing is.
+    pub fn created(location: impl Into<String>, body: Value) -> Reply {
+        Reply { location: Some(location.into()), ..Reply::new(StatusCode::CREATED, Some(body)) }
+    }
+
+    /// 202: it is on disk, and goes on from there.
+    pub fn accepted(body: Value) -> Reply {
+        Reply::new(StatusCode::ACCEPTED, Some(body))
+    }
+
+    /// 204.
+    pub fn no_content() -> Reply {
+        Reply::new(StatusCode::NO_CONTENT, None)
+    }
+
+    /// Adds the version of the edit as `ETag`.
+    #[must_use]
+    pub fn with_version(mut self, version: i64) -> Reply {
+        self.version = Some(version);
+        self
+    }
+
+    /// Adds where the thing is.
+    #[must_use]
+    pub fn with_location(mut self, location: impl Into<String>) -> Reply {
+        self.location = Some(location.into());
+        self
+    }
+
+    /// The status of the answer.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// What has to be kept to say the same again.
+    pub fn to_json(&self) -> Value {
+        json!({"body": self.body, "location": self.location, "version": self.version})
+    }
+
+    /// The reply that [`Reply::to_json`] kept.
+    pub fn from_json(status: StatusCode, kept: &Value) -> Reply {
+        Reply {
+            status,
+            body: kept.get("body").filter(|body| !body.is_null()).cloned(),
+            location: kept["location"].as_str().map(str::to_owned),
+            version: kept["version"].as_i64(),
+        }
+    }
+}
+
+impl Responder for Reply {
+    type Body = BoxBody;
+
+    fn respond_to(self, _: &HttpRequest) -> HttpResponse {
+        let mut builder = HttpResponseBuilder::new(self.status);
+        if let Some(location) = self.location.and_then(|text| HeaderValue::from_str(&text).ok()) {
+            builder.insert_header((header::LOCATION, location));
+        }
+        if let Some(version) = self.version {
+            builder.insert_header((header::ETAG, format!("\"{version}\"")));
+        }
+        match self.body {
+            Some(body) => builder.content_type("application/json").body(body.to_string()),
+            None => builder.finish(),
+        }
+    }
+}
+
+/// An instant as JSON has it: RFC 3339, UTC.
+pub fn time(at: Millis) -> Value {
+    Value::String(rfc3339(at))
+}
+
+/// The same, or null.
+pub fn time_or_null(at: Option<Millis>) -> Value {
+    at.map_or(Value::Null, time)
+}

@@ -1,0 +1,12 @@
+//! The HTTP API, over real HTTP against a real file.
+
+mod basics;
+mod campaigns;
+mod idempotency;
+mod imports;
+mod lists;
+mod messages;
+mod segments;
+mod templates;
+mod topics;
+mod users;
