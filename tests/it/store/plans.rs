@@ -100,7 +100,7 @@ fn hot_queries_go_by_their_index_and_walk_over_no_large_table() {
     check("events behind an id", "SEARCH e USING INTEGER PRIMARY KEY", |conn| {
         events::list_after(conn, 0, &[], 50).map(drop)
     });
-    check("a person's events", "events_user (user_id=? AND rowid<?)", |conn| {
+    check("a person's events", "events_user (user_id=? AND id<?)", |conn| {
         events::of_user(conn, 1, i64::MAX, 50).map(drop)
     });
     check("a message's events", "SEARCH e USING INTEGER PRIMARY KEY (rowid=?)", |conn| {
@@ -111,6 +111,12 @@ fn hot_queries_go_by_their_index_and_walk_over_no_large_table() {
     });
     check("people written to today", "sender_recipients_at (sender_id=? AND at>?)", |conn| {
         senders::recipients_since(conn, 1, 0).map(drop)
+    });
+    check("messages that wait for a replay", "inbound_pending", |conn| {
+        event_stream_engine::store::inbound::to_replay(conn, None, 0, 200).map(drop)
+    });
+    check("receipts that wait for a replay", "receipts_pending", |conn| {
+        event_stream_engine::store::receipts::to_replay(conn, None, 0, 200).map(drop)
     });
     check("answers to one person", "inbound_user (user_id=?", |conn| {
         event_stream_engine::store::inbound::replies_since(conn, 1, 0).map(drop)
