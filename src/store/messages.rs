@@ -60,7 +60,7 @@ fn standing_from_row(row: &Row<'_>) -> rusqlite::Result<Standing> {
         id: row.get(0)?,
         user_id: row.get(1)?,
         campaign_id: row.get(2)?,
-        is_test: occasion.starts_with("test:"),
+        is_test: is_test(&occasion),
         status: Status::parse(&status).unwrap_or(Status::Failed),
         reason: row.get(5)?,
         error_code: row.get(6)?,
@@ -68,6 +68,11 @@ fn standing_from_row(row: &Row<'_>) -> rusqlite::Result<Standing> {
         expires_at: row.get(8)?,
         last_event_id: row.get(9)?,
     })
+}
+
+/// Test sends are outside all counts.
+fn is_test(occasion: &str) -> bool {
+    occasion.starts_with("test:")
 }
 
 impl Standing {
@@ -334,6 +339,11 @@ pub fn insert(tx: &Tx<'_>, message: &NewMessage<'_>) -> Result<i64, StoreError> 
             message.is_simulated,
             tx.now,
         ])?;
+    if let Some(campaign_id) = message.campaign_id.filter(|_| !is_test(message.occasion)) {
+        let reason = message.refused.map_or("", Reason::as_str).to_owned();
+        let key = CountKey { campaign_id, status: status.as_str(), reason, error_code: 0 };
+        *tx.effects.borrow_mut().counts.entry(key).or_default() += 1;
+    }
     if let Some(reason) = message.refused {
         let event = NewEvent {
             user_id: Some(message.user_id),

@@ -9,9 +9,11 @@
 )]
 
 mod api;
+mod campaigns;
 mod delivery;
 mod imports;
 mod process;
+mod schedule;
 mod segments;
 mod simulator;
 mod support;
