@@ -97,7 +97,13 @@ pub fn receive(
     let Some(id) = inbound::insert(tx, &raw)? else {
         return Ok(Received { is_new: false, reply: None });
     };
-    match tx.nested(|tx| understand(tx, id, form, tx.now(), rules)) {
+    let nothing = Replies::default();
+    let rules = match source {
+        Source::Webhook => *rules,
+        // Nobody waits for an answer any more.
+        Source::CatchUp => Rules { replies: &nothing, ..*rules },
+    };
+    match tx.nested(|tx| understand(tx, id, form, tx.now(), &rules)) {
         Ok(reply) => Ok(Received { is_new: true, reply }),
         Err(error) if error.is_transient() => Err(error),
         Err(error) => {
@@ -295,9 +301,14 @@ impl Meaning<'_> {
     }
 
     fn set_topic(&self, tx: &Tx<'_>, name: &str, is_subscribed: bool) -> Result<(), StoreError> {
-        match topics::find(tx.conn(), name)? {
-            Some(topic) => topics::set(tx, self.user.id, &topic, is_subscribed, "user"),
-            None => Ok(()),
+        let Some(topic) = topics::find(tx.conn(), name)? else {
+            return Ok(());
+        };
+        // An old message that is replayed does not bring back somebody who left since.
+        let left_at = topics::left_at(tx.conn(), self.user.id, topic.id)?;
+        if is_subscribed && left_at.is_some_and(|at| at > self.received_at) {
+            return Ok(());
         }
+        topics::set(tx, self.user.id, &topic, is_subscribed, "user")
     }
 }

@@ -1,13 +1,13 @@
 //! Replay: raw rows whose effect failed, or all since a moment after a parser was mended.
 
-use super::receive::{Rules, read, understand};
+use super::receive::{Replies, Rules, read, understand};
 use super::status;
 use crate::clock::Millis;
-use crate::domain::consent::Intent;
+use crate::domain::consent::{Consent, Intent};
 use crate::domain::phone::Address;
 use crate::store::inbound::{self, ReplayRow};
 use crate::store::outcomes::{self, RetryPolicy};
-use crate::store::{StoreError, Tx, receipts, users};
+use crate::store::{StoreError, Tx, ledger, receipts, users};
 use crate::twilio::webhook::{InboundForm, StatusForm};
 
 /// Rows of one call.
@@ -38,10 +38,13 @@ pub fn replay(
     rules: &Rules<'_>,
     policy: &RetryPolicy,
 ) -> Result<Replayed, StoreError> {
+    // Nobody waits for an answer any more, and none may be noted as given.
+    let nothing = Replies::default();
+    let rules = &Rules { replies: &nothing, ..*rules };
     let messages = inbound::to_replay(tx.conn(), since, after.0, PAGE)?;
     let news = receipts::to_replay(tx.conn(), since, after.1, PAGE)?;
     let mut done = Replayed { inbound: messages.len(), receipts: news.len(), ..Replayed::default() };
-    let next = (messages.last().map_or(after.0, |row| row.id), news.last().map_or(after.1, |(id, _)| *id));
+    let next = (messages.last().map_or(after.0, |row| row.id), news.last().map_or(after.1, |row| row.id));
     if messages.len() == PAGE || news.len() == PAGE {
         done.next = Some(next);
     }
@@ -53,11 +56,13 @@ pub fn replay(
             Err(error) => inbound::mark_failed(tx, id, &error.to_string())?,
         }
     }
-    for (id, params) in news {
-        let Ok(form) = StatusForm::read(&params) else {
+    for row in news {
+        let id = row.id;
+        let Ok(form) = StatusForm::read(&row.params) else {
             continue;
         };
-        let key = outcomes::find_attempt(tx.conn(), None, &form.message_sid)?;
+        // The attempt that the callback URL named: if Twilio's answer was lost, nothing else knows the SID.
+        let key = outcomes::find_attempt(tx.conn(), row.attempt, &form.message_sid)?;
         let Some(key) = key else {
             continue;
         };
@@ -82,6 +87,8 @@ fn replay_message(tx: &Tx<'_>, row: &ReplayRow, rules: &Rules<'_>) -> Result<boo
         Some("unmatched") => is_still_unmatched(tx, &form)?,
         // What a YES meant hung on the state that the person was in then.
         Some("start" | "message") if intent == Intent::Yes => true,
+        // Nothing is to be reviewed of somebody who had said STOP by then.
+        Some("message") if intent == Intent::Review && was_stopped(tx, row)? => true,
         Some(kind) => kind == kind_of(&intent),
         None => false,
     };
@@ -90,6 +97,15 @@ fn replay_message(tx: &Tx<'_>, row: &ReplayRow, rules: &Rules<'_>) -> Result<boo
     }
     understand(tx, row.id, &form, row.received_at, rules)?;
     Ok(true)
+}
+
+/// Whether the person of a message was in `stop` when it came.
+fn was_stopped(tx: &Tx<'_>, row: &ReplayRow) -> Result<bool, StoreError> {
+    let Some(user_id) = row.user_id else {
+        return Ok(false);
+    };
+    let state = ledger::state_at(tx.conn(), user_id, row.received_at)?;
+    Ok(state.as_deref() == Some(Consent::Stop.as_str()))
 }
 
 fn is_still_unmatched(tx: &Tx<'_>, form: &InboundForm) -> Result<bool, StoreError> {

@@ -153,6 +153,19 @@ pub fn list(
     Ok(rows)
 }
 
+/// The state that the ledger had recorded for a person by `at`; `None` when it had none.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn state_at(conn: &Connection, user_id: i64, at: Millis) -> Result<Option<String>, StoreError> {
+    Ok(conn
+        .prepare_cached(
+            "SELECT state FROM consent_ledger WHERE user_id = ?1 AND at <= ?2 ORDER BY id DESC LIMIT 1",
+        )?
+        .query_row((user_id, at), |row| row.get(0))
+        .optional()?)
+}
+
 struct Digested<'a> {
     user_id: i64,
     previous: &'a str,

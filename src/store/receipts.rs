@@ -73,7 +73,18 @@ pub fn mark(
     Ok(())
 }
 
-/// Receipts above id `after` whose effect failed, with their parameters; with `since`, also those that no
+/// A raw receipt that a replay looks at.
+#[derive(Clone, Debug)]
+pub struct ReplayReceipt {
+    /// The row.
+    pub id: i64,
+    /// The attempt that it was found to be about.
+    pub attempt: Option<AttemptKey>,
+    /// Everything that came.
+    pub params: Params,
+}
+
+/// Receipts above id `after` whose effect failed; with `since`, also those that no
 /// attempt was found for.
 ///
 /// # Errors
@@ -83,17 +94,24 @@ pub fn to_replay(
     since: Option<Millis>,
     after: i64,
     limit: usize,
-) -> Result<Vec<(i64, Params)>, StoreError> {
+) -> Result<Vec<ReplayReceipt>, StoreError> {
     let rows = conn
         .prepare_cached(
-            "SELECT id, params FROM receipts
+            "SELECT id, message_id, attempt, params FROM receipts
              WHERE id > ?1 AND params IS NOT NULL
                AND (state = 'pending' OR (state = 'unmatched' AND ?2 IS NOT NULL AND received_at >= ?2))
              ORDER BY id LIMIT ?3",
         )?
         .query_map((after, since, limit as i64), |row| {
-            let params: String = row.get(1)?;
-            Ok((row.get(0)?, serde_json::from_str(&params).unwrap_or_default()))
+            let (message_id, number): (Option<i64>, Option<u32>) = (row.get(1)?, row.get(2)?);
+            let params: String = row.get(3)?;
+            Ok(ReplayReceipt {
+                id: row.get(0)?,
+                attempt: message_id
+                    .zip(number)
+                    .map(|(message_id, number)| AttemptKey { message_id, number }),
+                params: serde_json::from_str(&params).unwrap_or_default(),
+            })
         })?
         .collect::<Result<_, _>>()?;
     Ok(rows)

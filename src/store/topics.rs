@@ -67,6 +67,20 @@ pub fn insert(tx: &Tx<'_>, name: &str, is_open_to_opted_in: bool) -> Result<Opti
         .optional()?)
 }
 
+/// When the person left the topic, if they are out of it by their own word.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn left_at(conn: &Connection, user_id: i64, topic_id: i64) -> Result<Option<Millis>, StoreError> {
+    Ok(conn
+        .prepare_cached(
+            "SELECT at FROM subscriptions
+             WHERE user_id = ?1 AND topic_id = ?2 AND state = 'unsubscribed'",
+        )?
+        .query_row((user_id, topic_id), |row| row.get(0))
+        .optional()?)
+}
+
 /// Changes a topic. Returns false, and changes nothing, when another one has the name.
 ///
 /// # Errors
