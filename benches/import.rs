@@ -56,7 +56,13 @@ async fn with_consent(bench: &mut Bench, n: u64) {
     let (bare_new, _) = bare_import(n, true);
     let (dir, clock) = (folder(), clock());
     let store = open(&dir, &clock).await;
-    let new = product(&store, n, 0, json!({"consent": {"state": "opt_in", "source": "form"}})).await;
+    let new = product(
+        &store,
+        n,
+        0,
+        json!({"consent": {"state": "opt_in", "source": "form", "evidence": "form of May 2026"}}),
+    )
+    .await;
     bench
         .line(format!("{n} new, with consent"), n as f64 / new, "rows/s")
         .against(n as f64 / bare_new, "ratio ≥ 0.50");

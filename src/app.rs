@@ -181,8 +181,8 @@ impl App {
     /// Stops in order: no new claims and no new requests, answers in flight written down, loops ended.
     pub async fn stop(self) {
         self.stop.pull();
-        self.server.stop(true).await;
         let ended = async {
+            self.server.stop(true).await;
             for task in self.tasks {
                 let _ = task.await;
             }

@@ -57,11 +57,25 @@ pub fn clock() -> Clock {
     clock
 }
 
+/// Moves the log of `store` into its file from the side, as the server does; `CHECKPOINT_MS` says how often.
+fn checkpoint_from_the_side(store: &Store) {
+    let every = std::env::var("CHECKPOINT_MS").ok().and_then(|text| text.parse().ok()).unwrap_or(5_000);
+    let conn = bare::connect(&store.paths().path);
+    let path = store.paths().path.clone();
+    std::thread::spawn(move || {
+        while path.exists() {
+            std::thread::sleep(Duration::from_millis(every));
+            let _ = conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        }
+    });
+}
+
 /// A new data file as the server opens it: WAL, `synchronous=FULL`, one sender.
 pub async fn open(dir: &tempfile::TempDir, clock: &Clock) -> Store {
     let store = Store::open(StorePaths::inside(dir.path()), clock.clone()).unwrap();
     let configured = vec![(SENDER.to_owned(), "long_code".to_owned())];
     store.write::<_, _, StoreError>(move |tx| senders::synchronize(tx, &configured)).await.unwrap();
+    checkpoint_from_the_side(&store);
     store
 }
 

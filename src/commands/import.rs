@@ -154,8 +154,10 @@ pub(super) fn tell(row: &ImportRow) -> Result<()> {
             writeln!(out, "  {n:>7}  {what}")?;
         }
     }
-    for (reason, n) in &tally.reasons {
-        writeln!(out, "           {n:>7}  {}", reason.replace('_', " "))?;
+    if !tally.reasons.is_empty() {
+        let reasons: Vec<String> =
+            tally.reasons.iter().map(|(reason, n)| format!("{n} {}", reason.replace('_', " "))).collect();
+        writeln!(out, "  What was noticed: {}", reasons.join(", "))?;
     }
     if let Some(error) = &row.error {
         bail!("{error}");

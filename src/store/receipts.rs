@@ -114,9 +114,7 @@ pub fn to_replay(
             let params: String = row.get(3)?;
             Ok(ReplayReceipt {
                 id: row.get(0)?,
-                attempt: message_id
-                    .zip(number)
-                    .map(|(message_id, number)| AttemptKey { message_id, number }),
+                attempt: message_id.zip(number).map(|(message_id, number)| AttemptKey { message_id, number }),
                 params: serde_json::from_str(&params).unwrap_or_default(),
             })
         })?

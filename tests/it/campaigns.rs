@@ -30,19 +30,35 @@ async fn every_action_in_every_state_moves_the_campaign_or_says_where_it_would()
     let engine = Engine::start().await;
     // In order of CampaignStatus::ALL: draft, scheduled, launching, running, paused, finished, cancelled.
     let table = [
-        (Action::Launch, [Some(S::Launching), Some(S::Scheduled), Some(S::Launching), Some(S::Running), None, None, None]),
-        (Action::Pause, [None, Some(S::Paused), Some(S::Paused), Some(S::Paused), Some(S::Paused), None, None]),
+        (
+            Action::Launch,
+            [Some(S::Launching), Some(S::Scheduled), Some(S::Launching), Some(S::Running), None, None, None],
+        ),
+        (
+            Action::Pause,
+            [None, Some(S::Paused), Some(S::Paused), Some(S::Paused), Some(S::Paused), None, None],
+        ),
         (Action::Resume, [None, None, Some(S::Launching), Some(S::Running), Some(S::Launching), None, None]),
         (
             Action::Cancel,
-            [None, Some(S::Cancelled), Some(S::Cancelled), Some(S::Cancelled), Some(S::Cancelled), None, Some(S::Cancelled)],
+            [
+                None,
+                Some(S::Cancelled),
+                Some(S::Cancelled),
+                Some(S::Cancelled),
+                Some(S::Cancelled),
+                None,
+                Some(S::Cancelled),
+            ],
         ),
         (Action::RetryFailed, [None, None, None, Some(S::Running), None, Some(S::Running), None]),
     ];
     for (action, row) in table {
         for (status, expected) in S::ALL.into_iter().zip(row) {
             let id = engine.draft(|_| {}).await;
-            engine.change(&format!("UPDATE campaigns SET status = '{}' WHERE id = {id}", status.as_str())).await;
+            engine
+                .change(&format!("UPDATE campaigns SET status = '{}' WHERE id = {id}", status.as_str()))
+                .await;
             match (act(&engine, action, id).await, expected) {
                 (Ok(found), Some(expected)) => assert_eq!(found, expected, "{action:?} on {status:?}"),
                 (Err(CampaignError::WrongState(wrong)), None) => {
@@ -273,7 +289,9 @@ async fn retry_failed_asks_the_gate_again() {
     engine.add_many(2).await;
     let id = engine.draft(|_| {}).await;
     engine.launch(id).await;
-    engine.simulator.set_faults(serde_json::from_value(json!({"errors": [{"code": 30004, "count": 2}]})).unwrap());
+    engine
+        .simulator
+        .set_faults(serde_json::from_value(json!({"errors": [{"code": 30004, "count": 2}]})).unwrap());
     engine.settle().await;
     assert_eq!(engine.reasons(id).get("undelivered:30004"), Some(&2));
     engine.simulator.inbound(&phone(0), SENDER, "STOP").await;
@@ -302,7 +320,10 @@ async fn a_clone_is_a_draft_with_the_same_plan_and_no_schedule() {
     engine.drain().await;
     let copy = engine.store.write(move |tx| campaign::clone(tx, id)).await.unwrap();
     assert_eq!((copy.status, copy.plan.name.as_str()), (S::Draft, "Test (copy)"));
-    assert_eq!((copy.plan.schedule, copy.plan.starts_at, copy.plan.is_local_to_recipient), (None, None, false));
+    assert_eq!(
+        (copy.plan.schedule, copy.plan.starts_at, copy.plan.is_local_to_recipient),
+        (None, None, false)
+    );
     assert_eq!((copy.plan.max_recipients, copy.launched_at), (Some(9), None));
     assert!(engine.counts(copy.id).is_empty());
     engine.check_and_stop().await;

@@ -78,7 +78,9 @@ async fn keywords_are_understood_on_both_channels() {
             assert_eq!(last_kind(&engine), kind, "{case}");
             assert_eq!(engine.consent(&phone), after, "{case}");
             match reply {
-                Some(text) => assert!(answer.contains(&format!("<Message>{text}</Message>")), "{case}: {answer}"),
+                Some(text) => {
+                    assert!(answer.contains(&format!("<Message>{text}</Message>")), "{case}: {answer}")
+                }
                 None => assert!(answer.ends_with("<Response/>"), "{case}: {answer}"),
             }
         }
@@ -92,7 +94,9 @@ async fn twilios_own_reading_counts_and_silences_ours() {
     simulator.advanced_opt_out = true;
     let wanted = Wanted { simulator, replies: answers(), ..Wanted::default() };
     let engine = Engine::start_with(wanted).await;
-    for (from, to) in [(phone(0), SENDER.to_owned()), (format!("whatsapp:{}", phone(1)), WHATSAPP_SENDER.to_owned())] {
+    for (from, to) in
+        [(phone(0), SENDER.to_owned()), (format!("whatsapp:{}", phone(1)), WHATSAPP_SENDER.to_owned())]
+    {
         for (body, consent) in [("STOP", "stop"), ("START", "opt_in"), ("HELP", "opt_in")] {
             let result = engine.simulator.inbound(&from, &to, body).await;
             assert_eq!((result.status, result.reply), (Some(200), None), "{from} {body}");
@@ -131,7 +135,8 @@ async fn a_stop_from_a_stranger_outlives_the_import_that_brings_them() {
     let file = NewImport {
         file_name: "people.csv".to_owned(),
         file: spool.finish().unwrap(),
-        options: Options::parse(&json!({"consent": {"loosen": true, "evidence": "form", "source": "form"}})).unwrap(),
+        options: Options::parse(&json!({"consent": {"loosen": true, "evidence": "form", "source": "form"}}))
+            .unwrap(),
         actor: "key:1".to_owned(),
     };
     engine.store.write(move |tx| import::queue(tx, &file)).await.unwrap();
@@ -195,9 +200,8 @@ async fn topic_words_change_that_topic_alone() {
     let engine = answering().await;
     engine.add(&phone(0), Consent::OptIn, json!({})).await;
     engine.store.write::<_, _, StoreError>(|tx| topics::insert(tx, "News", false)).await.unwrap();
-    let topics_of = |engine: &Engine| {
-        engine.store.read_here(|conn| users::topics(conn, 1, Consent::OptIn)).unwrap()
-    };
+    let topics_of =
+        |engine: &Engine| engine.store.read_here(|conn| users::topics(conn, 1, Consent::OptIn)).unwrap();
     let table = [
         ("SUBSCRIBE news", "subscribe", vec!["general", "News"]),
         ("unsubscribe general", "unsubscribe", vec!["News"]),
@@ -255,17 +259,13 @@ async fn a_repeated_message_sid_changes_nothing() {
     let engine = answering().await;
     write(&engine, "SM1", &phone(0), "STOP", &[]).await;
     write(&engine, "SM2", &phone(0), "START", &[]).await;
-    let before: (i64, i64) = (
-        engine.value("SELECT count(*) FROM events"),
-        engine.value("SELECT count(*) FROM consent_ledger"),
-    );
+    let before: (i64, i64) =
+        (engine.value("SELECT count(*) FROM events"), engine.value("SELECT count(*) FROM consent_ledger"));
     let answer = write(&engine, "SM1", &phone(0), "STOP", &[]).await;
     assert!(answer.ends_with("<Response/>"), "{answer}");
     assert_eq!(engine.consent(&phone(0)), "opt_in");
-    let after: (i64, i64) = (
-        engine.value("SELECT count(*) FROM events"),
-        engine.value("SELECT count(*) FROM consent_ledger"),
-    );
+    let after: (i64, i64) =
+        (engine.value("SELECT count(*) FROM events"), engine.value("SELECT count(*) FROM consent_ledger"));
     assert_eq!(before, after);
     engine.check_and_stop().await;
 }
@@ -341,7 +341,9 @@ async fn an_old_message_that_is_replayed_never_undoes_a_later_one_that_tightened
     write(&engine, "SM1", &phone(0), "START", &[]).await;
     engine.change("DROP TRIGGER broken").await;
     engine
-        .change("CREATE TRIGGER broken BEFORE INSERT ON subscriptions BEGIN SELECT RAISE(ABORT, 'broken'); END")
+        .change(
+            "CREATE TRIGGER broken BEFORE INSERT ON subscriptions BEGIN SELECT RAISE(ABORT, 'broken'); END",
+        )
         .await;
     write(&engine, "SM2", &phone(0), "SUBSCRIBE general", &[]).await;
     engine.change("DROP TRIGGER broken").await;
@@ -379,8 +381,10 @@ async fn a_receipt_whose_effect_fails_is_replayed_even_if_only_its_url_named_the
     let id = engine.draft(|_| {}).await;
     engine.launch(id).await;
     engine.simulator.set_faults(
-        serde_json::from_value(json!({"error_500_after_accept_percent": 100.0, "callbacks_missing_percent": 100.0}))
-            .unwrap(),
+        serde_json::from_value(
+            json!({"error_500_after_accept_percent": 100.0, "callbacks_missing_percent": 100.0}),
+        )
+        .unwrap(),
     );
     engine.drain().await;
     assert_eq!(engine.message_to(0).0, "uncertain");

@@ -31,7 +31,9 @@ fn a_schedule_is_civil_time_in_its_zone() {
     // Where the day begins first on earth, whatever the named zone.
     let local = campaign::resolve_start("2026-12-01T09:00:00", "America/New_York", true).unwrap();
     assert_eq!(local, at("2026-11-30T19:00:00Z"));
-    for (civil, zone) in [("tomorrow", "UTC"), ("2026-13-01T09:00:00", "UTC"), ("2026-12-01T09:00:00", "Mars")] {
+    for (civil, zone) in
+        [("tomorrow", "UTC"), ("2026-13-01T09:00:00", "UTC"), ("2026-12-01T09:00:00", "Mars")]
+    {
         assert!(campaign::resolve_start(civil, zone, false).is_err(), "{civil} {zone}");
         assert!(campaign::resolve_start(civil, zone, true).is_err(), "{civil} {zone}");
     }
@@ -116,8 +118,7 @@ async fn a_pause_before_the_start_waits_and_a_resume_before_it_keeps_the_date() 
     let (engine, id) = scheduled(|_| {}).await;
     let setup = engine.setup.clone();
     engine.store.write(move |tx| campaign::pause(tx, id, "test")).await.unwrap();
-    let resumed =
-        engine.store.write(move |tx| campaign::resume(tx, id, &setup, "test")).await.unwrap();
+    let resumed = engine.store.write(move |tx| campaign::resume(tx, id, &setup, "test")).await.unwrap();
     assert_eq!(resumed.status, S::Scheduled);
     engine.store.write(move |tx| campaign::pause(tx, id, "test")).await.unwrap();
     tick_at(&engine, "2026-11-23T19:00:00Z").await;
@@ -147,7 +148,9 @@ async fn a_local_campaign_reaches_each_person_at_their_own_hour() {
     let mut engine = Engine::start().await;
     engine.add(&phone(0), Consent::OptIn, json!({"city": "New York"})).await;
     engine.add("+94771234567", Consent::OptIn, json!({"city": "Colombo"})).await;
-    engine.add("+14155550101", Consent::OptIn, json!({"city": "Auckland", "timezone": "Pacific/Auckland"})).await;
+    engine
+        .add("+14155550101", Consent::OptIn, json!({"city": "Auckland", "timezone": "Pacific/Auckland"}))
+        .await;
     let id = engine
         .draft_saying("{city}", |plan| schedule(plan, "2026-12-01T10:00:00", "Europe/Paris", true))
         .await;

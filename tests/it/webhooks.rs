@@ -162,8 +162,7 @@ async fn bytes_that_are_no_utf_8_are_replaced_and_the_rest_is_read() {
     // Twilio would have signed the decoded text; whoever sends such bytes has only that to sign.
     let pairs: Vec<(String, String)> = form_urlencoded::parse(raw.as_bytes()).into_owned().collect();
     let url = format!("{}{INBOUND}", engine.base_url);
-    let signature =
-        event_stream_engine::twilio::signature::sign("simulated-auth-token", &url, &pairs);
+    let signature = event_stream_engine::twilio::signature::sign("simulated-auth-token", &url, &pairs);
     assert_eq!(engine.post_raw(INBOUND, Some(&signature), raw.into_bytes()).await.0, 200);
     let body: String = engine.value("SELECT body FROM inbound");
     assert_eq!(body, "\u{fffd}\u{fffd} STOP\u{fffd}");

@@ -43,9 +43,8 @@ pub(super) async fn prepare(store: &Store, is_shipped: bool) -> Result<i64> {
     let (name, definition, body) = if is_shipped {
         (
             "Members",
-            json!({"any": [{"attribute": "plan", "operator": "in", "value": ["basic", "gold"]},
-                           {"attribute": "points", "operator": "gte", "value": 500}]}),
-            "Hi {name|default(\"there\")}, our {city} store opens early this Friday. Show this text for 10 % off. Reply STOP to opt out.",
+            json!({"attribute": "plan", "operator": "in", "value": ["basic", "gold"]}),
+            "Hi {name|default(\"there\")}, our {city} store opens early on Friday. Reply STOP to opt out.",
         )
     } else {
         (
@@ -71,7 +70,7 @@ pub(super) async fn prepare(store: &Store, is_shipped: bool) -> Result<i64> {
             campaigns::insert(tx, &plan(segment_id, template_id, topic_id))
         })
         .await?;
-    super::say(&format!("   Segment  {name}: {definition}\n   Template {body}\n"))?;
+    super::say(&format!("   Segment   {name}: {definition}\n   Template  {body}\n"))?;
     super::say("   Quiet hours are off for this campaign, so that the demo runs at any hour.\n")?;
     Ok(id)
 }
@@ -157,7 +156,7 @@ pub(super) async fn watch(app: &App, simulator: &Simulator, id: i64) -> Result<R
     simulator.wait_until_quiet().await;
     let example =
         simulator.messages().iter().map(|message| message.to.clone()).find(|to| to.starts_with('+'));
-    super::say(&format!("   Finished. {answered} people answered, some of them with STOP.\n"))?;
+    super::say(&format!("   Finished. {answered} people answered meanwhile, some of them with STOP.\n"))?;
     Ok(Replies { stopped, example })
 }
 
@@ -167,7 +166,10 @@ async fn answer(app: &App, simulator: &Simulator, turn: usize) -> Result<Option<
         return Ok(None);
     };
     let delivered = simulator.messages();
-    let mut delivered = delivered.iter().filter(|message| message.status == Status::Delivered);
+    // Somebody whose name is known makes the better story.
+    let mut delivered = delivered
+        .iter()
+        .filter(|message| message.status == Status::Delivered && !message.body.starts_with("Hi there"));
     let Some(from) = delivered.nth(turn * 5).map(|message| message.to.clone()) else {
         return Ok(None);
     };

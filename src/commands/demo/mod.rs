@@ -91,14 +91,14 @@ struct Story {
 }
 
 async fn play(args: &Args, dir: &Path) -> Result<Story> {
-    say("Event Stream Engine, demo. SIMULATOR: nothing is really sent.\n")?;
+    say("Event Stream Engine, demo. SIMULATOR: nothing is really sent.\n\n")?;
     let (simulator, config) = start_simulator(dir).await?;
     let max_bytes = config.import.max_bytes;
     let app = App::start(config, Clock::system()).await?;
     simulator.set_inbound_url(&format!("http://{}/webhooks/twilio/inbound", app.address));
     let key = add_key(&app.store).await?;
     say(&format!(
-        "1. Server on http://{}, a stand-in for Twilio on {}\n",
+        "1. Server on http://{}, a stand-in for Twilio on {}\n\n",
         app.address,
         simulator.base_url()
     ))?;
@@ -116,10 +116,10 @@ async fn play(args: &Args, dir: &Path) -> Result<Story> {
         }
         None => queue(&app.store, PEOPLE.as_bytes(), "people.csv", options, max_bytes).await?,
     };
-    say("2. Import of people\n")?;
+    say("2. Import of people\n\n")?;
     tell(&finish(&app.store, import_id).await?)?;
 
-    say("\n3. A segment, a template, a campaign\n")?;
+    say("\n3. A segment, a template, a campaign\n\n")?;
     let campaign_id = campaign::prepare(&app.store, args.file.is_none()).await?;
     campaign::launch(&app, campaign_id).await?;
     let replies = campaign::watch(&app, &simulator, campaign_id).await?;

@@ -1,0 +1,381 @@
+//! The configuration: the embedded `config.toml`, below a file, below the environment.
+//! Secrets redact themselves. Every mistake is named by its key, with what would be right.
+
+mod load;
+mod validate;
+
+use std::path::PathBuf;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use url::Url;
+
+use crate::domain::phone::Channel;
+use crate::domain::quiet_hours::Presets;
+
+pub use load::{Loaded, Origin};
+
+/// What a new file of one's own can be copied from.
+pub const DEFAULTS: &str = include_str!("../../config.toml");
+/// What is wrong with the configuration, in one sentence that names the key.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(String);
+
+fn wrong(text: impl Into<String>) -> ConfigError {
+    ConfigError(text.into())
+}
+
+/// Everything that is configured.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// HTTP.
+    pub server: Server,
+    /// The data file.
+    pub store: StoreFiles,
+    /// The account.
+    pub twilio: Twilio,
+    /// Numbers and services to send from.
+    #[serde(default)]
+    pub senders: Vec<Sender>,
+    /// Pace and patience.
+    pub delivery: Delivery,
+    /// Files of people.
+    pub import: Import,
+    /// Answers to keywords.
+    pub replies: Replies,
+    /// Logs.
+    pub log: Log,
+    /// When people are written to.
+    pub quiet_hours: Presets,
+}
+
+/// `[server]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    /// Address and port.
+    pub listen: String,
+    /// How Twilio reaches us.
+    pub public_base_url: Url,
+    /// Peers whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<std::net::IpAddr>,
+    /// Bearer token of `/metrics`; empty: none.
+    pub metrics_token: SecretString,
+}
+
+/// `[store]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreFiles {
+    /// The SQLite file.
+    pub path: PathBuf,
+    /// The key beside it.
+    pub key_file: PathBuf,
+}
+
+/// `[twilio]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Twilio {
+    /// `AC…`.
+    pub account_sid: String,
+    /// Primary token: signs webhooks.
+    pub auth_token: SecretString,
+    /// The other token during a rotation.
+    pub auth_token_secondary: SecretString,
+    /// `SK…`, to send with.
+    pub api_key_sid: String,
+    /// Its secret.
+    pub api_key_secret: SecretString,
+    /// Messages API.
+    pub api_base: Url,
+    /// Content API.
+    pub content_base: Url,
+}
+
+impl Twilio {
+    /// The tokens that a webhook's signature may be made with.
+    pub fn signing_tokens(&self) -> Vec<SecretString> {
+        [&self.auth_token, &self.auth_token_secondary]
+            .into_iter()
+            .filter(|token| !token.expose_secret().is_empty())
+            .cloned()
+            .collect()
+    }
+}
+
+/// What a sender is, which decides how fast it may send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SenderKind {
+    /// A WhatsApp sender of one's own.
+    Whatsapp,
+    /// Twilio's WhatsApp sandbox.
+    Sandbox,
+    /// A plain number.
+    LongCode,
+    /// +1 800 and its like.
+    TollFree,
+    /// A registered US number.
+    TenDlc,
+    /// Five or six digits.
+    ShortCode,
+    /// A Messaging Service.
+    Service,
+}
+
+impl SenderKind {
+    /// The word of the file and of the tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SenderKind::Whatsapp => "whatsapp",
+            SenderKind::Sandbox => "sandbox",
+            SenderKind::LongCode => "long_code",
+            SenderKind::TollFree => "toll_free",
+            SenderKind::TenDlc => "ten_dlc",
+            SenderKind::ShortCode => "short_code",
+            SenderKind::Service => "service",
+        }
+    }
+
+    /// Parts a second that Twilio lets such a sender send
+    /// (<https://help.twilio.com/articles/115002943027>, <https://www.twilio.com/docs/whatsapp>).
+    fn default_rate(self) -> f64 {
+        match self {
+            SenderKind::Whatsapp => 80.0,
+            SenderKind::Sandbox => 0.33,
+            SenderKind::LongCode | SenderKind::TenDlc | SenderKind::Service => 1.0,
+            SenderKind::TollFree => 3.0,
+            SenderKind::ShortCode => 100.0,
+        }
+    }
+}
+
+/// One of `[[senders]]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sender {
+    /// `+1…`, `whatsapp:+…` or `MG…`.
+    pub address: String,
+    /// What it is.
+    pub kind: SenderKind,
+    /// Parts a second.
+    #[serde(default)]
+    rate_per_second: Option<f64>,
+    /// People a day.
+    #[serde(default)]
+    recipients_per_day: Option<i64>,
+}
+
+impl Sender {
+    /// The channel that it serves.
+    pub fn channel(&self) -> Channel {
+        match self.kind {
+            SenderKind::Whatsapp | SenderKind::Sandbox => Channel::Whatsapp,
+            _ => Channel::Sms,
+        }
+    }
+
+    /// Parts a second, given or by kind.
+    pub fn rate_per_second(&self) -> f64 {
+        self.rate_per_second.unwrap_or_else(|| self.kind.default_rate())
+    }
+
+    /// People that it may write to of its own accord in 24 hours; `None`: no bound.
+    pub fn recipients_per_day(&self) -> Option<i64> {
+        match self.kind {
+            SenderKind::Whatsapp => self.recipients_per_day.or(Some(250)),
+            _ => self.recipients_per_day,
+        }
+    }
+}
+
+/// What to do with a message whose fate nobody learned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UncertainPolicy {
+    /// Send again, through the gate.
+    Resend,
+    /// Wait for an operator.
+    Hold,
+}
+
+/// `[delivery]`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Delivery {
+    /// Parts a second over all senders.
+    pub account_rate_per_second: f64,
+    /// Requests at the same time.
+    pub max_in_flight: usize,
+    /// Hand-overs of one message.
+    pub max_attempts: u32,
+    /// Seconds of looking before the policy decides.
+    pub uncertain_after_seconds: u64,
+    /// What it decides.
+    pub uncertain_policy: UncertainPolicy,
+}
+
+/// `[import]`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Import {
+    /// Bytes of one file.
+    pub max_bytes: u64,
+}
+
+/// `[replies]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Replies {
+    /// After STOP.
+    pub stop: String,
+    /// After START.
+    pub start: String,
+    /// After HELP.
+    pub help: String,
+    /// After SUBSCRIBE and a topic.
+    pub subscribe: String,
+    /// After UNSUBSCRIBE and a topic.
+    pub unsubscribe: String,
+    /// Twilio answers STOP, START and HELP on SMS itself.
+    pub twilio_answers_sms_keywords: bool,
+}
+
+/// `[log]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    /// A level or a filter.
+    pub level: String,
+    /// `text` or `json`.
+    pub format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines, one object a line.
+    Json,
+}
+
+impl Config {
+    /// Why nothing can be sent yet, if so: the `setup_incomplete` of the API.
+    pub fn setup_problem(&self) -> Option<String> {
+        use crate::twilio::client::is_loopback;
+        if self.senders.is_empty() {
+            return Some(
+                "No sender is configured. Add [[senders]] with address and kind to the configuration."
+                    .to_owned(),
+            );
+        }
+        if self.twilio.account_sid.is_empty() || self.twilio.auth_token.expose_secret().is_empty() {
+            return Some(
+                "The Twilio account is not configured. Set [twilio] account_sid and auth_token.".to_owned(),
+            );
+        }
+        let base = &self.server.public_base_url;
+        if !is_loopback(&self.twilio.api_base) && (is_loopback(base) || base.scheme() != "https") {
+            return Some(format!(
+                "Twilio can't reach {base}. Set [server] public_base_url to the https address of this server."
+            ));
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str, environment: &[(&str, &str)]) -> Result<Loaded, ConfigError> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("own.toml");
+        std::fs::write(&path, text).unwrap();
+        let environment = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+        Config::load(Some(&path), environment)
+    }
+
+    fn message(text: &str, environment: &[(&str, &str)]) -> String {
+        load(text, environment).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_defaults_are_whole() {
+        let loaded = Config::load(None, []).unwrap();
+        assert_eq!(loaded.config.server.listen, "127.0.0.1:8080");
+        assert_eq!(loaded.config.delivery.max_attempts, 5);
+        assert!(loaded.config.senders.is_empty());
+    }
+
+    #[test]
+    fn an_unknown_key_suggests_the_nearest() {
+        assert!(message("[server]\nlisten_on = 'x'", &[]).contains("Did you mean listen?"));
+        assert!(message("[sever]\nlisten = 'x'", &[]).contains("unknown key sever. Did you mean server?"));
+        let sender = "[[senders]]\naddress = '+14155550100'\nkind = 'long_code'\nrate = 3";
+        assert!(message(sender, &[]).contains("senders[1].rate. Did you mean rate_per_second?"));
+        assert!(message("", &[("ESE_SERVER__LISSEN", "x")]).contains("Did you mean listen?"));
+        assert!(message("", &[("ESE_LISTEN", "x")]).contains("ESE_<SECTION>__<KEY>"));
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
+        let text = "[delivery]\nmax_attempts = 3\nmax_in_flight = 7";
+        let loaded = load(text, &[("ESE_DELIVERY__MAX_ATTEMPTS", "9"), ("PATH", "/bin")]).unwrap();
+        assert_eq!(loaded.config.delivery.max_attempts, 9);
+        assert_eq!(loaded.config.delivery.max_in_flight, 7);
+        let shown = loaded.describe();
+        assert!(shown.contains("max_attempts = 9   # from the environment"), "{shown}");
+        assert!(shown.contains("max_in_flight = 7   # from the file"), "{shown}");
+    }
+
+    #[test]
+    fn secrets_are_read_from_files_and_never_shown() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        std::fs::write(&path, "s3cret\n").unwrap();
+        let loaded = load("", &[("ESE_TWILIO__AUTH_TOKEN_FILE", path.to_str().unwrap())]).unwrap();
+        assert_eq!(loaded.config.twilio.auth_token.expose_secret(), "s3cret");
+        assert!(!loaded.describe().contains("s3cret"));
+        assert!(!format!("{:?}", loaded.config).contains("s3cret"));
+    }
+
+    #[test]
+    fn values_that_make_no_sense_are_named() {
+        for (text, part) in [
+            ("[delivery]\naccount_rate_per_second = 0.0", "delivery.account_rate_per_second"),
+            ("[twilio]\naccount_sid = 'AC12'", "twilio.account_sid"),
+            ("[twilio]\napi_key_sid = 'SK1'", "go together"),
+            ("[server]\npublic_base_url = 'ftp://x'", "server.public_base_url"),
+            ("[[senders]]\naddress = '+14155550100'\nkind = 'whatsapp'", "senders[1].address"),
+            ("[[senders]]\naddress = 'MG1'\nkind = 'service'", "senders[1].address"),
+            ("[[senders]]\naddress = '+14155550100'\nkind = 'pigeon'", "pigeon"),
+            ("[server]\nlisten = 5", "listen"),
+        ] {
+            let error = message(text, &[]);
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn rates_and_daily_limits_follow_from_the_kind() {
+        let text = "[[senders]]\naddress = 'whatsapp:+14155550100'\nkind = 'whatsapp'\n[[senders]]\naddress = '+14155550100'\nkind = 'toll_free'";
+        let senders = load(text, &[]).unwrap().config.senders;
+        assert_eq!((senders[0].rate_per_second(), senders[0].recipients_per_day()), (80.0, Some(250)));
+        assert_eq!((senders[1].rate_per_second(), senders[1].recipients_per_day()), (3.0, None));
+    }
+
+    #[test]
+    fn a_real_account_behind_a_loopback_address_is_not_ready() {
+        let text = "[twilio]\naccount_sid = 'AC0123456789abcdef0123456789abcdef'\nauth_token = 'x'\n[[senders]]\naddress = '+14155550100'\nkind = 'long_code'";
+        let config = load(text, &[]).unwrap().config;
+        assert!(config.setup_problem().unwrap().contains("public_base_url"));
+        let simulated = load(text, &[("ESE_TWILIO__API_BASE", "http://127.0.0.1:9010")]).unwrap().config;
+        assert_eq!(simulated.setup_problem(), None);
+    }
+}

@@ -1,0 +1,84 @@
+//! Whether values make sense, beyond being of the right type.
+
+use secrecy::ExposeSecret;
+
+use super::{Config, ConfigError, Sender, SenderKind, wrong};
+
+impl Config {
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        positive("delivery.account_rate_per_second", self.delivery.account_rate_per_second)?;
+        positive("delivery.max_in_flight", self.delivery.max_in_flight as f64)?;
+        positive("delivery.max_attempts", f64::from(self.delivery.max_attempts))?;
+        positive("import.max_bytes", self.import.max_bytes as f64)?;
+        let base = &self.server.public_base_url;
+        if !matches!(base.scheme(), "http" | "https") || base.host().is_none() {
+            return Err(wrong(format!("server.public_base_url: {base} is not an http or https address")));
+        }
+        if base.query().is_some()
+            || base.fragment().is_some()
+            || base.host_str().is_some_and(|h| h.contains('_'))
+        {
+            return Err(wrong(
+                "server.public_base_url: give scheme, host and path alone; Twilio refuses hosts with an underscore",
+            ));
+        }
+        let sid = &self.twilio.account_sid;
+        let is_sid = sid.len() == 34
+            && sid.strip_prefix("AC").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_hexdigit()));
+        if !sid.is_empty() && !is_sid {
+            return Err(wrong(format!(
+                "twilio.account_sid: {sid:?} is no account SID; it is AC and 32 hexadecimal digits"
+            )));
+        }
+        if self.twilio.api_key_sid.is_empty() != self.twilio.api_key_secret.expose_secret().is_empty() {
+            return Err(wrong("twilio.api_key_sid and twilio.api_key_secret go together: give both or none"));
+        }
+        let mut seen = Vec::new();
+        for (number, sender) in self.senders.iter().enumerate() {
+            sender.validate(number + 1)?;
+            if seen.contains(&&sender.address) {
+                return Err(wrong(format!("senders: {} is given twice", sender.address)));
+            }
+            seen.push(&sender.address);
+        }
+        Ok(())
+    }
+}
+
+impl Sender {
+    fn validate(&self, number: usize) -> Result<(), ConfigError> {
+        let address = &self.address;
+        let bare = address.strip_prefix("whatsapp:").unwrap_or(address);
+        let is_number = bare.strip_prefix('+').is_some_and(|digits| {
+            (4..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit())
+        });
+        let is_short = (3..=8).contains(&bare.len()) && bare.bytes().all(|b| b.is_ascii_digit());
+        let is_whatsapp = address.starts_with("whatsapp:");
+        let fits = match self.kind {
+            SenderKind::Whatsapp | SenderKind::Sandbox => is_whatsapp && is_number,
+            SenderKind::Service => address.len() == 34 && address.starts_with("MG"),
+            SenderKind::ShortCode => !is_whatsapp && is_short,
+            _ => !is_whatsapp && is_number,
+        };
+        if !fits {
+            return Err(wrong(format!(
+                "senders[{number}].address: {address:?} does not fit kind {:?}. whatsapp and sandbox take \"whatsapp:+…\", service takes \"MG…\", short_code takes digits, the others \"+…\"",
+                self.kind.as_str()
+            )));
+        }
+        if let Some(rate) = self.rate_per_second {
+            positive(&format!("senders[{number}].rate_per_second"), rate)?;
+        }
+        if let Some(people) = self.recipients_per_day {
+            positive(&format!("senders[{number}].recipients_per_day"), people as f64)?;
+        }
+        Ok(())
+    }
+}
+
+fn positive(key: &str, value: f64) -> Result<(), ConfigError> {
+    if value > 0.0 && value.is_finite() {
+        return Ok(());
+    }
+    Err(wrong(format!("{key}: {value} is not more than 0")))
+}

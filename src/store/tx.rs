@@ -1,0 +1,95 @@
+//! An open write transaction: the connection, the moment, and what the closure brings about beside its rows.
+
+use std::cell::RefCell;
+
+use rusqlite::Connection;
+
+use super::effects::{Effects, Withdrawal};
+use super::{StoreError, StoreKey};
+use crate::clock::Millis;
+
+/// An open write transaction, as a closure sees it.
+pub struct Tx<'a> {
+    pub(super) conn: &'a Connection,
+    pub(super) key: &'a StoreKey,
+    pub(super) now: Millis,
+    pub(super) effects: RefCell<Effects>,
+}
+
+impl<'a> Tx<'a> {
+    pub(super) fn new(conn: &'a Connection, key: &'a StoreKey, now: Millis) -> Tx<'a> {
+        Tx { conn, key, now, effects: RefCell::default() }
+    }
+
+    pub(super) fn into_effects(self) -> Effects {
+        self.effects.into_inner()
+    }
+
+    /// The connection, for the read functions that take one.
+    pub fn conn(&self) -> &'a Connection {
+        self.conn
+    }
+
+    /// When this closure runs: milliseconds since 1970, UTC.
+    pub fn now(&self) -> Millis {
+        self.now
+    }
+
+    /// The key that hashes addresses.
+    pub fn key(&self) -> &StoreKey {
+        self.key
+    }
+
+    /// After the commit, let the dispatcher look for due messages.
+    pub fn wake_delivery(&self) {
+        self.effects.borrow_mut().wakes_delivery = true;
+    }
+
+    /// After the commit, let the importer look for queued files.
+    pub fn wake_import(&self) {
+        self.effects.borrow_mut().wakes_import = true;
+    }
+
+    /// Campaigns, senders, templates or settings changed: nothing cached of them holds any more.
+    pub fn change_plan(&self) {
+        self.effects.borrow_mut().changes_plan = true;
+    }
+
+    /// After the commit and before the answer, no claimed message of `whom` may start.
+    pub fn withdraw(&self, whom: Withdrawal) {
+        self.effects.borrow_mut().withdrawals.push(whom);
+    }
+
+    /// Runs `body` in a savepoint of its own: its error undoes its rows, not the rest of the closure.
+    ///
+    /// # Errors
+    /// What `body` returns.
+    pub fn nested<T, E: From<StoreError>>(&self, body: impl FnOnce(&Tx<'_>) -> Result<T, E>) -> Result<T, E> {
+        let inner = Tx::new(self.conn, self.key, self.now);
+        let run = |sql: &str| {
+            self.conn
+                .prepare_cached(sql)
+                .and_then(|mut statement| statement.execute([]))
+                .map_err(StoreError::from)
+        };
+        run("SAVEPOINT nested")?;
+        let outcome = body(&inner);
+        if self.conn.is_autocommit() {
+            return Err(
+                StoreError::Unavailable("the transaction was rolled back by SQLite".to_owned()).into()
+            );
+        }
+        match outcome {
+            Ok(value) => {
+                self.effects.borrow_mut().merge(inner.into_effects());
+                run("RELEASE nested")?;
+                Ok(value)
+            }
+            Err(error) => {
+                run("ROLLBACK TO nested")?;
+                run("RELEASE nested")?;
+                Err(error)
+            }
+        }
+    }
+}
