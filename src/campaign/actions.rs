@@ -101,10 +101,9 @@ fn check_size(tx: &Tx<'_>, campaign: &CampaignRow, audience: &Audience) -> Resul
     let Some(most) = campaign.plan.max_recipients else {
         return Ok(());
     };
-    let people = audience::count(tx.conn(), audience, tx.now())?;
-    if people > most {
+    if audience::is_larger_than(tx.conn(), audience, most, tx.now())? {
         return Err(CampaignError::Conflict(format!(
-            "The audience has {people} people, max_recipients allows {most}. Narrow the segment or raise the limit."
+            "The audience has more than {most} people, which is what max_recipients allows. Narrow the segment or raise the limit."
         )));
     }
     Ok(())
@@ -179,16 +178,17 @@ pub async fn cancel(store: &Store, id: i64, actor: String) -> Result<CampaignRow
 /// # Errors
 /// Wrong state.
 pub async fn retry_failed(store: &Store, id: i64, actor: String) -> Result<CampaignRow, CampaignError> {
-    store
+    let mut after = store
         .write(move |tx| {
             let campaign = find(tx, id)?;
             Action::RetryFailed.check(campaign.status)?;
             campaigns::move_to(tx, id, &[S::Finished], S::Running, None)?;
             campaigns::note(tx, id, EventType::CampaignRetried, json!({"actor": actor}))?;
-            Ok::<_, CampaignError>(())
+            // In the same write: a campaign that runs with nothing open would be finished at once.
+            let (_, last) = messages::requeue_failed(tx, id, 0, RETRY_CHUNK)?;
+            Ok::<_, CampaignError>(last)
         })
         .await?;
-    let mut after = Some(0);
     while let Some(from) = after {
         let (_, last) = store.write(move |tx| messages::requeue_failed(tx, id, from, RETRY_CHUNK)).await?;
         after = last;

@@ -76,10 +76,15 @@ impl Audience {
     }
 }
 
-/// How many people an audience has.
+/// Whether an audience has more than `most` people. Counts no further than it has to.
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
-pub fn count(conn: &Connection, audience: &Audience, now: Millis) -> Result<i64, StoreError> {
-    users::count(conn, &audience.predicate(now))
+pub fn is_larger_than(
+    conn: &Connection,
+    audience: &Audience,
+    most: i64,
+    now: Millis,
+) -> Result<bool, StoreError> {
+    Ok(users::count_up_to(conn, &audience.predicate(now), most + 1)? > most)
 }

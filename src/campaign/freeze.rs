@@ -21,7 +21,16 @@ const CHUNK_MILLIS: f64 = 12.0;
 pub async fn freeze_all(store: &Store, is_simulated: bool) -> Result<(), CampaignError> {
     let live = store.read(campaigns::live).await.map_err(CampaignError::Store)?;
     for campaign in live.into_iter().filter(|campaign| campaign.status == CampaignStatus::Launching) {
-        freeze(store, campaign.id, is_simulated).await?;
+        let id = campaign.id;
+        match freeze(store, id, is_simulated).await {
+            Err(CampaignError::Store(error)) if error.is_transient() => return Err(error.into()),
+            // A defect of one campaign stops that one; the others go on.
+            Err(error) => {
+                let reason = error.to_string();
+                store.write(move |tx| campaigns::pause(tx, id, &reason)).await?;
+            }
+            Ok(()) => {}
+        }
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ mod schedule;
 mod single;
 
 pub use actions::{MAX_TEST_PHONES, Setup, cancel, clone, launch, pause, resume, retry_failed, send_test};
-pub use audience::{Audience, count};
+pub use audience::{Audience, is_larger_than};
 pub use freeze::freeze_all;
 pub use schedule::{resolve_start, tick};
 pub use single::{SingleMessage, cancel_single, send_single};

@@ -10,7 +10,7 @@ use crate::clock::Millis;
 use crate::domain::campaign::CampaignStatus as S;
 use crate::domain::event::EventType;
 use crate::store::campaigns::{self, CampaignRow};
-use crate::store::{Store, Tx, messages};
+use crate::store::{Store, Tx, messages, senders};
 
 /// A start this much late is on time: the loop looks every second, and a restart takes a while.
 const ON_TIME: Millis = 300_000;
@@ -41,31 +41,53 @@ pub fn resolve_start(at: &str, zone: &str, is_local: bool) -> Result<Millis, Cam
 /// # Errors
 /// [`CampaignError`] when the store can't; the next tick tries again.
 pub async fn tick(store: &Store, setup: &Setup) -> Result<(), CampaignError> {
-    let now = store.clock().now();
-    let (live, cancelled) = store
+    let (live, left_over) = store
         .read(|conn| {
-            Ok::<_, CampaignError>((
-                campaigns::live(conn)?,
-                campaigns::list(conn, Some(S::Cancelled), i64::MAX, 20)?,
-            ))
+            Ok::<_, CampaignError>((campaigns::live(conn)?, campaigns::cancelled_with_messages(conn)?))
         })
         .await?;
     for campaign in live {
-        match campaign.status {
-            S::Scheduled if campaign.plan.starts_at.is_none_or(|at| at <= now) => {
-                let setup = setup.clone();
-                store.write(move |tx| start(tx, campaign.id, &setup)).await?;
+        let id = campaign.id;
+        match look_after(store, setup, campaign).await {
+            Err(CampaignError::Store(error)) if error.is_transient() => return Err(error.into()),
+            // A defect of one campaign stops that one; the others go on.
+            Err(error) => {
+                let reason = error.to_string();
+                store.write(move |tx| campaigns::pause(tx, id, &reason)).await?;
             }
-            S::Running if campaign.plan.trigger_type.is_none() => {
-                store.write(move |tx| finish_if_done(tx, campaign.id)).await?;
-            }
-            _ => {}
+            Ok(()) => {}
         }
     }
-    for campaign in cancelled {
-        sweep(store, campaign.id).await?;
+    for id in left_over {
+        sweep(store, id).await?;
     }
     Ok(())
+}
+
+async fn look_after(store: &Store, setup: &Setup, campaign: CampaignRow) -> Result<(), CampaignError> {
+    let (id, now) = (campaign.id, store.clock().now());
+    match campaign.status {
+        S::Scheduled if campaign.plan.starts_at.is_none_or(|at| at <= now) => {
+            let setup = setup.clone();
+            store.write(move |tx| start(tx, id, &setup)).await
+        }
+        S::Launching | S::Running => {
+            let plan = &campaign.plan;
+            let (channel, wanted) = (plan.channel, plan.sender.clone());
+            let is_triggered = plan.trigger_type.is_some();
+            store
+                .write(move |tx| {
+                    if senders::choose(tx.conn(), channel, wanted.as_deref())?.is_none() {
+                        let sender = wanted.unwrap_or_else(|| format!("for {}", channel.as_str()));
+                        let reason = format!("The sender {sender} is not configured any more. Configure it, then resume.");
+                        return Ok(campaigns::pause(tx, id, &reason)?);
+                    }
+                    if is_triggered { Ok(()) } else { finish_if_done(tx, id) }
+                })
+                .await
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Cancels what still waits of a cancelled campaign.

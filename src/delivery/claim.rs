@@ -76,6 +76,11 @@ impl Claimer<'_> {
     /// Runs inside one write.
     pub(super) fn run(&self, tx: &Tx<'_>) -> Result<Claims, StoreError> {
         let started = Instant::now();
+        // The lane was looked up before; a pause or cancel that was answered since must hold.
+        let campaign_id = self.lane.plan.is_some().then_some(self.lane.id);
+        if !senders::may_send(tx.conn(), self.lane.sender_id, campaign_id, tx.now())? {
+            return Ok(Claims { is_exhausted: true, ..Claims::default() });
+        }
         let mut round =
             Round { claims: Claims::default(), texts: HashMap::new(), limit: self.daily_limit(tx)? };
         let most = self.permits as usize;
@@ -137,7 +142,8 @@ impl Claimer<'_> {
             (Verdict::Defer { until, reason, closes_at }, _) => {
                 claims.refused += 1;
                 messages::defer(tx, &due.standing, until, reason.as_str(), closes_at)?;
-                if reason == Reason::DailyLimit {
+                // Replies wait in the lanes of single messages, and no limit holds those.
+                if reason == Reason::DailyLimit && self.lane.plan.is_some() {
                     claims.rests_until = Some(until);
                 }
             }

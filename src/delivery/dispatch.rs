@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -10,9 +9,9 @@ use tokio::task::JoinSet;
 use super::claim::{Claimer, Claims, Outgoing};
 use super::lanes::{Lane, Limiters, Outlook, Settings, lanes, look};
 use super::outbox::Outbox;
+use super::reach::Reach;
 use crate::clock::Millis;
 use crate::domain::failure::Failure;
-use crate::domain::retry::{Pace, backoff};
 use crate::metrics::Metrics;
 use crate::store::outcomes::{self, Acceptance, AttemptKey, RetryPolicy};
 use crate::store::{Store, StoreError};
@@ -23,10 +22,12 @@ use crate::twilio::error::explain;
 const BATCH: u32 = 64;
 /// The longest wait between two looks: another process may have written.
 const IDLE: Duration = Duration::from_secs(1);
+/// How long a queue rests that could not be worked because of a defect, in milliseconds.
+const DEFECT_REST: Millis = 60_000;
+/// How soon to look again while as many requests are under way as may be.
+const FULL: Duration = Duration::from_millis(20);
 /// How long to wait before an outcome that the store refused is written again.
 const STORE_RETRY: Duration = Duration::from_millis(500);
-/// The longest rest after Twilio was too busy, in milliseconds.
-const LONGEST_REST: Millis = 5_000;
 
 /// What one look brought.
 #[derive(Clone, Copy, Debug, Default)]
@@ -46,10 +47,7 @@ struct Desk {
     outbox: Arc<Outbox>,
     settings: Settings,
     metrics: Metrics,
-    /// No claims until then: Twilio is busy or out of reach. Milliseconds, UTC.
-    rests_until: AtomicI64,
-    /// Failures in a row to reach Twilio.
-    strikes: AtomicU64,
+    reach: Reach,
 }
 
 /// Moves queued rows to Twilio. One per process.
@@ -70,6 +68,7 @@ impl Dispatcher {
         let outbox = Arc::new(Outbox::default());
         let hooked = Arc::clone(&outbox);
         store.on_withdraw(move |whom| hooked.withdraw(whom));
+        let reach = Reach::new(store.clock().clone());
         Dispatcher {
             desk: Arc::new(Desk {
                 store,
@@ -77,8 +76,7 @@ impl Dispatcher {
                 outbox,
                 settings,
                 metrics,
-                rests_until: AtomicI64::new(0),
-                strikes: AtomicU64::new(0),
+                reach,
             }),
             limiters: Limiters::default(),
             outlook: None,
@@ -131,9 +129,8 @@ impl Dispatcher {
     pub async fn tick(&mut self) -> Result<Tick, StoreError> {
         while self.tasks.try_join_next().is_some() {}
         let now = self.desk.store.clock().now();
-        let rest = self.desk.rests_until.load(Ordering::SeqCst) - now;
-        if rest > 0 {
-            return Ok(Tick { wait: millis(rest).min(IDLE), ..Tick::default() });
+        if let Some(rest) = self.desk.reach.rest() {
+            return Ok(Tick { wait: rest.min(IDLE), ..Tick::default() });
         }
         let mut lanes = self.lanes(now).await?;
         let mut tick = Tick { wait: IDLE, ..Tick::default() };
@@ -146,7 +143,17 @@ impl Dispatcher {
             }
         }
         for lane in lanes {
-            let wait = self.work(lane, now, &mut tick).await?;
+            let id = lane.id;
+            let wait = match self.work(lane, now, &mut tick).await {
+                Ok(wait) => wait,
+                Err(error) if error.is_transient() => return Err(error),
+                Err(error) => {
+                    // A defect in one campaign is no reason to stand still with the others.
+                    tracing::error!(lane = id, error = %error, "a queue could not be worked; it rests");
+                    self.sleeping.insert(id, now + DEFECT_REST);
+                    IDLE
+                }
+            };
             tick.wait = tick.wait.min(wait);
         }
         self.desk.metrics.set_in_flight(self.tasks.len());
@@ -158,7 +165,12 @@ impl Dispatcher {
         if let Some(until) = self.sleeping.get(&lane.id).filter(|until| **until > now) {
             return Ok(millis(*until - now));
         }
-        let room = self.desk.settings.max_in_flight.saturating_sub(self.tasks.len());
+        let most = self.desk.reach.most_in_flight(self.desk.settings.max_in_flight);
+        let room = most.saturating_sub(self.tasks.len());
+        if room == 0 {
+            // The next answer makes room.
+            return Ok(FULL);
+        }
         let permits = lane.permits(BATCH.min(u32::try_from(room).unwrap_or(BATCH)));
         if permits == 0 {
             return Ok(lane.wait().max(Duration::from_millis(1)));
@@ -253,7 +265,7 @@ async fn hand_over(desk: Arc<Desk>, from: String, outgoing: Outgoing) {
     let is_kept = if desk.outbox.begin(key.message_id) {
         let message = desk.message(from, outgoing);
         let outcome = desk.client.send(&message).await;
-        desk.note_reach(&outcome);
+        desk.reach.note(&outcome, rand::random());
         desk.metrics.count_deliveries(word(&outcome), 1);
         record_until_kept(&desk, key, outcome).await
     } else {
@@ -290,24 +302,6 @@ impl Desk {
             ),
             validity_period: outgoing.validity,
         }
-    }
-
-    /// Rests while Twilio is too busy or out of reach, so that nobody hammers it; longer each time.
-    fn note_reach(&self, outcome: &SendOutcome) {
-        let retry_after = match outcome {
-            SendOutcome::Throttled { retry_after, .. } => *retry_after,
-            SendOutcome::NotSent { .. } => None,
-            _ => {
-                self.strikes.store(0, Ordering::SeqCst);
-                return;
-            }
-        };
-        let strikes = self.strikes.fetch_add(1, Ordering::SeqCst) + 1;
-        // Many in flight fail together: the rest grows with rounds, not with requests.
-        let round = u32::try_from(strikes / 64 + 1).unwrap_or(u32::MAX);
-        let rest = backoff(Pace::Soon, round, rand::random(), retry_after);
-        let until = self.store.clock().now() + rest.min(LONGEST_REST);
-        self.rests_until.fetch_max(until, Ordering::SeqCst);
     }
 
     fn policy(&self, retry_after: Option<u64>) -> RetryPolicy {

@@ -99,7 +99,14 @@ pub(super) fn look(conn: &Connection, now: Millis) -> Result<Outlook, StoreError
         let Some(template) = templates::find_version(conn, campaign.plan.template_id, version)? else {
             continue;
         };
-        let plan = plan_of(&campaign, rule, template.text.parse()?);
+        let text = match template.text.parse() {
+            Ok(text) => text,
+            Err(error) => {
+                tracing::error!(campaign.id = campaign.id, error = %error, "a campaign's text can't be read; it waits");
+                continue;
+            }
+        };
+        let plan = plan_of(&campaign, rule, text);
         running.push((campaign, Arc::new(plan)));
     }
     let senders = senders::list(conn)?;

@@ -40,6 +40,8 @@ pub struct Limiter {
     pace: Pace,
     /// Permits given back (positive) or used ahead by messages of many parts (negative).
     balance: Mutex<i64>,
+    /// Permits that may gather while nobody takes any.
+    burst: i64,
 }
 
 impl Limiter {
@@ -56,7 +58,7 @@ impl Limiter {
         let cells = RateLimiter::direct_with_clock(quota, pace.clone());
         // Whatever the burst would give at once is taken here.
         let _ = cells.check_n(burst);
-        Limiter { cells, pace, balance: Mutex::new(0) }
+        Limiter { cells, pace, balance: Mutex::new(0), burst: i64::from(burst.get()) }
     }
 
     fn balance(&self) -> std::sync::MutexGuard<'_, i64> {
@@ -66,24 +68,22 @@ impl Limiter {
     /// Takes up to `most` permits and says how many there were.
     pub fn take(&self, most: u32) -> u32 {
         let mut balance = self.balance();
-        let mut taken = 0;
-        while taken < most {
-            if *balance > 0 {
-                *balance -= 1;
-            } else if self.cells.check().is_err() {
-                break;
-            } else if *balance < 0 {
-                *balance += 1;
-                continue;
-            }
-            taken += 1;
+        let wanted = i64::from(most);
+        let mut cells = 0;
+        while *balance + cells < wanted && self.cells.check().is_ok() {
+            cells += 1;
         }
-        taken
+        // What was given back and what came since are one purse: an idle queue saves nothing up.
+        let purse = (*balance + cells).min(self.burst.max(cells));
+        let granted = purse.clamp(0, wanted);
+        *balance = purse - granted;
+        u32::try_from(granted).unwrap_or(0)
     }
 
     /// Returns permits that were not used.
     pub fn give_back(&self, permits: u32) {
-        *self.balance() += i64::from(permits);
+        let mut balance = self.balance();
+        *balance = (*balance + i64::from(permits)).min(self.burst);
     }
 
     /// Takes permits that later ones pay for: the second and further parts of a message.
@@ -158,6 +158,21 @@ mod tests {
         let limiter = Limiter::per_second(0.33, &clock);
         clock.advance(60_000);
         assert_eq!(limiter.take(5), 1);
+    }
+
+    #[test]
+    fn an_idle_queue_saves_no_permits_up() {
+        for rate in [0.33, 1.0, 3.0, 80.0, 400.0] {
+            let clock = clock();
+            let limiter = Limiter::per_second(rate, &clock);
+            for _ in 0..300 {
+                clock.advance(1_000);
+                let taken = limiter.take(64);
+                limiter.give_back(taken);
+            }
+            let most = f64::max(2.0, rate * BURST);
+            assert!(f64::from(limiter.take(64)) <= most, "{rate}");
+        }
     }
 
     #[test]

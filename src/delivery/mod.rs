@@ -1,7 +1,7 @@
 //! Flow: from a queued row to Twilio, and what came of it.
 //!
 //! Permit, then claim, then gate, then send at once: `limiter` gives permits, `claim` takes rows through the
-//! gate in one write, `outbox` knows whose request has begun, `dispatch` joins them, `rescue` looks after
+//! gate in one write, `outbox` knows whose request has begun, `reach` whether Twilio is well, `dispatch` joins them, `rescue` looks after
 //! what a crash left behind.
 
 mod claim;
@@ -9,6 +9,7 @@ mod dispatch;
 mod lanes;
 mod limiter;
 mod outbox;
+mod reach;
 mod rescue;
 
 pub use dispatch::{Dispatcher, Tick};

@@ -3,7 +3,7 @@
 //! The writer thread registers a claim inside the write that makes it, and withdraws after the commit of a
 //! STOP, a pause or a cancel, before that is answered. A request may begin only while its claim stands.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::store::Withdrawal;
@@ -39,15 +39,26 @@ pub struct Claimed {
 
 /// Every claim whose outcome is not on disk yet.
 #[derive(Debug, Default)]
-pub struct Outbox(Mutex<HashMap<i64, Entry>>);
+pub struct Outbox {
+    entries: Mutex<HashMap<i64, Entry>>,
+    /// Batches whose caller gave up: they may still be on their way through the writer.
+    forgotten: Mutex<HashSet<u64>>,
+}
 
 impl Outbox {
     fn entries(&self) -> MutexGuard<'_, HashMap<i64, Entry>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn forgotten(&self) -> MutexGuard<'_, HashSet<u64>> {
+        self.forgotten.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Registers a claim of `batch`.
     pub fn register(&self, batch: u64, claim: Claimed) {
+        if self.forgotten().contains(&batch) {
+            return;
+        }
         let entry = Entry {
             batch,
             user_id: claim.user_id,
@@ -58,8 +69,10 @@ impl Outbox {
         self.entries().insert(claim.message_id, entry);
     }
 
-    /// Drops the claims of a batch whose write was lost.
+    /// Drops the claims of a batch whose write was lost, or that nobody waits for any more. Should it reach
+    /// the disk all the same, its rows have no claim here, and the rescue puts them back.
     pub fn forget_batch(&self, batch: u64) {
+        self.forgotten().insert(batch);
         self.entries().retain(|_, entry| entry.batch != batch);
     }
 
@@ -151,6 +164,8 @@ mod tests {
         assert!(!outbox.begin(1));
         outbox.forget_batch(2);
         assert!(!outbox.begin(2));
+        outbox.register(2, Claimed { message_id: 9, user_id: 1, campaign_id: None, sender_id: 1 });
+        assert!(!outbox.contains(9));
         outbox.finish(1);
         assert_eq!(outbox.len(), 2);
     }

@@ -135,7 +135,9 @@ pub(super) fn understand(
     };
     users::note_inbound(tx, user.id, received_at, channel == Channel::Whatsapp)?;
     let is_stop = intent == Intent::Stop;
-    campaigns::credit_reply(tx, user.id, is_stop && user.consent != Consent::Stop, REPLY_CREDIT)?;
+    if !inbound::is_understood(tx.conn(), id)? {
+        campaigns::credit_reply(tx, user.id, is_stop && user.consent != Consent::Stop, REPLY_CREDIT)?;
+    }
     let meaning = Meaning { user: &user, intent: &intent, form, received_at };
     let (kind, reply) = meaning.act(tx, rules.replies)?;
     let reply = reply.filter(|text| !text.is_empty());

@@ -179,6 +179,22 @@ pub fn live(conn: &Connection) -> Result<Vec<CampaignRow>, StoreError> {
     Ok(rows)
 }
 
+/// Cancelled campaigns of which something still waits: what a crash in the middle of a cancel leaves, or a
+/// request that was under way then.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn cancelled_with_messages(conn: &Connection) -> Result<Vec<i64>, StoreError> {
+    let ids = conn
+        .prepare_cached(
+            "SELECT c.id FROM campaigns c WHERE c.status = 'cancelled'
+               AND EXISTS (SELECT 1 FROM messages m WHERE m.status = 'queued' AND m.lane = c.id)",
+        )?
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    Ok(ids)
+}
+
 /// Adds a draft and returns its id.
 ///
 /// # Errors

@@ -88,6 +88,14 @@ pub fn mark_failed(tx: &Tx<'_>, id: i64, error: &str) -> Result<(), StoreError> 
     Ok(())
 }
 
+/// Whether a message was understood before: a replay looks at it again.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn is_understood(conn: &Connection, id: i64) -> Result<bool, StoreError> {
+    Ok(conn.prepare_cached("SELECT 1 FROM inbound WHERE id = ?1 AND kind IS NOT NULL")?.exists([id])?)
+}
+
 /// How many automatic answers a person got since `since`.
 ///
 /// # Errors

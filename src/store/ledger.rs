@@ -58,14 +58,18 @@ pub fn record(
     change: &ConsentChange<'_>,
 ) -> Result<(), StoreError> {
     if previous != change.state {
-        tx.conn.prepare_cached("UPDATE users SET consent = ?2, updated_at = ?3 WHERE id = ?1")?.execute((
-            user_id,
-            change.state.as_str(),
-            tx.now,
-        ))?;
-        let mut effects = tx.effects.borrow_mut();
-        *effects.users.entry(previous).or_default() -= 1;
-        *effects.users.entry(change.state).or_default() += 1;
+        let is_counted: bool = tx
+            .conn
+            .prepare_cached(
+                "UPDATE users SET consent = ?2, updated_at = ?3 WHERE id = ?1 RETURNING erased_at IS NULL",
+            )?
+            .query_row((user_id, change.state.as_str(), tx.now), |row| row.get(0))?;
+        // Late news of somebody who was erased changes no count: they are in none.
+        if is_counted {
+            let mut effects = tx.effects.borrow_mut();
+            *effects.users.entry(previous).or_default() -= 1;
+            *effects.users.entry(change.state).or_default() += 1;
+        }
     }
     append(tx, user_id, previous, change)?;
     events::append(

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::effects::CountKey;
 use super::events::{self, NewEvent};
-use super::{StoreError, Tx};
+use super::{StoreError, Tx, campaigns};
 use crate::clock::Millis;
 use crate::domain::consent::Consent;
 use crate::domain::event::EventType;
@@ -510,7 +510,7 @@ pub fn requeue_failed(
         .conn
         .prepare_cached(&format!(
             "SELECT {STANDING} FROM messages m
-             WHERE m.campaign_id = ?1 AND m.user_id > ?2 AND m.occasion NOT LIKE 'test:%'
+             WHERE m.campaign_id = ?1 AND m.user_id >= ?2 AND m.occasion NOT LIKE 'test:%'
                AND m.status IN ('failed', 'undelivered', 'expired')
              ORDER BY m.campaign_id, m.user_id, m.occasion LIMIT ?3"
         ))?
@@ -527,6 +527,9 @@ pub fn requeue_failed(
         standing.count_move(tx, Status::Queued, None, None);
     }
     let last = failed.last().map(|standing| standing.user_id);
+    if !failed.is_empty() {
+        campaigns::reopen(tx, campaign_id, "retry_failed")?;
+    }
     tx.wake_delivery();
     Ok((failed.len(), last.filter(|_| failed.len() == limit)))
 }

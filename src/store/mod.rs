@@ -331,11 +331,9 @@ where
         move || Instant::now() > end
     });
     conn.progress_handler(10_000, limit).map_err(StoreError::from)?;
-    conn.execute_batch("BEGIN").map_err(StoreError::from)?;
-    let answer = query(&conn);
-    // An interrupted statement may have ended the transaction already.
-    if !conn.is_autocommit() {
-        conn.execute_batch("COMMIT").map_err(StoreError::from)?;
-    }
+    // Dropped on every way out, a panic too: the connection goes back to the pool without a transaction.
+    let snapshot = conn.unchecked_transaction().map_err(StoreError::from)?;
+    let answer = query(&snapshot);
+    drop(snapshot);
     answer
 }

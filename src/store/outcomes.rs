@@ -242,15 +242,17 @@ pub fn uncertain(tx: &Tx<'_>, key: AttemptKey, why: &str) -> Result<(), StoreErr
 /// # Errors
 /// [`StoreError`] from SQLite.
 pub fn withdrawn(tx: &Tx<'_>, key: AttemptKey) -> Result<(), StoreError> {
-    tx.conn
+    let changed = tx
+        .conn
         .prepare_cached(
-            "UPDATE attempts SET outcome = 'withdrawn', answered_at = ?3 WHERE message_id = ?1 AND number = ?2",
+            "UPDATE attempts SET outcome = 'withdrawn', answered_at = ?3
+             WHERE message_id = ?1 AND number = ?2 AND outcome = 'pending'",
         )?
         .execute((key.message_id, key.number, tx.now))?;
     let Some(standing) = messages::standing(tx.conn, key.message_id)? else {
         return Ok(());
     };
-    if standing.attempts != key.number || standing.status != Status::Sending {
+    if changed == 0 || standing.attempts != key.number || standing.status != Status::Sending {
         return Ok(());
     }
     let event_id = standing.note(tx, EventType::MessageWithdrawn, json!({}))?;
@@ -258,18 +260,20 @@ pub fn withdrawn(tx: &Tx<'_>, key: AttemptKey) -> Result<(), StoreError> {
         .prepare_cached("UPDATE messages SET status = 'queued', last_event_id = ?2 WHERE id = ?1")?
         .execute((standing.id, event_id))?;
     standing.count_move(tx, Status::Queued, None, None);
-    if let Some(reason) = stop_reason(tx, &standing)? {
-        let standing = Standing {
-            status: Status::Queued,
-            reason: None,
-            error_code: None,
-            last_event_id: Some(event_id),
-            ..standing
-        };
-        messages::close(tx, &standing, Status::Cancelled, reason, json!({}))?;
-    }
+    close_if_stopped(tx, standing.id)?;
     tx.wake_delivery();
     Ok(())
+}
+
+/// A message that is queued again has nothing to wait for if its person or campaign stopped meanwhile.
+fn close_if_stopped(tx: &Tx<'_>, id: i64) -> Result<(), StoreError> {
+    let Some(standing) = messages::standing(tx.conn, id)? else {
+        return Ok(());
+    };
+    match stop_reason(tx, &standing)? {
+        Some(reason) => messages::close(tx, &standing, Status::Cancelled, reason, json!({})),
+        None => Ok(()),
+    }
 }
 
 fn stop_reason(tx: &Tx<'_>, standing: &Standing) -> Result<Option<&'static str>, StoreError> {
@@ -398,15 +402,22 @@ fn failed(
         }
         // What is wrong with a sender or the account takes nobody's attempts away.
         Meaning::PauseSender { until_tomorrow } => {
+            // Queued first: a campaign that finished meanwhile runs again by it, and is paused after.
+            if !is_over {
+                requeue(tx, standing, Pace::Soon, policy, "sender_paused")?;
+            }
             pause_sender(tx, standing, failure, until_tomorrow)?;
             if !is_over {
-                return requeue(tx, standing, Pace::Soon, policy, "sender_paused");
+                return Ok(());
             }
         }
         Meaning::PauseAccount { until_tomorrow } => {
+            if !is_over {
+                requeue(tx, standing, Pace::Soon, policy, "account_paused")?;
+            }
             pause_account(tx, failure, until_tomorrow)?;
             if !is_over {
-                return requeue(tx, standing, Pace::Soon, policy, "account_paused");
+                return Ok(());
             }
         }
         Meaning::FixConfig | Meaning::FixTemplate => pause_campaign(tx, standing, failure)?,
@@ -453,6 +464,7 @@ fn requeue(
     if let Some(campaign_id) = standing.campaign_id.filter(|_| !standing.is_test) {
         campaigns::reopen(tx, campaign_id, reason)?;
     }
+    close_if_stopped(tx, standing.id)?;
     tx.wake_delivery();
     Ok(())
 }

@@ -140,6 +140,30 @@ pub fn pause_account(tx: &Tx<'_>, reason: &str, until: Option<Millis>) -> Result
     Ok(changed > 0)
 }
 
+/// Whether a claim may be made now: neither account nor sender is paused, and the campaign, if it is one's,
+/// sends.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn may_send(
+    conn: &Connection,
+    sender_id: i64,
+    campaign_id: Option<i64>,
+    now: Millis,
+) -> Result<bool, StoreError> {
+    Ok(conn
+        .prepare_cached(
+            "SELECT NOT EXISTS (SELECT 1 FROM account
+                                WHERE pause_reason IS NOT NULL AND (paused_until IS NULL OR paused_until > ?3))
+                AND NOT EXISTS (SELECT 1 FROM senders
+                                WHERE id = ?1 AND pause_reason IS NOT NULL
+                                  AND (paused_until IS NULL OR paused_until > ?3))
+                AND (?2 IS NULL OR EXISTS (SELECT 1 FROM campaigns
+                                           WHERE id = ?2 AND status IN ('launching', 'running')))",
+        )?
+        .query_row((sender_id, campaign_id, now), |row| row.get(0))?)
+}
+
 /// Lets the account and every sender go on: somebody says that what stopped them is mended. If it is not,
 /// the first message stops them again.
 ///

@@ -1,6 +1,7 @@
 //! An open write transaction: the connection, the moment, and what the closure brings about beside its rows.
 
 use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use rusqlite::Connection;
 
@@ -73,7 +74,9 @@ impl<'a> Tx<'a> {
                 .map_err(StoreError::from)
         };
         run("SAVEPOINT nested")?;
-        let outcome = body(&inner);
+        // What a stranger sent may break a parser: that undoes its effect and nothing else.
+        let outcome = catch_unwind(AssertUnwindSafe(|| body(&inner)))
+            .unwrap_or_else(|_| Err(StoreError::Internal("a nested write panicked".to_owned()).into()));
         if self.conn.is_autocommit() {
             return Err(
                 StoreError::Unavailable("the transaction was rolled back by SQLite".to_owned()).into()

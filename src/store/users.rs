@@ -200,6 +200,19 @@ pub fn count(conn: &Connection, predicate: &Predicate) -> Result<i64, StoreError
     Ok(conn.prepare_cached(&sql)?.query_row(params_from_iter(predicate.params.iter()), |row| row.get(0))?)
 }
 
+/// The same, but no further than `most`.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn count_up_to(conn: &Connection, predicate: &Predicate, most: i64) -> Result<i64, StoreError> {
+    let sql = format!(
+        "SELECT count(*) FROM (SELECT 1 FROM users u WHERE u.erased_at IS NULL AND ({}) LIMIT ?)",
+        predicate.sql
+    );
+    let values = predicate.params.iter().cloned().chain([SqlValue::from(most)]);
+    Ok(conn.prepare_cached(&sql)?.query_row(params_from_iter(values), |row| row.get(0))?)
+}
+
 /// Writes the whole set of attributes, with an event that names what changed.
 ///
 /// # Errors
@@ -328,7 +341,9 @@ pub fn erase(tx: &Tx<'_>, user: &User, actor: &str) -> Result<(), StoreError> {
         [user.id],
     )?;
     conn.execute(
-        "UPDATE receipts SET params = NULL WHERE message_id IN (SELECT id FROM messages WHERE user_id = ?1)",
+        "UPDATE receipts SET params = NULL WHERE sid IN (
+           SELECT a.sid FROM messages m JOIN attempts a ON a.message_id = m.id
+           WHERE m.user_id = ?1 AND a.sid IS NOT NULL)",
         [user.id],
     )?;
     conn.execute(
@@ -338,6 +353,11 @@ pub fn erase(tx: &Tx<'_>, user: &User, actor: &str) -> Result<(), StoreError> {
     conn.execute("UPDATE triggers SET data = '{}' WHERE user_id = ?1", [user.id])?;
     conn.execute(
         "UPDATE import_issues SET cells = '{}' WHERE ?1 IS NOT NULL AND instr(cells, ?1) > 0",
+        [user.phone.as_deref()],
+    )?;
+    // Answers kept for repeated requests, a day at most.
+    conn.execute(
+        "DELETE FROM idempotency_keys WHERE ?1 IS NOT NULL AND instr(body, ?1) > 0",
         [user.phone.as_deref()],
     )?;
     conn.execute(

@@ -137,7 +137,7 @@ async fn what_speaks_against_a_start_is_told_on_the_campaign_and_the_others_go_o
     let template = engine.campaign(gone).plan.template_id;
     engine.change(&format!("UPDATE templates SET deleted_at = 1 WHERE id = {template}")).await;
     tick_at(&engine, "2026-11-23T19:00:00Z").await;
-    assert!(engine.campaign(big).pause_reason.unwrap().contains("max_recipients allows 1"));
+    assert!(engine.campaign(big).pause_reason.unwrap().contains("more than 1 people"));
     assert!(engine.campaign(gone).pause_reason.unwrap().contains("was deleted"));
     assert_eq!(engine.campaign(fine).status, S::Launching);
     engine.check_and_stop().await;
