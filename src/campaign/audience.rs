@@ -1,6 +1,6 @@
 //! From segments to one predicate: who is in, and who is not.
 
-use rusqlite::Connection;
+use crate::store::Connection;
 use serde_json::{Value, json};
 
 use super::CampaignError;

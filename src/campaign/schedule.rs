@@ -79,7 +79,9 @@ async fn look_after(store: &Store, setup: &Setup, campaign: CampaignRow) -> Resu
                 .write(move |tx| {
                     if senders::choose(tx.conn(), channel, wanted.as_deref())?.is_none() {
                         let sender = wanted.unwrap_or_else(|| format!("for {}", channel.as_str()));
-                        let reason = format!("The sender {sender} is not configured any more. Configure it, then resume.");
+                        let reason = format!(
+                            "The sender {sender} is not configured any more. Configure it, then resume."
+                        );
                         return Ok(campaigns::pause(tx, id, &reason)?);
                     }
                     if is_triggered { Ok(()) } else { finish_if_done(tx, id) }

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
+use crate::store::Connection;
 use anyhow::{Context, Result};
-use rusqlite::Connection;
 
 use crate::domain::message::Status;
 use crate::store::campaigns;

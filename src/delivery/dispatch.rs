@@ -70,14 +70,7 @@ impl Dispatcher {
         store.on_withdraw(move |whom| hooked.withdraw(whom));
         let reach = Reach::new(store.clock().clone());
         Dispatcher {
-            desk: Arc::new(Desk {
-                store,
-                client,
-                outbox,
-                settings,
-                metrics,
-                reach,
-            }),
+            desk: Arc::new(Desk { store, client, outbox, settings, metrics, reach }),
             limiters: Limiters::default(),
             outlook: None,
             sleeping: HashMap::new(),

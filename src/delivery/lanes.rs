@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::store::Connection;
 use jiff::tz::TimeZone;
-use rusqlite::Connection;
 
 use super::limiter::Limiter;
 use crate::clock::{Clock, Millis};

@@ -4,7 +4,7 @@
 //! The rule of consent: a file says what it says about somebody new; about somebody known it only
 //! tightens, unless the options loosen with evidence; nobody leaves `stop` by a file.
 
-use rusqlite::Connection;
+use crate::store::Connection;
 use serde_json::{Map, Value};
 
 use super::options::{Mode, Options};

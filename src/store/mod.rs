@@ -33,7 +33,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use r2d2_sqlite::SqliteConnectionManager;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::OpenFlags;
 use tokio::sync::{Notify, watch};
 
 use crate::clock::Clock;
@@ -42,6 +42,8 @@ pub use effects::Withdrawal;
 pub use error::{OpenError, StoreError};
 pub use key::StoreKey;
 pub use open::StorePaths;
+/// What read functions take: a snapshot, or the writer's transaction.
+pub use rusqlite::Connection;
 pub use tx::Tx;
 
 use effects::Effects;

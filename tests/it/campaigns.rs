@@ -121,6 +121,7 @@ async fn a_crash_while_freezing_goes_on_where_it_stood_with_the_people_of_the_la
     engine.change("DROP TRIGGER crash").await;
     let engine = engine.restart().await;
     engine.add(&phone(0), Consent::OptIn, json!({})).await;
+    assert_eq!(act(&engine, Action::Resume, id).await.unwrap(), S::Launching);
     campaign::freeze_all(&engine.store, true).await.unwrap();
     assert_eq!(engine.campaign(id).status, S::Running);
     assert_eq!(engine.counts(id).get("queued"), Some(&5_000));

@@ -9,8 +9,10 @@
 )]
 
 mod api;
+mod architecture;
 mod campaigns;
 mod delivery;
+mod gate_property;
 mod imports;
 mod inbound;
 mod process;

@@ -34,6 +34,9 @@ fn fine() -> Facts {
     }
 }
 
+/// One thing that speaks against a message.
+type Change = fn(&mut Facts);
+
 fn with(change: impl FnOnce(&mut Facts)) -> Facts {
     let mut facts = fine();
     change(&mut facts);
@@ -133,7 +136,7 @@ fn a_hold_keeps_marketing_back_and_nothing_else() {
 #[test]
 fn no_kind_reaches_an_address_that_is_gone_suppressed_or_dead() {
     for kind in KINDS {
-        let refusals: [(fn(&mut Facts), Step, Reason); 3] = [
+        let refusals: [(Change, Step, Reason); 3] = [
             (|facts| facts.has_address = false, Step::Address, Reason::NoAddress),
             (|facts| facts.is_suppressed = true, Step::Address, Reason::Suppressed),
             (|facts| facts.is_reachable = false, Step::Reachable, Reason::Unreachable),
@@ -273,7 +276,7 @@ fn the_daily_limit_defers_what_we_begin_and_not_what_we_answer() {
 }
 
 /// Each breaks one step, in the order of the steps.
-const BREAKS: [(Step, fn(&mut Facts)); 11] = [
+const BREAKS: [(Step, Change); 11] = [
     (Step::Address, |facts| facts.has_address = false),
     (Step::Consent, |facts| facts.consent = Consent::Stop),
     (Step::Topic, |facts| facts.membership = Membership::Unsubscribed),

@@ -1,8 +1,8 @@
 //! What is done with a campaign: `launch`, `pause`, `resume`, `cancel`, `retry-failed`, `clone`, `test`.
 //! The rules are in the flow; here they get a key, an idempotent request and an answer.
 
+use crate::store::Connection;
 use actix_web::web::{Data, Path};
-use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use super::Answer;

@@ -1,6 +1,6 @@
 //! Reads a campaign's plan from JSON, and checks what it names against the store and the configuration.
 
-use rusqlite::Connection;
+use crate::store::Connection;
 use serde_json::Value;
 
 use super::templates::CHANNELS;

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::store::Connection;
 use actix_web::HttpRequest;
 use actix_web::web::{Data, Path};
-use rusqlite::Connection;
 use serde_json::{Map, Value, json};
 
 use super::Answer;

@@ -1,8 +1,8 @@
 //! `/messages`: single messages out, and every message looked at one by one.
 
+use crate::store::Connection;
 use actix_web::HttpRequest;
 use actix_web::web::{Data, Path};
-use rusqlite::Connection;
 use serde_json::{Map, Value, json};
 
 use super::templates::{CHANNELS, read_media};

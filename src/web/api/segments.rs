@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
+use crate::store::Connection;
 use actix_web::HttpRequest;
 use actix_web::web::{Data, Path};
-use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use super::{Answer, users};

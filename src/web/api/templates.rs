@@ -1,8 +1,8 @@
 //! `/templates`: what messages say. An edit adds a version; what went out keeps its own.
 
+use crate::store::Connection;
 use actix_web::HttpRequest;
 use actix_web::web::{Data, Path};
-use rusqlite::Connection;
 use serde_json::{Map, Value, json};
 
 use super::{Answer, users};

@@ -1,8 +1,8 @@
 //! `/topics`, and a person's place in one.
 
+use crate::store::Connection;
 use actix_web::HttpRequest;
 use actix_web::web::{Data, Path};
-use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use super::{Answer, users};

@@ -1,8 +1,8 @@
 //! `/users`: people, found by number or id, with their attributes, consent and topics.
 
+use crate::store::Connection;
 use actix_web::HttpRequest;
 use actix_web::web::{Data, Path};
-use rusqlite::Connection;
 use serde_json::{Map, Value, json};
 
 use super::Answer;

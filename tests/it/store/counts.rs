@@ -71,8 +71,22 @@ async fn take(engine: Engine, ids: &[i64], step: Step, stopped: &mut HashMap<Str
     let setup = engine.setup.clone();
     let store = engine.store.clone();
     match step {
-        Step::Launch(n) => drop(store.write({ let id = ids[n]; move |tx| campaign::launch(tx, id, &setup) }).await),
-        Step::Pause(n) => drop(store.write({ let id = ids[n]; move |tx| campaign::pause(tx, id, "test") }).await),
+        Step::Launch(n) => drop(
+            store
+                .write({
+                    let id = ids[n];
+                    move |tx| campaign::launch(tx, id, &setup)
+                })
+                .await,
+        ),
+        Step::Pause(n) => drop(
+            store
+                .write({
+                    let id = ids[n];
+                    move |tx| campaign::pause(tx, id, "test")
+                })
+                .await,
+        ),
         Step::Resume(n) => {
             let id = ids[n];
             drop(store.write(move |tx| campaign::resume(tx, id, &setup, "test")).await);
@@ -146,7 +160,8 @@ async fn play(steps: Vec<Step>) {
 
 #[test]
 fn counts_equal_a_recount_after_any_sequence_of_events() {
-    let config = ProptestConfig { cases: 12, max_shrink_iters: 40, failure_persistence: None, ..Default::default() };
+    let config =
+        ProptestConfig { cases: 12, max_shrink_iters: 40, failure_persistence: None, ..Default::default() };
     proptest!(config, |(steps in steps())| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(play(steps));

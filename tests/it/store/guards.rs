@@ -60,10 +60,12 @@ async fn erasure_leaves_a_whole_chain_whole_counts_and_a_number_that_stays_suppr
         .await
         .unwrap();
     assert!(problems(&engine).is_empty(), "{:?}", problems(&engine));
-    let words: i64 = engine.value("SELECT count(*) FROM consent_ledger WHERE user_id = 1 AND evidence IS NOT NULL");
+    let words: i64 =
+        engine.value("SELECT count(*) FROM consent_ledger WHERE user_id = 1 AND evidence IS NOT NULL");
     let rows: i64 = engine.value("SELECT count(*) FROM consent_ledger WHERE user_id = 1");
     assert_eq!((words, rows), (0, 2));
-    let raw: i64 = engine.value("SELECT count(*) FROM inbound WHERE user_id = 1 AND (body IS NOT NULL OR params IS NOT NULL)");
+    let raw: i64 = engine
+        .value("SELECT count(*) FROM inbound WHERE user_id = 1 AND (body IS NOT NULL OR params IS NOT NULL)");
     assert_eq!(raw, 0);
     // The number comes back by another road, and is still not to be sent to.
     engine.add(&phone(0), Consent::OptIn, json!({})).await;
@@ -109,7 +111,8 @@ async fn nobody_finds_an_erased_number_anywhere_in_the_file() {
                     while let Some(row) = rows.next()? {
                         for column in 0..columns {
                             let bytes = match row.get_ref(column)? {
-                                rusqlite::types::ValueRef::Text(bytes) | rusqlite::types::ValueRef::Blob(bytes) => bytes,
+                                rusqlite::types::ValueRef::Text(bytes)
+                                | rusqlite::types::ValueRef::Blob(bytes) => bytes,
                                 _ => continue,
                             };
                             if String::from_utf8_lossy(bytes).contains(&secret) {
@@ -129,12 +132,24 @@ async fn nobody_finds_an_erased_number_anywhere_in_the_file() {
 #[tokio::test]
 async fn a_row_or_a_link_that_was_tampered_with_is_found() {
     let table = [
-        ("ledger_is_final", "UPDATE consent_ledger SET state = 'opt_in' WHERE id = 5", "row 5: it was changed"),
-        ("ledger_is_final", "UPDATE consent_ledger SET evidence = 'forged' WHERE id = 1", "row 1: the evidence"),
+        (
+            "ledger_is_final",
+            "UPDATE consent_ledger SET state = 'opt_in' WHERE id = 5",
+            "row 5: it was changed",
+        ),
+        (
+            "ledger_is_final",
+            "UPDATE consent_ledger SET evidence = 'forged' WHERE id = 1",
+            "row 1: the evidence",
+        ),
         ("ledger_keeps_rows", "DELETE FROM consent_ledger WHERE id = 2", "missing"),
         ("ledger_keeps_rows", "DELETE FROM consent_ledger WHERE id = 6", "missing"),
         ("links_are_final", "UPDATE consent_links SET hash = zeroblob(32) WHERE id = 2", "link 2: the hash"),
-        ("links_stay", "DELETE FROM consent_links WHERE id = (SELECT max(id) FROM consent_links)", "belong to no link"),
+        (
+            "links_stay",
+            "DELETE FROM consent_links WHERE id = (SELECT max(id) FROM consent_links)",
+            "belong to no link",
+        ),
     ];
     for (trigger, sql, expected) in table {
         let engine = engine_with_history().await;

@@ -33,7 +33,8 @@ impl File {
         let key = key.to_owned();
         self.store
             .write(move |tx| {
-                tx.conn().execute("INSERT INTO settings (key, value, updated_at) VALUES (?1, 'x', 0)", [key])?;
+                tx.conn()
+                    .execute("INSERT INTO settings (key, value, updated_at) VALUES (?1, 'x', 0)", [key])?;
                 match then {
                     Then::Keep => Ok(()),
                     Then::Fail => Err(StoreError::Internal("refused".to_owned())),
@@ -109,8 +110,10 @@ async fn a_panic_in_a_closure_is_caught_and_undone_alone() {
 #[tokio::test]
 async fn an_error_below_a_savepoint_undoes_that_alone() {
     let file = File::new();
-    let insert = |key: &'static str| move |conn: &Connection| {
-        conn.execute("INSERT INTO settings (key, value, updated_at) VALUES (?1, 'x', 0)", [key])
+    let insert = |key: &'static str| {
+        move |conn: &Connection| {
+            conn.execute("INSERT INTO settings (key, value, updated_at) VALUES (?1, 'x', 0)", [key])
+        }
     };
     file.store
         .write::<_, _, StoreError>(move |tx| {
@@ -211,11 +214,13 @@ async fn a_read_that_takes_too_long_is_given_up_and_the_next_one_works() {
         "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
     let file = File::new();
     let began = Instant::now();
-    let read = file.store.read::<_, i64, StoreError>(|conn| Ok(conn.query_row(ENDLESS, [], |row| row.get(0))?));
+    let read =
+        file.store.read::<_, i64, StoreError>(|conn| Ok(conn.query_row(ENDLESS, [], |row| row.get(0))?));
     let error = read.await.unwrap_err();
     assert!(matches!(error, StoreError::TooSlow(_)), "{error:?}");
     assert!(began.elapsed() < READ_LIMIT * 3, "{:?}", began.elapsed());
-    let one = file.store.read::<_, i64, StoreError>(|conn| Ok(conn.query_row("SELECT 1", [], |row| row.get(0))?));
+    let one =
+        file.store.read::<_, i64, StoreError>(|conn| Ok(conn.query_row("SELECT 1", [], |row| row.get(0))?));
     assert_eq!(one.await.unwrap(), 1);
 }
 

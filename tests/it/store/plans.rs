@@ -41,11 +41,7 @@ fn statements(file: &File, run: impl FnOnce(&rusqlite::Connection) -> Result<(),
 }
 
 /// Fails if a statement of `run` walks over a large table, or if none of them uses `index`.
-fn check(
-    name: &str,
-    index: &str,
-    run: impl FnOnce(&rusqlite::Connection) -> Result<(), StoreError>,
-) {
+fn check(name: &str, index: &str, run: impl FnOnce(&rusqlite::Connection) -> Result<(), StoreError>) {
     let file = File::new();
     let mut steps = Vec::new();
     for sql in statements(&file, run) {
@@ -55,7 +51,8 @@ fn check(
     }
     for step in &steps {
         let table = step.strip_prefix("SCAN ").and_then(|rest| rest.split(' ').next());
-        let large = ["messages", "events", "users", "m", "e", "u", "a", "attempts", "inbound", "i", "receipts"];
+        let large =
+            ["messages", "events", "users", "m", "e", "u", "a", "attempts", "inbound", "i", "receipts"];
         assert!(table.is_none_or(|table| !large.contains(&table)), "{name}: {step} in {steps:?}");
     }
     assert!(steps.iter().any(|step| step.contains(index)), "{name}: no {index} in {steps:?}");
@@ -67,14 +64,18 @@ fn hot_queries_go_by_their_index_and_walk_over_no_large_table() {
     use event_stream_engine::store::users::{self, UserKey};
     use event_stream_engine::store::{events, ledger, messages, senders};
 
-    check("what is due, one window", "USING INDEX messages_queue (lane=? AND closes_at=? AND due_at<?)", |conn| {
-        // The statement runs for a window that there is.
-        conn.execute_batch(
+    check(
+        "what is due, one window",
+        "USING INDEX messages_queue (lane=? AND closes_at=? AND due_at<?)",
+        |conn| {
+            // The statement runs for a window that there is.
+            conn.execute_batch(
             "INSERT INTO users (id, phone, attributes, created_at, updated_at) VALUES (1, '+12125550101', jsonb('{}'), 0, 0);
              INSERT INTO messages (user_id, kind, channel, lane, due_at, created_at) VALUES (1, 'marketing', 'sms', 7, 0, 0);",
         )?;
-        messages::due(conn, 7, 1, 10).map(drop)
-    });
+            messages::due(conn, 7, 1, 10).map(drop)
+        },
+    );
     check("the next window", "USING COVERING INDEX messages_queue (lane=? AND closes_at>?)", |conn| {
         messages::next_due(conn, 7).map(drop)
     });

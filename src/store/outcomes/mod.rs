@@ -1,23 +1,19 @@
 //! What became of an attempt: Twilio's answer, a receipt, or silence. Guarded so that late or repeated
 //! news changes nothing: our own steps by state and attempt, the provider's by rank.
 
+mod consequences;
+
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::{Value, json};
 
-use super::effects::Withdrawal;
-use super::events::{self, NewEvent};
-use super::ledger::{self, ConsentChange};
-use super::messages::{self, NEVER_CLOSES, Standing, rfc3339};
-use super::{StoreError, Tx, campaigns, senders, users};
+use super::messages::{self, Standing};
+use super::{StoreError, Tx};
 use crate::clock::Millis;
-use crate::domain::consent::Consent;
 use crate::domain::event::EventType;
-use crate::domain::failure::{Failure, Meaning};
+use crate::domain::failure::Failure;
 use crate::domain::message::Status;
-use crate::domain::retry::{Pace, backoff};
-
-/// A day: how long a used-up daily limit keeps a sender or the account still.
-const UNTIL_TOMORROW: Millis = 86_400_000;
+use crate::domain::retry::Pace;
+use consequences::failed;
 
 /// One hand-over of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -202,7 +198,7 @@ pub fn not_sent(
         return Ok(());
     };
     if standing.attempts == key.number && standing.status == Status::Sending {
-        requeue(tx, &standing, Pace::Soon, policy, "provider_busy")?;
+        consequences::requeue(tx, &standing, Pace::Soon, policy, "provider_busy")?;
     }
     Ok(())
 }
@@ -379,175 +375,6 @@ pub fn apply_news(
         }
         _ => advance(tx, &standing, status, None, json!({"sid": news.sid})),
     }
-}
-
-/// Draws the consequences of a failure: try again, mark the person, stop a sender, or just fail.
-fn failed(
-    tx: &Tx<'_>,
-    standing: &Standing,
-    status: Status,
-    failure: &Failure,
-    policy: &RetryPolicy,
-) -> Result<(), StoreError> {
-    let is_over = stop_reason(tx, standing)?.is_some();
-    let may_repeat = !is_over && tries(tx, standing.id)? < policy.max_attempts;
-    let is_in_time = standing.expires_at.is_none_or(|end| tx.now < end);
-    match failure.meaning {
-        Meaning::Retry if may_repeat => {
-            return requeue(tx, standing, Pace::Soon, policy, "provider_busy");
-        }
-        Meaning::Later if may_repeat => return requeue(tx, standing, Pace::Later, policy, "retry_later"),
-        Meaning::TooLate if may_repeat && is_in_time => {
-            return requeue(tx, standing, Pace::Soon, policy, "too_late_at_twilio");
-        }
-        // What is wrong with a sender or the account takes nobody's attempts away.
-        Meaning::PauseSender { until_tomorrow } => {
-            // Queued first: a campaign that finished meanwhile runs again by it, and is paused after.
-            if !is_over {
-                requeue(tx, standing, Pace::Soon, policy, "sender_paused")?;
-            }
-            pause_sender(tx, standing, failure, until_tomorrow)?;
-            if !is_over {
-                return Ok(());
-            }
-        }
-        Meaning::PauseAccount { until_tomorrow } => {
-            if !is_over {
-                requeue(tx, standing, Pace::Soon, policy, "account_paused")?;
-            }
-            pause_account(tx, failure, until_tomorrow)?;
-            if !is_over {
-                return Ok(());
-            }
-        }
-        Meaning::FixConfig | Meaning::FixTemplate => pause_campaign(tx, standing, failure)?,
-        Meaning::OptedOut => opt_out(tx, standing.user_id, failure)?,
-        Meaning::InvalidNumber => {
-            let reason = format!("{} {}", failure.code, failure.text);
-            users::set_reachable(tx, standing.user_id, Some(&reason), "twilio")?;
-        }
-        _ => {}
-    }
-    advance(tx, standing, status, Some(failure), json!({}))
-}
-
-/// Hand-overs that Twilio looked at. Those that it was too busy for, or that never reached it, take
-/// nobody's attempts away.
-fn tries(tx: &Tx<'_>, message_id: i64) -> Result<u32, StoreError> {
-    Ok(tx
-        .conn
-        .prepare_cached(
-            "SELECT count(*) FROM attempts WHERE message_id = ?1 AND outcome <> 'withdrawn'
-               AND NOT (outcome = 'refused' AND http_status IS NULL)",
-        )?
-        .query_row([message_id], |row| row.get(0))?)
-}
-
-fn requeue(
-    tx: &Tx<'_>,
-    standing: &Standing,
-    pace: Pace,
-    policy: &RetryPolicy,
-    reason: &'static str,
-) -> Result<(), StoreError> {
-    let until = tx.now + backoff(pace, standing.attempts, policy.random, policy.retry_after);
-    let data = json!({"reason": reason, "until": rfc3339(until)});
-    let event_id = standing.note(tx, EventType::MessageRetried, data)?;
-    tx.conn
-        .prepare_cached(
-            "UPDATE messages SET status = 'queued', reason = ?2, error_code = NULL, due_at = ?3,
-               closes_at = ?4, last_event_id = ?5
-             WHERE id = ?1",
-        )?
-        .execute((standing.id, reason, until, NEVER_CLOSES, event_id))?;
-    standing.count_move(tx, Status::Queued, Some(reason), None);
-    if let Some(campaign_id) = standing.campaign_id.filter(|_| !standing.is_test) {
-        campaigns::reopen(tx, campaign_id, reason)?;
-    }
-    close_if_stopped(tx, standing.id)?;
-    tx.wake_delivery();
-    Ok(())
-}
-
-fn opt_out(tx: &Tx<'_>, user_id: i64, failure: &Failure) -> Result<(), StoreError> {
-    let current: Option<String> = tx
-        .conn
-        .prepare_cached("SELECT consent FROM users WHERE id = ?1")?
-        .query_row([user_id], |row| row.get(0))
-        .optional()?;
-    let current = current.and_then(|word| word.parse().ok()).unwrap_or(Consent::Unknown);
-    if current == Consent::Stop {
-        return Ok(());
-    }
-    let evidence = format!("Twilio error {}: {}", failure.code, failure.text);
-    let change = ConsentChange {
-        state: Consent::Stop,
-        source: "twilio",
-        actor: "twilio",
-        evidence: Some(&evidence),
-        obtained_at: None,
-    };
-    ledger::record(tx, user_id, current, &change)?;
-    messages::cancel_of_user(tx, user_id, "stop")?;
-    tx.withdraw(Withdrawal::User(user_id));
-    Ok(())
-}
-
-fn sentence(failure: &Failure) -> String {
-    format!("{} ({}). {}", failure.text.trim_end_matches('.'), failure.code, failure.what_to_do)
-}
-
-fn pause_campaign(tx: &Tx<'_>, standing: &Standing, failure: &Failure) -> Result<(), StoreError> {
-    match standing.campaign_id {
-        Some(id) if !standing.is_test => campaigns::pause(tx, id, &sentence(failure)),
-        _ => Ok(()),
-    }
-}
-
-fn pause_sender(
-    tx: &Tx<'_>,
-    standing: &Standing,
-    failure: &Failure,
-    until_tomorrow: bool,
-) -> Result<(), StoreError> {
-    let sender_id: Option<i64> = tx
-        .conn
-        .prepare_cached("SELECT sender_id FROM messages WHERE id = ?1")?
-        .query_row([standing.id], |row| row.get(0))?;
-    let Some(sender_id) = sender_id else {
-        return Ok(());
-    };
-    let until = until_tomorrow.then_some(tx.now + UNTIL_TOMORROW);
-    let reason = sentence(failure);
-    if senders::pause(tx, sender_id, &reason, until)? {
-        let event = NewEvent {
-            data: Some(json!({"sender_id": sender_id, "reason": reason, "until": until.map(rfc3339)})),
-            ..NewEvent::default()
-        };
-        events::append(tx, EventType::SenderPaused, event)?;
-    }
-    if !until_tomorrow {
-        pause_campaign(tx, standing, failure)?;
-    }
-    tx.withdraw(Withdrawal::Sender(sender_id));
-    Ok(())
-}
-
-fn pause_account(tx: &Tx<'_>, failure: &Failure, until_tomorrow: bool) -> Result<(), StoreError> {
-    let until = until_tomorrow.then_some(tx.now + UNTIL_TOMORROW);
-    let reason = sentence(failure);
-    if senders::pause_account(tx, &reason, until)? {
-        let event = NewEvent {
-            data: Some(json!({"reason": reason, "until": until.map(rfc3339)})),
-            ..NewEvent::default()
-        };
-        events::append(tx, EventType::AccountPaused, event)?;
-    }
-    if !until_tomorrow {
-        campaigns::pause_all(tx, &reason)?;
-    }
-    tx.withdraw(Withdrawal::All);
-    Ok(())
 }
 
 /// Attempts begun before `before` without an outcome.
