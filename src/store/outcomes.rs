@@ -543,9 +543,11 @@ fn pause_account(tx: &Tx<'_>, failure: &Failure, until_tomorrow: bool) -> Result
 /// # Errors
 /// [`StoreError`] from SQLite.
 pub fn pending_attempts(conn: &Connection, before: Millis) -> Result<Vec<AttemptKey>, StoreError> {
+    // The first condition is word for word that of the partial index: SQLite infers nothing.
     let keys = conn
         .prepare_cached(
-            "SELECT message_id, number FROM attempts WHERE outcome = 'pending' AND started_at < ?1",
+            "SELECT message_id, number FROM attempts
+             WHERE outcome IN ('pending', 'uncertain') AND outcome = 'pending' AND started_at < ?1",
         )?
         .query_map([before], |row| Ok(AttemptKey { message_id: row.get(0)?, number: row.get(1)? }))?
         .collect::<Result<_, _>>()?;

@@ -84,8 +84,7 @@ pub struct ReplayReceipt {
     pub params: Params,
 }
 
-/// Receipts above id `after` whose effect failed; with `since`, also those that no
-/// attempt was found for.
+/// Receipts above id `after` whose effect failed; with `since`, also those that no attempt was found for.
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
@@ -95,13 +94,21 @@ pub fn to_replay(
     after: i64,
     limit: usize,
 ) -> Result<Vec<ReplayReceipt>, StoreError> {
-    let rows = conn
-        .prepare_cached(
+    // Looked for every minute: what waits is found by its own small index.
+    let sql = match since {
+        None => {
+            "SELECT id, message_id, attempt, params FROM receipts
+             WHERE state = 'pending' AND id > ?1 AND params IS NOT NULL ORDER BY id LIMIT ?3"
+        }
+        Some(_) => {
             "SELECT id, message_id, attempt, params FROM receipts
              WHERE id > ?1 AND params IS NOT NULL
-               AND (state = 'pending' OR (state = 'unmatched' AND ?2 IS NOT NULL AND received_at >= ?2))
-             ORDER BY id LIMIT ?3",
-        )?
+               AND (state = 'pending' OR (state = 'unmatched' AND received_at >= ?2))
+             ORDER BY id LIMIT ?3"
+        }
+    };
+    let rows = conn
+        .prepare_cached(sql)?
         .query_map((after, since, limit as i64), |row| {
             let (message_id, number): (Option<i64>, Option<u32>) = (row.get(1)?, row.get(2)?);
             let params: String = row.get(3)?;

@@ -17,5 +17,6 @@ mod process;
 mod schedule;
 mod segments;
 mod simulator;
+mod store;
 mod support;
 mod webhooks;

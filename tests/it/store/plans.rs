@@ -1,0 +1,135 @@
+//! The hot queries, by the plan that SQLite makes for them: an index where one should serve, and no walk over
+//! messages, events or users.
+
+use event_stream_engine::store::StoreError;
+use rusqlite::trace::{TraceEvent, TraceEventCodes};
+
+use super::File;
+
+/// What a step of a plan does, as EXPLAIN QUERY PLAN words it.
+fn plan_of(file: &File, sql: &str) -> Vec<String> {
+    file.store
+        .read_here(|conn| {
+            let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
+            // A plan needs no parameters.
+            let mut rows = statement.raw_query();
+            let mut steps = Vec::new();
+            while let Some(row) = rows.next()? {
+                steps.push(row.get(3)?);
+            }
+            Ok::<_, StoreError>(steps)
+        })
+        .unwrap()
+}
+
+/// The SQL of every statement that `run` executes, as the store itself wrote it.
+fn statements(file: &File, run: impl FnOnce(&rusqlite::Connection) -> Result<(), StoreError>) -> Vec<String> {
+    use std::cell::RefCell;
+    thread_local!(static SEEN: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) });
+    SEEN.with_borrow_mut(Vec::clear);
+    let conn = file.other();
+    conn.trace_v2(
+        TraceEventCodes::SQLITE_TRACE_STMT,
+        Some(|event| {
+            if let TraceEvent::Stmt(statement, _) = event {
+                SEEN.with_borrow_mut(|seen| seen.push(statement.sql().into_owned()));
+            }
+        }),
+    );
+    run(&conn).unwrap();
+    SEEN.with_borrow(Clone::clone)
+}
+
+/// Fails if a statement of `run` walks over a large table, or if none of them uses `index`.
+fn check(
+    name: &str,
+    index: &str,
+    run: impl FnOnce(&rusqlite::Connection) -> Result<(), StoreError>,
+) {
+    let file = File::new();
+    let mut steps = Vec::new();
+    for sql in statements(&file, run) {
+        if !sql.trim_start().starts_with("BEGIN") {
+            steps.extend(plan_of(&file, &sql));
+        }
+    }
+    for step in &steps {
+        let table = step.strip_prefix("SCAN ").and_then(|rest| rest.split(' ').next());
+        let large = ["messages", "events", "users", "m", "e", "u", "a", "attempts", "inbound", "i", "receipts"];
+        assert!(table.is_none_or(|table| !large.contains(&table)), "{name}: {step} in {steps:?}");
+    }
+    assert!(steps.iter().any(|step| step.contains(index)), "{name}: no {index} in {steps:?}");
+}
+
+#[test]
+fn hot_queries_go_by_their_index_and_walk_over_no_large_table() {
+    use event_stream_engine::store::outcomes::{self, AttemptKey};
+    use event_stream_engine::store::users::{self, UserKey};
+    use event_stream_engine::store::{events, ledger, messages, senders};
+
+    check("what is due, one window", "USING INDEX messages_queue (lane=? AND closes_at=? AND due_at<?)", |conn| {
+        // The statement runs for a window that there is.
+        conn.execute_batch(
+            "INSERT INTO users (id, phone, attributes, created_at, updated_at) VALUES (1, '+12125550101', jsonb('{}'), 0, 0);
+             INSERT INTO messages (user_id, kind, channel, lane, due_at, created_at) VALUES (1, 'marketing', 'sms', 7, 0, 0);",
+        )?;
+        messages::due(conn, 7, 1, 10).map(drop)
+    });
+    check("the next window", "USING COVERING INDEX messages_queue (lane=? AND closes_at>?)", |conn| {
+        messages::next_due(conn, 7).map(drop)
+    });
+    check("whether a campaign has somebody open", "messages_queue (lane=?)", |conn| {
+        messages::has_open(conn, 7).map(drop)
+    });
+    check("the attempts under way", "attempts_open (outcome=?", |conn| messages::has_open(conn, 7).map(drop));
+    check("an attempt by its SID", "attempts_sid (sid=?)", |conn| {
+        outcomes::find_attempt(conn, None, "SM1").map(drop)
+    });
+    check("an attempt by its ids", "USING PRIMARY KEY (message_id=? AND number=?)", |conn| {
+        outcomes::find_attempt(conn, Some(AttemptKey { message_id: 1, number: 1 }), "SM1").map(drop)
+    });
+    check("attempts left pending", "attempts_open (outcome=?", |conn| {
+        outcomes::pending_attempts(conn, i64::MAX).map(drop)
+    });
+    check("a person by number", "sqlite_autoindex_users_1 (phone=?)", |conn| {
+        users::find(conn, &UserKey::Phone("+12125550101".to_owned())).map(drop)
+    });
+    check("a person without a number", "sqlite_autoindex_users_2 (channel_address=?)", |conn| {
+        users::find_by_channel_address(conn, "whatsapp:US.1").map(drop)
+    });
+    check("events behind an id", "SEARCH e USING INTEGER PRIMARY KEY", |conn| {
+        events::list_after(conn, 0, &[], 50).map(drop)
+    });
+    check("a person's events", "events_user (user_id=? AND id<?)", |conn| {
+        events::of_user(conn, 1, i64::MAX, 50).map(drop)
+    });
+    check("a message's events", "SEARCH e USING INTEGER PRIMARY KEY (rowid=?)", |conn| {
+        events::of_message(conn, Some(1)).map(drop)
+    });
+    check("a person's ledger", "consent_ledger_user (user_id=?", |conn| {
+        ledger::list(conn, 1, i64::MAX, 50).map(drop)
+    });
+    check("people written to today", "sender_recipients_at (sender_id=? AND at>?)", |conn| {
+        senders::recipients_since(conn, 1, 0).map(drop)
+    });
+    check("messages that wait for a replay", "inbound_pending", |conn| {
+        event_stream_engine::store::inbound::to_replay(conn, None, 0, 200).map(drop)
+    });
+    check("receipts that wait for a replay", "receipts_pending", |conn| {
+        event_stream_engine::store::receipts::to_replay(conn, None, 0, 200).map(drop)
+    });
+    check("answers to one person", "inbound_user (user_id=?", |conn| {
+        event_stream_engine::store::inbound::replies_since(conn, 1, 0).map(drop)
+    });
+}
+
+#[test]
+fn taking_back_what_waits_for_a_person_reads_that_persons_messages_alone() {
+    let file = File::new();
+    // Inside a write, so the statement can't be watched from a connection of one's own.
+    let steps = plan_of(&file, "SELECT m.id FROM messages m WHERE m.user_id = 1 AND m.status = 'queued'");
+    assert!(steps[0].contains("messages_user (user_id=?)"), "{steps:?}");
+    let steps =
+        plan_of(&file, "SELECT m.id FROM messages m WHERE m.status = 'queued' AND m.lane = 7 LIMIT 2000");
+    assert!(steps[0].contains("messages_queue (lane=?)"), "{steps:?}");
+}
