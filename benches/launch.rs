@@ -25,13 +25,15 @@ fn main() {
     let mut bench = Bench::start("launch");
     let n = if bench.is_quick { 100_000 } else { 1_000_000 };
     runtime().block_on(async {
-        let ceiling = bare_freeze(n).await;
+        // Before and after: a disk that still writes what came before makes the first one slow.
+        let before = bare_freeze(n).await;
         let (alone, longest) = freeze_alone(n).await;
+        let ceiling = before.min(bare_freeze(n).await);
         bench
             .line(format!("{n} frozen, nothing else"), alone, "s")
             .against(ceiling, "≤ 5 s at 1M; ratio ≤ 1.50");
-        bench.line("  longest hold of the writer", longest, "ms");
-        bench.target("≤ 20 ms");
+        bench.line("  longest wait of another write", longest, "ms");
+        bench.target("≤ 20 ms and a commit");
         let busy = freeze_and_send(n).await;
         bench.line("first message out", busy.first, "s");
         bench.target("≤ 1 s");
