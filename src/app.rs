@@ -190,6 +190,9 @@ impl App {
         if tokio::time::timeout(STOP_LIMIT, ended).await.is_err() {
             tracing::warn!("the process ends with requests in flight; the next start looks after them");
         }
+        if let Err(error) = self.store.settle().await {
+            tracing::warn!(error = %error, "the log stays beside the data file");
+        }
     }
 }
 

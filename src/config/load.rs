@@ -37,15 +37,34 @@ pub struct Loaded {
     values: BTreeMap<String, (Value, Origin)>,
 }
 
+impl Origin {
+    fn mark(&self) -> &'static str {
+        match self {
+            Origin::Default => "",
+            Origin::File => "   # from the file",
+            Origin::Environment => "   # from the environment",
+        }
+    }
+}
+
+/// A key as TOML wants it: bare where it may be, quoted where not.
+fn bare_or_quoted(name: &str) -> String {
+    let is_bare = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
+    if is_bare { name.to_owned() } else { format!("\"{name}\"") }
+}
+
 impl Loaded {
     /// What is in force as TOML, secrets redacted, values that are not defaults marked.
     pub fn describe(&self) -> String {
         let mut text = String::new();
         let mut section = "";
         for (key, (value, origin)) in &self.values {
-            let (table, name) = key.rsplit_once('.').unwrap_or(("", key));
+            let Some((table, name)) = key.rsplit_once('.') else {
+                continue;
+            };
             if table != section {
-                text.push_str(&format!("\n[{table}]\n"));
+                let path: Vec<String> = table.split('.').map(bare_or_quoted).collect();
+                text.push_str(&format!("\n[{}]\n", path.join(".")));
                 section = table;
             }
             let is_set = value.as_str().is_none_or(|text| !text.is_empty());
@@ -54,12 +73,16 @@ impl Loaded {
             } else {
                 value.to_string()
             };
-            let mark = match origin {
-                Origin::Default => "",
-                Origin::File => "   # from the file",
-                Origin::Environment => "   # from the environment",
-            };
-            text.push_str(&format!("{name} = {shown}{mark}\n"));
+            text.push_str(&format!("{} = {shown}{}\n", bare_or_quoted(name), origin.mark()));
+        }
+        // Lists of tables come last: TOML ends them with the next header.
+        for (key, (value, origin)) in self.values.iter().filter(|(key, _)| !key.contains('.')) {
+            for entry in value.as_array().into_iter().flatten().filter_map(Value::as_table) {
+                text.push_str(&format!("\n[[{key}]]{}\n", origin.mark()));
+                for (name, value) in entry {
+                    text.push_str(&format!("{name} = {value}\n"));
+                }
+            }
         }
         text.trim_start().to_owned()
     }

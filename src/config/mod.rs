@@ -330,6 +330,7 @@ mod tests {
         assert_eq!(loaded.config.delivery.max_attempts, 9);
         assert_eq!(loaded.config.delivery.max_in_flight, 7);
         let shown = loaded.describe();
+        assert!(shown.parse::<toml::Table>().is_ok(), "{shown}");
         assert!(shown.contains("max_attempts = 9   # from the environment"), "{shown}");
         assert!(shown.contains("max_in_flight = 7   # from the file"), "{shown}");
     }

@@ -47,13 +47,22 @@ pub struct Spooled {
     pub bytes: u64,
 }
 
+/// Only its owner looks into a folder full of phone numbers.
+fn create_private(dir: &Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(dir)
+}
+
 impl Spool {
     /// An empty file in `dir`, readable by this user alone; `limit` in bytes.
     ///
     /// # Errors
     /// [`SpoolError::Io`].
     pub fn create(dir: &Path, limit: u64) -> Result<Spool, SpoolError> {
-        std::fs::create_dir_all(dir)?;
+        create_private(dir)?;
         let file = tempfile::Builder::new().prefix("upload-").tempfile_in(dir)?;
         Ok(Spool { file, bytes: 0, limit })
     }

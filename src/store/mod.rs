@@ -229,10 +229,21 @@ impl Store {
     /// # Errors
     /// [`StoreError`] from SQLite.
     pub async fn checkpoint(&self) -> Result<(), StoreError> {
+        self.move_log("PRAGMA wal_checkpoint(PASSIVE)").await
+    }
+
+    /// At the end of the process: the whole log goes into the file, and one file is left.
+    ///
+    /// # Errors
+    /// [`StoreError`] from SQLite.
+    pub async fn settle(&self) -> Result<(), StoreError> {
+        self.move_log("PRAGMA wal_checkpoint(TRUNCATE)").await
+    }
+
+    async fn move_log(&self, pragma: &'static str) -> Result<(), StoreError> {
         let path = self.paths.path.clone();
-        let moved = tokio::task::spawn_blocking(move || {
-            Connection::open(path)?.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
-        });
+        let moved =
+            tokio::task::spawn_blocking(move || Connection::open(path)?.query_row(pragma, [], |_| Ok(())));
         moved.await.map_err(|error| StoreError::Internal(error.to_string()))??;
         Ok(())
     }

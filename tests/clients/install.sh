@@ -1,9 +1,9 @@
 #!/bin/sh
 # Installs the official Twilio libraries that the simulator is checked with, here or in
-# ESE_CLIENTS_DIR. Needs python3 with venv, and npm.
+# TWILIO_CLIENTS_DIR. Needs python3 with venv, and npm.
 set -eu
 scripts=$(cd "$(dirname "$0")" && pwd)
-target=${ESE_CLIENTS_DIR:-$scripts}
+target=${TWILIO_CLIENTS_DIR:-$scripts}
 mkdir -p "$target"
 [ -x "$target/.venv/bin/python" ] || python3 -m venv "$target/.venv"
 "$target/.venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$scripts/requirements.txt"

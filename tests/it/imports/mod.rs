@@ -14,7 +14,7 @@ use event_stream_engine::import::{self, NewImport, Options, Pace, QueueError, Sp
 use event_stream_engine::store::imports::{self, ImportRow, ImportState, Issue};
 use event_stream_engine::store::ledger::{self, ConsentChange};
 use event_stream_engine::store::users::{self, User, UserKey};
-use event_stream_engine::store::{Store, StoreError, StorePaths};
+use event_stream_engine::store::{Store, StorePaths};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
@@ -127,7 +127,7 @@ impl Shop {
                     actor: "key:1",
                     import: None,
                 };
-                users::insert(tx, &user).map_err(StoreError::from)
+                users::insert(tx, &user)
             })
             .await
             .unwrap()

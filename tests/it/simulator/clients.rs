@@ -19,7 +19,7 @@ fn scripts() -> PathBuf {
 
 /// Where the libraries are installed.
 fn installed() -> PathBuf {
-    std::env::var_os("ESE_CLIENTS_DIR").map_or_else(scripts, PathBuf::from)
+    std::env::var_os("TWILIO_CLIENTS_DIR").map_or_else(scripts, PathBuf::from)
 }
 
 /// The interpreter of one of the languages, if its libraries are installed.
