@@ -328,7 +328,7 @@ CREATE TABLE inbound (
   error        TEXT,
   received_at  INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX inbound_user ON inbound (user_id, id);
+CREATE INDEX inbound_user ON inbound (user_id, id) WHERE user_id IS NOT NULL;
 CREATE INDEX inbound_pending ON inbound (id) WHERE state = 'pending';
 
 CREATE TABLE receipts (

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use jiff::Timestamp;
 
 use super::open;
@@ -17,12 +17,12 @@ use std::sync::Arc;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Read everything received since then anew: 2026-11-23 or 2026-11-23T09:30:00Z.
-    #[arg(long, value_name = "TIME")]
-    since: Option<String>,
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    since: Option<i64>,
 }
 
 pub(super) async fn run(config: Config, args: Args) -> Result<()> {
-    let since = args.since.as_deref().map(instant).transpose()?;
+    let since = args.since;
     let store = open(&config)?;
     let rules = (Arc::new(KeywordTable::default()), Arc::new(app::replies(&config)));
     let max_attempts = config.delivery.max_attempts;
@@ -49,7 +49,8 @@ pub(super) async fn run(config: Config, args: Args) -> Result<()> {
     Ok(())
 }
 
-fn instant(text: &str) -> Result<i64> {
+/// The moment that `text` names, in milliseconds UTC; a day begins at midnight UTC.
+fn instant(text: &str) -> Result<i64, String> {
     let at: Timestamp = match text.parse() {
         Ok(at) => at,
         Err(_) => text
@@ -57,7 +58,9 @@ fn instant(text: &str) -> Result<i64> {
             .ok()
             .and_then(|date| date.to_zoned(jiff::tz::TimeZone::UTC).ok())
             .map(|zoned| zoned.timestamp())
-            .with_context(|| format!("{text:?} is no time such as 2026-11-23T09:30:00Z or 2026-11-23"))?,
+            .ok_or_else(|| {
+                "write a time such as 2026-11-23T09:30:00Z, or a day such as 2026-11-23".to_owned()
+            })?,
     };
     Ok(at.as_millisecond())
 }

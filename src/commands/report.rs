@@ -40,7 +40,9 @@ pub(super) fn text(conn: &Connection, id: i64) -> Result<String> {
     writeln!(text, "  {:>7}  SMS parts, {} replies, {} opt-outs", sums.parts, sums.replies, sums.opt_outs)?;
     if let (Some(first), Some(last)) = (sums.first_accepted_at, sums.last_accepted_at) {
         let seconds = (last - first).max(1_000) as f64 / 1_000.0;
-        writeln!(text, "  {:>7.1}  messages a second, over {seconds:.1} s", sums.accepted as f64 / seconds)?;
+        // The first opens the span and is not counted.
+        let pace = (sums.accepted - 1) as f64 / seconds;
+        writeln!(text, "  {pace:>7.1}  messages a second, over {seconds:.1} s")?;
     }
     Ok(text)
 }

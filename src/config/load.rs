@@ -58,10 +58,14 @@ impl Loaded {
     pub fn describe(&self) -> String {
         let mut text = String::new();
         let mut section = "";
-        for (key, (value, origin)) in &self.values {
-            let Some((table, name)) = key.rsplit_once('.') else {
-                continue;
-            };
+        // By table, then name: a header stands once.
+        let mut rows: Vec<_> = self
+            .values
+            .iter()
+            .filter_map(|(key, (value, origin))| Some((key.rsplit_once('.')?, (key, value, origin))))
+            .collect();
+        rows.sort_by_key(|(place, _)| *place);
+        for ((table, name), (key, value, origin)) in rows {
             if table != section {
                 let path: Vec<String> = table.split('.').map(bare_or_quoted).collect();
                 text.push_str(&format!("\n[{}]\n", path.join(".")));

@@ -40,6 +40,14 @@ impl Body {
         Fields::of(self.value)
     }
 
+    /// Refuses every field, where none is known; null says as little as an empty object.
+    ///
+    /// # Errors
+    /// 422 that names them.
+    pub fn expect_nothing(self) -> Result<(), Problem> {
+        if self.value.is_null() { Ok(()) } else { self.fields()?.finish() }
+    }
+
     /// The object itself, for a merge patch.
     ///
     /// # Errors

@@ -48,9 +48,18 @@ pub fn configure(state: State) -> impl FnOnce(&mut ServiceConfig) {
         config.app_data(web::Data::new(state)).service(
             web::scope("")
                 .wrap(from_fn(request_id::edge))
-                .route("/healthz", web::get().to(health::healthz))
-                .route("/readyz", web::get().to(health::readyz))
-                .route("/metrics", web::get().to(health::metrics))
+                .service(
+                    // Many a watcher asks by HEAD.
+                    web::resource("/healthz")
+                        .route(web::get().to(health::healthz))
+                        .route(web::head().to(health::healthz)),
+                )
+                .service(
+                    web::resource("/readyz")
+                        .route(web::get().to(health::readyz))
+                        .route(web::head().to(health::readyz)),
+                )
+                .service(web::resource("/metrics").route(web::get().to(health::metrics)))
                 .configure(webhooks::configure)
                 .configure(api::configure)
                 .default_service(web::to(nothing_here)),

@@ -1,7 +1,10 @@
 //! Query parameters of lists: filters, `limit` and `cursor`. A parameter that nobody asked for is refused
 //! by name: a filter with a typo would otherwise mean everybody.
 
-use actix_web::HttpRequest;
+use std::future::{Ready, ready};
+
+use actix_web::dev::Payload;
+use actix_web::{FromRequest, HttpRequest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use percent_encoding::percent_decode_str;
@@ -151,6 +154,20 @@ impl Query {
             self.error(name, "unknown parameter");
         }
         if self.errors.is_empty() { Ok(()) } else { Err(Problem::fields(self.errors)) }
+    }
+}
+
+/// A request without a query, for what takes no parameters: a DELETE that ignored one could delete what a
+/// filter was meant to spare.
+#[derive(Clone, Copy, Debug)]
+pub struct NoQuery;
+
+impl FromRequest for NoQuery {
+    type Error = Problem;
+    type Future = Ready<Result<NoQuery, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Query::of(request).and_then(Query::finish).map(|()| NoQuery))
     }
 }
 

@@ -87,14 +87,12 @@ fn with_problem(response: ServiceResponse<BoxBody>, id: &str) -> ServiceResponse
     response
 }
 
-/// An error of the API that no handler of ours made.
+/// An error that no handler of ours made: one of the API, or one without a body.
 fn is_bare_error(response: &ServiceResponse<BoxBody>) -> bool {
     let is_error = response.status().is_client_error() || response.status().is_server_error();
-    let is_ours = response
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes() == PROBLEM_JSON.as_bytes());
-    is_error && !is_ours && response.request().path().starts_with("/api/")
+    let content_type = response.headers().get(header::CONTENT_TYPE);
+    let is_ours = content_type.is_some_and(|value| value.as_bytes() == PROBLEM_JSON.as_bytes());
+    is_error && !is_ours && (content_type.is_none() || response.request().path().starts_with("/api/"))
 }
 
 fn foreign(request: &HttpRequest, status: StatusCode) -> Problem {

@@ -305,6 +305,34 @@ fn the_secret_of_a_new_key_stands_alone_on_the_last_line() {
 }
 
 #[test]
+fn a_time_that_can_not_be_read_is_a_mistake_of_use() {
+    let place = Place::new(9);
+    for (since, code) in [("yesterday", 2), ("2026-11-23", 0), ("2026-11-23T09:30:00Z", 0)] {
+        let output = place.run(&["replay", "--since", since]);
+        assert_eq!(output.status.code(), Some(code), "{since}: {}", text(&output));
+    }
+}
+
+#[test]
+fn a_log_that_goes_to_a_file_has_no_colours() {
+    let place = Place::new(9);
+    let mut child = place
+        .command(&["serve"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::from(std::fs::File::create(place.path("log")).unwrap()))
+        .spawn()
+        .unwrap();
+    let greeting = BufReader::new(child.stdout.take().unwrap()).lines().next().unwrap().unwrap();
+    let process = Process(child);
+    assert!(greeting.contains("is serving"), "{greeting}");
+    until("a line in the log", || {
+        std::fs::read_to_string(place.path("log")).is_ok_and(|log| log.contains("INFO"))
+    });
+    assert!(!std::fs::read_to_string(place.path("log")).unwrap().contains('\u{1b}'));
+    drop(process);
+}
+
+#[test]
 fn an_operator_is_added_with_a_password_from_standard_input() {
     let place = Place::new(9);
     let add = |password: &str| {

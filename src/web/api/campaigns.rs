@@ -19,10 +19,10 @@ use crate::store::{StoreError, topics};
 use crate::web::State;
 use crate::web::auth::{Read, Scoped, Write};
 use crate::web::body::{Body, Fields};
-use crate::web::error::Problem;
+use crate::web::error::{FieldError, Problem};
 use crate::web::etag::IfMatch;
 use crate::web::idempotency::Post;
-use crate::web::page::Query;
+use crate::web::page::{NoQuery, Query};
 use crate::web::reply::{Reply, time, time_or_null};
 
 /// The part of a campaign that is written by people, by the names of the contract.
@@ -183,6 +183,18 @@ fn patched(
     patch: &Map<String, Value>,
 ) -> Result<CampaignPlan, Problem> {
     let mut merged = plan_shape(conn, &campaign.plan)?;
+    // Merging drops a null: what no plan has must be found before.
+    let unknown: Vec<FieldError> = patch
+        .keys()
+        .filter(|name| !merged.contains_key(*name))
+        .map(|name| FieldError {
+            field: name.chars().take(100).collect(),
+            message: "unknown field".to_owned(),
+        })
+        .collect();
+    if !unknown.is_empty() {
+        return Err(Problem::fields(unknown));
+    }
     // A window and a preset don't mix: quiet hours are said anew as a whole.
     if patch.contains_key("quiet_hours") {
         merged.shift_remove("quiet_hours");
@@ -219,7 +231,7 @@ fn read_rate(campaign: &CampaignRow, mut patch: Map<String, Value>) -> Result<Op
 }
 
 /// `DELETE /campaigns/{id}`: a draft alone.
-pub(super) async fn remove(_: Scoped<Write>, state: Data<State>, id: Path<i64>) -> Answer {
+pub(super) async fn remove(_: Scoped<Write>, state: Data<State>, id: Path<i64>, _: NoQuery) -> Answer {
     state
         .store
         .write(move |tx| {

@@ -34,7 +34,7 @@ pub(super) fn shape(inbound: &InboundView) -> Value {
 pub(super) async fn list(_: Scoped<Read>, state: Data<State>, request: HttpRequest) -> Answer {
     let mut query = Query::of(&request)?;
     let page = query.page("inbound");
-    let phone = query.text("phone");
+    let phone = users::read_phone(&mut query);
     let kind = query.choice("kind", |word| KINDS.contains(&word).then(|| word.to_owned()), &KINDS);
     let since = query.time("since");
     query.finish()?;

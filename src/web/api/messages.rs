@@ -101,7 +101,7 @@ pub(super) fn read_status(query: &mut Query) -> Option<Status> {
 pub(super) async fn list(_: Scoped<Read>, state: Data<State>, request: HttpRequest) -> Answer {
     let mut query = Query::of(&request)?;
     let campaign_id = query.integer("campaign_id");
-    let phone = query.text("phone");
+    let phone = users::read_phone(&mut query);
     let mut filter = MessageFilter {
         status: read_status(&mut query),
         kind: query.choice("kind", Kind::parse, &ALL_KINDS),

@@ -19,7 +19,7 @@ use crate::web::body::{Body, Fields};
 use crate::web::error::{FieldError, Problem};
 use crate::web::etag::IfMatch;
 use crate::web::idempotency::Post;
-use crate::web::page::Query;
+use crate::web::page::{NoQuery, Query};
 use crate::web::reply::{Reply, time};
 
 /// Longest name, in characters.
@@ -171,7 +171,7 @@ pub(super) async fn replace(
 }
 
 /// `DELETE /segments/{id}`.
-pub(super) async fn remove(_: Scoped<Write>, state: Data<State>, id: Path<i64>) -> Answer {
+pub(super) async fn remove(_: Scoped<Write>, state: Data<State>, id: Path<i64>, _: NoQuery) -> Answer {
     state
         .store
         .write(move |tx| {

@@ -16,7 +16,7 @@ use crate::web::body::{Body, Fields};
 use crate::web::error::Problem;
 use crate::web::etag::IfMatch;
 use crate::web::idempotency::Post;
-use crate::web::page::Query;
+use crate::web::page::{NoQuery, Query};
 use crate::web::reply::{Reply, time};
 
 /// Longest name and locale, in characters.
@@ -206,7 +206,7 @@ pub(super) async fn replace(
 }
 
 /// `DELETE /templates/{id}`.
-pub(super) async fn remove(_: Scoped<Write>, state: Data<State>, id: Path<i64>) -> Answer {
+pub(super) async fn remove(_: Scoped<Write>, state: Data<State>, id: Path<i64>, _: NoQuery) -> Answer {
     state
         .store
         .write(move |tx| {

@@ -14,7 +14,7 @@ use crate::web::auth::{Read, Scoped, Write};
 use crate::web::body::{Body, Fields};
 use crate::web::error::Problem;
 use crate::web::idempotency::Post;
-use crate::web::page::{Query, encode, paged};
+use crate::web::page::{NoQuery, Query, encode, paged};
 use crate::web::reply::{Reply, time};
 
 const RULES: [&str; 2] = ["opt_in_required", "all_opted_in"];
@@ -123,7 +123,7 @@ pub(super) async fn update(_: Scoped<Write>, state: Data<State>, name: Path<Stri
 }
 
 /// `DELETE /topics/{name}`.
-pub(super) async fn remove(_: Scoped<Write>, state: Data<State>, name: Path<String>) -> Answer {
+pub(super) async fn remove(_: Scoped<Write>, state: Data<State>, name: Path<String>, _: NoQuery) -> Answer {
     let known = name.clone();
     // Looked at beside the writer first: with many messages this takes a while.
     state
@@ -181,12 +181,23 @@ fn segments_naming(conn: &Connection, topic: &str) -> Result<Vec<String>, StoreE
 }
 
 /// `PUT /users/{person}/topics/{topic}`: the person joins.
-pub(super) async fn join(caller: Scoped<Write>, state: Data<State>, path: Path<(String, String)>) -> Answer {
+pub(super) async fn join(
+    caller: Scoped<Write>,
+    state: Data<State>,
+    path: Path<(String, String)>,
+    body: Body,
+) -> Answer {
+    body.expect_nothing()?;
     set(caller.actor(), state, path, true).await
 }
 
 /// `DELETE /users/{person}/topics/{topic}`: the person leaves.
-pub(super) async fn leave(caller: Scoped<Write>, state: Data<State>, path: Path<(String, String)>) -> Answer {
+pub(super) async fn leave(
+    caller: Scoped<Write>,
+    state: Data<State>,
+    path: Path<(String, String)>,
+    _: NoQuery,
+) -> Answer {
     set(caller.actor(), state, path, false).await?;
     Ok(Reply::no_content())
 }

@@ -20,7 +20,7 @@ use crate::web::auth::{Read, Scoped, Write};
 use crate::web::body::{Body, Fields};
 use crate::web::error::Problem;
 use crate::web::idempotency::Post;
-use crate::web::page::Query;
+use crate::web::page::{NoQuery, Query};
 use crate::web::reply::{Reply, time, time_or_null};
 
 /// Topics named when a person is added, at most.
@@ -57,11 +57,23 @@ pub(super) fn find(conn: &Connection, person: &str) -> Result<User, Problem> {
         .ok_or_else(|| Problem::not_found("There is no such person."))
 }
 
-/// The id of the person whom the parameter `phone` names; 0, nobody's, for a number that we don't know.
-pub(super) fn id_of_phone(conn: &Connection, phone: &str) -> Result<i64, StoreError> {
+/// The parameter `phone` of a list.
+pub(super) fn read_phone(query: &mut Query) -> Option<Phone> {
+    let text = query.text("phone")?;
     // In a query a plus stands for a blank, and many forget to write %2B.
-    let phone = format!("+{}", phone.trim_start_matches([' ', '+']));
-    Ok(users::find(conn, &UserKey::Phone(phone))?.map_or(0, |user| user.id))
+    match Phone::parse(&format!("+{}", text.trim_start_matches([' ', '+'])), None) {
+        Ok(phone) => Some(phone),
+        Err(_) => {
+            query.error("phone", "must be a number such as %2B14155550101");
+            None
+        }
+    }
+}
+
+/// The id of the person with this number; 0, nobody's, for one that we don't know.
+pub(super) fn id_of_phone(conn: &Connection, phone: &Phone) -> Result<i64, StoreError> {
+    let key = UserKey::Phone(phone.as_str().to_owned());
+    Ok(users::find(conn, &key)?.map_or(0, |user| user.id))
 }
 
 /// `GET /users`.
@@ -316,7 +328,12 @@ fn apply(tx: &Tx<'_>, user: &User, change: &Change, actor: &str) -> Result<(), P
 }
 
 /// `DELETE /users/{person}`: erases what is known of them. Whatever waits for them is taken back first.
-pub(super) async fn erase(caller: Scoped<Write>, state: Data<State>, person: Path<String>) -> Answer {
+pub(super) async fn erase(
+    caller: Scoped<Write>,
+    state: Data<State>,
+    person: Path<String>,
+    _: NoQuery,
+) -> Answer {
     let actor = caller.actor();
     state
         .store

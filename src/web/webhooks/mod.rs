@@ -21,8 +21,8 @@ pub const MAX_BODY: usize = 64 * 1024;
 pub fn configure(config: &mut ServiceConfig) {
     config.service(
         web::scope("/webhooks/twilio")
-            .route("/inbound", web::post().to(receive_message))
-            .route("/status", web::post().to(receive_status)),
+            .service(web::resource("/inbound").route(web::post().to(receive_message)))
+            .service(web::resource("/status").route(web::post().to(receive_status))),
     );
 }
 

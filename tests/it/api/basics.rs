@@ -91,6 +91,37 @@ async fn what_is_not_there_is_a_problem_too() {
 }
 
 #[actix_web::test]
+async fn outside_the_api_a_wrong_path_or_method_is_a_problem_as_well() {
+    let app = TestApp::start().await;
+    send(app.bare("POST", "/webhooks/twilio/elsewhere")).await.problem(404);
+    for (method, path, allowed) in [
+        ("GET", "/webhooks/twilio/inbound", "POST"),
+        ("GET", "/webhooks/twilio/status?message=1&attempt=1", "POST"),
+        ("POST", "/healthz", "GET"),
+        ("POST", "/readyz", "GET"),
+        ("DELETE", "/metrics", "GET"),
+    ] {
+        let answer = send(app.bare(method, path)).await;
+        assert!(answer.header("allow").is_some_and(|allow| allow.contains(allowed)), "{method} {path}");
+        answer.problem(405);
+    }
+}
+
+#[actix_web::test]
+async fn a_delete_takes_no_parameters_and_a_put_without_a_body_no_fields() {
+    let app = TestApp::start().await;
+    let id = app.add_user("+14155550101", "opt_in").await;
+    for route in ROUTES.iter().filter(|route| route.method == "DELETE") {
+        let path = format!("{}?dry_run=true", filled(route.path));
+        assert_eq!(app.delete(&path).await.fields(), ["dry_run"], "{route:?}");
+    }
+    let path = format!("/users/{id}/topics/general");
+    assert_eq!(app.put(&path, &json!({"since": "today"})).await.fields(), ["since"]);
+    app.get(&format!("/users/{id}")).await.expect(200);
+    send(app.request("PUT", &path)).await.expect(200);
+}
+
+#[actix_web::test]
 async fn a_request_keeps_its_id() {
     let app = TestApp::start().await;
     let given = send(app.request("GET", "/users/7").header("x-request-id", "trace-1:a.b")).await;
@@ -162,6 +193,9 @@ async fn hostile_paths_and_queries_are_refused() {
 async fn the_process_tells_how_it_is() {
     let app = TestApp::start().await;
     send(app.bare("GET", "/healthz")).await.expect(200);
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(send(app.bare("HEAD", path)).await.status, 200, "{path}");
+    }
     let ready = send(app.bare("GET", "/readyz")).await.expect(200);
     assert_eq!(ready, json!({"status": "ready", "provider": {"state": "ok"}}));
     let unset = TestApp::with_config("").await;

@@ -141,6 +141,7 @@ async fn a_draft_is_edited_by_version_and_a_running_campaign_in_its_rate_alone()
     );
     assert_eq!(app.patch(&path, &json!({"segment_id": null})).await.fields(), ["segment_id"]);
     assert_eq!(app.patch(&path, &json!({"counts": {}, "colour": 1})).await.fields(), ["counts", "colour"]);
+    assert_eq!(app.patch(&path, &json!({"colour": null})).await.fields(), ["colour"]);
     assert_eq!(app.patch(&path, &json!({})).await.header("etag"), Some("\"2\""));
     act(&app, id, "launch").await.expect(202);
     let refused = app.patch(&path, &json!({"name": "y", "rate_limit_per_second": 7})).await.problem(409);

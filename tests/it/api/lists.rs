@@ -55,3 +55,16 @@ async fn limits_and_parameters_are_checked_on_every_list() {
         app.get(&format!("{path}?limit=200")).await.expect(200);
     }
 }
+
+#[actix_web::test]
+async fn a_phone_that_is_no_number_is_refused_instead_of_finding_nothing() {
+    let app = TestApp::start().await;
+    for path in ["/messages", "/inbound"] {
+        for phone in ["junk", "1", "", "%2B1"] {
+            assert_eq!(app.get(&format!("{path}?phone={phone}")).await.fields(), ["phone"], "{path} {phone}");
+        }
+        for phone in ["%2B14155550101", "+14155550101", "14155550101"] {
+            app.get(&format!("{path}?phone={phone}")).await.expect(200);
+        }
+    }
+}
