@@ -150,6 +150,7 @@ impl App {
         synchronize_senders(&store, &config).await?;
         let uncertain = delivery::rescue_pending(&store).await?;
         import::sweep_spool(&store).await?;
+        campaign::close_removed_senders(&store).await?;
         try_again(&store).await?;
         let setup = setup(&config);
         let state = State {

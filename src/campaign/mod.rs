@@ -11,7 +11,7 @@ pub use actions::{MAX_TEST_PHONES, Setup, cancel, clone, launch, pause, resume, 
 pub use audience::{Audience, is_larger_than};
 pub use freeze::freeze_all;
 pub use schedule::{resolve_start, tick};
-pub use single::{SingleMessage, cancel_single, send_single};
+pub use single::{SingleMessage, cancel_single, close_removed_senders, send_single};
 
 use crate::domain::campaign::WrongState;
 use crate::store::StoreError;

@@ -13,7 +13,10 @@ use crate::domain::phone::{Channel, Phone};
 use crate::domain::plan::{Circumstances, Person, Plan, Text, TopicRule};
 use crate::domain::quiet_hours::{Policy, Presets};
 use crate::store::messages::{self, NewMessage, Standing};
-use crate::store::{Tx, senders, templates, topics};
+use crate::store::{Store, Tx, senders, templates, topics};
+
+/// Rows of one write while messages without a sender are closed.
+const CLOSE_CHUNK: usize = 500;
 
 /// A message as a caller asks for it.
 #[derive(Clone, Debug)]
@@ -143,6 +146,42 @@ fn text_of(tx: &Tx<'_>, message: &SingleMessage) -> Result<Versioned, CampaignEr
         ));
     }
     Ok((template.text.parse()?, Some((id, template.version))))
+}
+
+/// Ends single messages whose sender is not configured any more: nobody would ever take them, and another
+/// number would be a stranger's to the person. Returns how many there were.
+///
+/// # Errors
+/// [`CampaignError`] when the store can't.
+pub async fn close_removed_senders(store: &Store) -> Result<usize, CampaignError> {
+    let removed: Vec<i64> = store
+        .read(|conn| {
+            let rows = senders::list(conn)?.into_iter().filter(|sender| !sender.is_configured);
+            Ok::<_, CampaignError>(rows.map(|sender| sender.id).collect())
+        })
+        .await?;
+    let mut closed = 0;
+    for sender_id in removed {
+        for kind in [Kind::Transactional, Kind::Marketing] {
+            let lane = messages::single_lane(sender_id, kind);
+            loop {
+                let n = store
+                    .write::<_, _, CampaignError>(move |tx| {
+                        let waiting = messages::waiting_in(tx.conn(), lane, CLOSE_CHUNK)?;
+                        for standing in &waiting {
+                            messages::close(tx, standing, Status::Cancelled, "sender_removed", json!({}))?;
+                        }
+                        Ok(waiting.len())
+                    })
+                    .await?;
+                closed += n;
+                if n < CLOSE_CHUNK {
+                    break;
+                }
+            }
+        }
+    }
+    Ok(closed)
 }
 
 /// Takes back a message that still waits.

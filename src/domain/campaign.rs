@@ -93,17 +93,17 @@ impl Action {
         }
     }
 
-    /// The word of the path.
-    pub fn as_str(self) -> &'static str {
+    /// What it is called in a sentence.
+    fn noun(self) -> &'static str {
         match self {
-            Action::Launch => "launch",
-            Action::Pause => "pause",
-            Action::Resume => "resume",
-            Action::Cancel => "cancel",
-            Action::RetryFailed => "retry-failed",
-            Action::Edit => "edit",
-            Action::ChangeRate => "change the rate of",
-            Action::Delete => "delete",
+            Action::Launch => "Launching",
+            Action::Pause => "Pausing",
+            Action::Resume => "Resuming",
+            Action::Cancel => "Cancelling",
+            Action::RetryFailed => "Retrying what failed",
+            Action::Edit => "Editing",
+            Action::ChangeRate => "Changing the rate",
+            Action::Delete => "Deleting",
         }
     }
 
@@ -131,13 +131,8 @@ pub struct WrongState {
 impl std::fmt::Display for WrongState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let states: Vec<&str> = self.action.allowed_in().iter().map(|s| s.as_str()).collect();
-        write!(
-            f,
-            "The campaign is {}. To {} it, it has to be {}.",
-            self.status.as_str(),
-            self.action.as_str(),
-            states.join(", ")
-        )
+        let (now, noun) = (self.status.as_str(), self.action.noun());
+        write!(f, "The campaign is {now}. {noun} needs it to be {}.", states.join(" or "))
     }
 }
 
@@ -150,7 +145,7 @@ mod tests {
         let error = Action::Resume.check(CampaignStatus::Finished).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "The campaign is finished. To resume it, it has to be paused, launching, running."
+            "The campaign is finished. Resuming needs it to be paused or launching or running."
         );
     }
 

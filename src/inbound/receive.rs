@@ -211,13 +211,32 @@ fn may_reply(
     kind: &str,
     replies: &Replies,
 ) -> Result<bool, StoreError> {
-    let channel = channel_of(&form.from);
-    let is_keyword = matches!(kind, "stop" | "start" | "help");
-    let twilio_answers = channel == Channel::Sms && replies.twilio_answers_sms_keywords && is_keyword;
-    if form.opt_out_type.is_some() || twilio_answers {
+    let is_sms = channel_of(&form.from) == Channel::Sms;
+    let has_answered = replies.twilio_answers_sms_keywords && is_sms && is_twilio_keyword(&form.body);
+    // HELP is answered by both: Twilio's own words don't say whose messages these are.
+    if form.opt_out_type.is_some() || (has_answered && kind != "help") {
         return Ok(false);
     }
     Ok(inbound::replies_since(tx.conn(), user_id, tx.now() - REPLY_WINDOW)? < MOST_REPLIES)
+}
+
+/// Whether Twilio's default handling of SMS answers this message: one of its own words and nothing else
+/// (<https://help.twilio.com/articles/223134027>). Ours are more, in more languages.
+fn is_twilio_keyword(body: &str) -> bool {
+    const WORDS: [&str; 11] = [
+        "STOP",
+        "STOPALL",
+        "UNSUBSCRIBE",
+        "CANCEL",
+        "END",
+        "QUIT",
+        "REVOKE",
+        "OPTOUT",
+        "START",
+        "YES",
+        "UNSTOP",
+    ];
+    WORDS.iter().any(|word| body.trim().eq_ignore_ascii_case(word))
 }
 
 /// A message with its person and what it means.

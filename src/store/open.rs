@@ -111,6 +111,7 @@ fn create_schema(conn: &mut Connection, path: &Path, key: &StoreKey, now: i64) -
         (key.fingerprint(), now),
     )
     .map_err(explain)?;
+    tx.execute("UPDATE topics SET created_at = ?1", [now]).map_err(explain)?;
     tx.pragma_update(None, "user_version", SCHEMA_VERSION).map_err(explain)?;
     tx.commit().map_err(explain)
 }

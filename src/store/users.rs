@@ -325,6 +325,9 @@ pub fn topics(conn: &Connection, user_id: i64, consent: Consent) -> Result<Vec<S
 /// # Errors
 /// [`StoreError`] from SQLite.
 pub fn erase(tx: &Tx<'_>, user: &User, actor: &str) -> Result<(), StoreError> {
+    if user.erased_at.is_some() {
+        return Ok(());
+    }
     if let Some(address) = user.phone.as_deref().or(user.channel_address.as_deref()) {
         suppressions::insert(tx, address, "erased", actor)?;
     }

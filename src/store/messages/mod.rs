@@ -384,6 +384,20 @@ pub fn has_open(conn: &Connection, campaign_id: i64) -> Result<bool, StoreError>
         .exists([campaign_id])?)
 }
 
+/// At most `limit` messages that wait in a lane, due or not.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn waiting_in(conn: &Connection, lane: i64, limit: usize) -> Result<Vec<Standing>, StoreError> {
+    let found = conn
+        .prepare_cached(&format!(
+            "SELECT {STANDING} FROM messages m WHERE m.status = 'queued' AND m.lane = ?1 LIMIT ?2"
+        ))?
+        .query_map((lane, limit as i64), standing_from_row)?
+        .collect::<Result<_, _>>()?;
+    Ok(found)
+}
+
 /// The open message or messages with this reference.
 ///
 /// # Errors

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::{StoreError, Tx, campaigns};
-use super::{Due, NEVER_CLOSES, STANDING, Standing, rfc3339, standing_from_row};
+use super::{Due, NEVER_CLOSES, STANDING, Standing, rfc3339, standing_from_row, waiting_in};
 use crate::clock::Millis;
 use crate::domain::event::EventType;
 use crate::domain::message::Status;
@@ -124,13 +124,7 @@ pub fn cancel_of_user(tx: &Tx<'_>, user_id: i64, reason: &str) -> Result<usize, 
 /// # Errors
 /// [`StoreError`] from SQLite.
 pub fn cancel_of_campaign(tx: &Tx<'_>, campaign_id: i64, limit: usize) -> Result<usize, StoreError> {
-    let waiting: Vec<Standing> = tx
-        .conn
-        .prepare_cached(&format!(
-            "SELECT {STANDING} FROM messages m WHERE m.status = 'queued' AND m.lane = ?1 LIMIT ?2"
-        ))?
-        .query_map((campaign_id, limit as i64), standing_from_row)?
-        .collect::<Result<_, _>>()?;
+    let waiting = waiting_in(tx.conn, campaign_id, limit)?;
     for standing in &waiting {
         tx.conn
             .prepare_cached(

@@ -59,7 +59,7 @@ pub(super) fn failed(
             }
         }
         Meaning::FixConfig | Meaning::FixTemplate => pause_campaign(tx, standing, failure)?,
-        Meaning::OptedOut => opt_out(tx, standing.user_id, failure)?,
+        Meaning::OptedOut => opt_out(tx, standing, failure)?,
         Meaning::InvalidNumber => {
             let reason = format!("{} {}", failure.code, failure.text);
             users::set_reachable(tx, standing.user_id, Some(&reason), "twilio")?;
@@ -107,7 +107,8 @@ pub(super) fn requeue(
     Ok(())
 }
 
-fn opt_out(tx: &Tx<'_>, user_id: i64, failure: &Failure) -> Result<(), StoreError> {
+fn opt_out(tx: &Tx<'_>, standing: &Standing, failure: &Failure) -> Result<(), StoreError> {
+    let user_id = standing.user_id;
     let current: Option<String> = tx
         .conn
         .prepare_cached("SELECT consent FROM users WHERE id = ?1")?
@@ -128,6 +129,9 @@ fn opt_out(tx: &Tx<'_>, user_id: i64, failure: &Failure) -> Result<(), StoreErro
     ledger::record(tx, user_id, current, &change)?;
     messages::cancel_of_user(tx, user_id, "stop")?;
     tx.withdraw(Withdrawal::User(user_id));
+    if let Some(id) = standing.campaign_id.filter(|_| !standing.is_test) {
+        tx.effects.borrow_mut().sums.entry(id).or_default().opt_outs += 1;
+    }
     Ok(())
 }
 

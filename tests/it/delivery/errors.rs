@@ -34,6 +34,10 @@ async fn opted_out_at_twilio_is_a_stop_here_and_takes_back_what_waits() {
     let source: String = engine.value("SELECT source FROM consent_ledger ORDER BY id DESC LIMIT 1");
     assert_eq!(source, "twilio");
     assert_eq!(engine.reasons(id).get("failed:21610"), Some(&1));
+    assert_eq!(
+        engine.value::<i64>(&format!("SELECT opt_outs FROM campaign_sums WHERE campaign_id = {id}")),
+        1
+    );
     assert_eq!(engine.reasons(id).get("delivered:"), Some(&1));
     assert_eq!(engine.reasons(slow).get("cancelled:stop"), Some(&1), "{:?}", engine.reasons(slow));
     assert_eq!(engine.reasons(slow).get("queued:"), Some(&1));

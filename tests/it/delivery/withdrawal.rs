@@ -4,7 +4,7 @@ use event_stream_engine::campaign;
 use event_stream_engine::domain::campaign::CampaignStatus;
 use event_stream_engine::domain::consent::Consent;
 use event_stream_engine::store::ledger::{self, ConsentChange};
-use event_stream_engine::store::{StoreError, Withdrawal, messages};
+use event_stream_engine::store::{Store, StoreError, StorePaths, Withdrawal, messages, senders};
 
 use crate::support::Engine;
 
@@ -126,5 +126,69 @@ async fn a_change_that_is_undone_withdraws_nobody() {
     engine.settle().await;
     assert_eq!(engine.message_to(0).0, "delivered");
     assert_eq!(engine.events("message.withdrawn"), 0);
+    engine.check_and_stop().await;
+}
+
+/// A dispatcher that looked before, and a change by another process, of which it does not know yet.
+async fn changed_behind_its_back(
+    change: impl FnOnce(&Store, i64) -> futures_util::future::BoxFuture<'_, ()>,
+) {
+    let (mut engine, id) = about_to_claim().await;
+    let other = Store::open(StorePaths::inside(engine.dir()), engine.clock.clone()).unwrap();
+    change(&other, id).await;
+    assert_eq!(engine.dispatcher.tick().await.unwrap().claimed, 0, "a message was claimed after the answer");
+    engine.dispatcher.settle().await;
+    assert!(engine.simulator.messages().is_empty());
+    assert_eq!(engine.counts(id).get("queued"), Some(&1));
+    engine.check_and_stop().await;
+}
+
+#[tokio::test]
+async fn a_pause_answered_before_a_claim_holds_though_the_dispatcher_looked_earlier() {
+    changed_behind_its_back(|store, id| {
+        Box::pin(async move {
+            store.write(move |tx| campaign::pause(tx, id, "somebody else")).await.unwrap();
+        })
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_paused_sender_and_a_paused_account_hold_at_once() {
+    changed_behind_its_back(|store, _| {
+        Box::pin(async move {
+            store.write::<_, _, StoreError>(|tx| senders::pause(tx, 1, "test", None)).await.unwrap();
+        })
+    })
+    .await;
+    changed_behind_its_back(|store, _| {
+        Box::pin(async move {
+            store.write::<_, _, StoreError>(|tx| senders::pause_account(tx, "test", None)).await.unwrap();
+        })
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_campaign_whose_sender_is_gone_says_so_and_single_messages_of_it_are_ended() {
+    let engine = Engine::start().await;
+    engine.add_many(1).await;
+    let id = engine.draft(|_| {}).await;
+    engine.launch(id).await;
+    campaign::freeze_all(&engine.store, true).await.unwrap();
+    engine
+        .change(
+            "INSERT INTO messages (user_id, kind, channel, lane, due_at, created_at)
+                   VALUES (1, 'transactional', 'sms', -3, 0, 0)",
+        )
+        .await;
+    let none: [(String, String); 0] = [];
+    engine.store.write::<_, _, StoreError>(move |tx| senders::synchronize(tx, &none)).await.unwrap();
+    campaign::tick(&engine.store, &engine.setup).await.unwrap();
+    assert_eq!(engine.campaign(id).status, CampaignStatus::Paused);
+    assert!(engine.campaign(id).pause_reason.unwrap().contains("not configured any more"));
+    assert_eq!(campaign::close_removed_senders(&engine.store).await.unwrap(), 1);
+    let reason: String = engine.value("SELECT reason FROM messages WHERE campaign_id IS NULL");
+    assert_eq!(reason, "sender_removed");
     engine.check_and_stop().await;
 }

@@ -271,3 +271,45 @@ fn the_sqlite3_shell_opens_the_file_and_reads_people() {
     let told = String::from_utf8(shell.stdout).unwrap();
     assert_eq!(told.trim(), "+12125550101|unknown\nok", "{:?}", String::from_utf8(shell.stderr));
 }
+
+#[tokio::test]
+async fn a_panic_in_a_read_leaves_no_transaction_behind() {
+    let file = File::new();
+    for _ in 0..12 {
+        let panicked = file.store.read(|_| -> Result<(), StoreError> { panic!("a defect") }).await;
+        assert!(matches!(panicked, Err(StoreError::Internal(_))), "{panicked:?}");
+    }
+    file.put("a", Then::Keep).await.unwrap();
+    for _ in 0..12 {
+        let seen = file
+            .store
+            .read(|conn| {
+                Ok::<_, StoreError>(
+                    conn.query_row("SELECT count(*) FROM settings", [], |row| row.get::<_, i64>(0))?,
+                )
+            })
+            .await;
+        assert_eq!(seen.unwrap(), 1, "a reader still sees an old snapshot");
+    }
+}
+
+#[tokio::test]
+async fn a_panic_below_a_savepoint_undoes_that_alone() {
+    let file = File::new();
+    let insert = "INSERT INTO settings (key, value, updated_at) VALUES (?1, 'x', 0)";
+    file.store
+        .write(move |tx| {
+            tx.conn().execute(insert, ["raw"])?;
+            let effect = tx.nested(|tx| -> Result<(), StoreError> {
+                tx.conn().execute(insert, ["effect"])?;
+                panic!("a parser broke");
+            });
+            assert!(matches!(effect, Err(StoreError::Internal(_))));
+            Ok::<_, StoreError>(())
+        })
+        .await
+        .unwrap();
+    let kept: String =
+        file.other().query_row("SELECT group_concat(key) FROM settings", [], |row| row.get(0)).unwrap();
+    assert_eq!(kept, "raw");
+}
