@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::delivery::{self, Dispatcher, SenderLimits, Settings};
 use crate::domain::consent::KeywordTable;
 use crate::import::{self, Pace};
-use crate::inbound::{self, Replies, Rules};
+use crate::inbound::{self, Rules};
 use crate::metrics::Metrics;
 use crate::store::outcomes::RetryPolicy;
 use crate::store::{Store, StoreError, StorePaths, senders};
@@ -95,19 +95,6 @@ pub fn client(config: &Config) -> Result<Option<Client>> {
     Ok(Some(Client::new(credentials)?))
 }
 
-/// Automatic answers, as the flow takes them.
-pub fn replies(config: &Config) -> Replies {
-    let replies = config.replies.clone();
-    Replies {
-        stop: replies.stop,
-        start: replies.start,
-        help: replies.help,
-        subscribe: replies.subscribe,
-        unsubscribe: replies.unsubscribe,
-        twilio_answers_sms_keywords: replies.twilio_answers_sms_keywords,
-    }
-}
-
 /// What delivery needs of the configuration.
 pub fn delivery_settings(config: &Config) -> Settings {
     let limits = |sender: &crate::config::Sender| SenderLimits {
@@ -156,7 +143,7 @@ impl App {
         let state = State {
             store: store.clone(),
             keywords: Arc::new(KeywordTable::default()),
-            replies: Arc::new(replies(&config)),
+            replies: Arc::new(config.replies.clone()),
             config: Arc::new(config),
             setup: setup.clone(),
             metrics: Metrics::default(),

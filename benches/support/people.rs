@@ -2,12 +2,11 @@
 //! American zones.
 
 use event_stream_engine::campaign::{self, Setup};
-use event_stream_engine::domain::message::Kind;
 use event_stream_engine::domain::phone::Channel;
 use event_stream_engine::store::campaigns::{self, CampaignPlan};
 use event_stream_engine::store::templates::{self, TemplateText};
 use event_stream_engine::store::{Store, StoreError, StorePaths, segments};
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::bare;
 
@@ -45,36 +44,15 @@ pub fn setup() -> Setup {
 
 /// A draft for everybody: SMS, marketing, house hours, the default topic, a text with two placeholders.
 pub async fn draft(store: &Store) -> i64 {
-    let text = TemplateText {
-        channel: Channel::Sms,
-        locale: None,
-        body: "Hi {name}, the {plan} offer ends tonight. Reply STOP to leave.".to_owned(),
-        media_urls: vec![],
-        content_sid: None,
-        content_variables: Map::new(),
-    };
+    let text =
+        TemplateText::plain(Channel::Sms, "Hi {name}, the {plan} offer ends tonight. Reply STOP to leave.");
     let draft = store.write::<_, _, StoreError>(move |tx| {
         let template_id = templates::insert(tx, "offer", &text)?;
         let segment_id = segments::insert(tx, "everybody", &json!({"all": []}))?;
         let plan = CampaignPlan {
-            name: "Offer".to_owned(),
-            kind: Kind::Marketing,
-            channel: Channel::Sms,
-            sender: None,
             topic_id: Some(1),
-            template_id,
-            segment_id: Some(segment_id),
-            exclude_segment_ids: vec![],
-            trigger_type: None,
-            schedule: None,
-            is_local_to_recipient: false,
-            starts_at: None,
-            if_missed: "send".to_owned(),
-            late_hours: 4.0,
-            rate_limit_per_second: None,
-            quiet_hours: Value::Null,
             expires_after_hours: Some(24.0),
-            max_recipients: None,
+            ..CampaignPlan::new("Offer", segment_id, template_id)
         };
         campaigns::insert(tx, &plan)
     });

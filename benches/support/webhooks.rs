@@ -10,7 +10,7 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use base64::Engine;
 use event_stream_engine::config::Config;
 use event_stream_engine::domain::consent::KeywordTable;
-use event_stream_engine::inbound::Replies;
+use event_stream_engine::domain::consent::Replies;
 use event_stream_engine::metrics::Metrics;
 use event_stream_engine::store::Store;
 use event_stream_engine::twilio::signature::verify_form;

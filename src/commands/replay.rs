@@ -6,7 +6,6 @@ use anyhow::Result;
 use jiff::Timestamp;
 
 use super::open;
-use crate::app;
 use crate::config::Config;
 use crate::domain::consent::KeywordTable;
 use crate::inbound::{self, Rules};
@@ -24,7 +23,7 @@ pub(super) struct Args {
 pub(super) async fn run(config: Config, args: Args) -> Result<()> {
     let since = args.since;
     let store = open(&config)?;
-    let rules = (Arc::new(KeywordTable::default()), Arc::new(app::replies(&config)));
+    let rules = (Arc::new(KeywordTable::default()), Arc::new(config.replies.clone()));
     let max_attempts = config.delivery.max_attempts;
     let (mut looked, mut changed) = ((0, 0), 0);
     let mut after = Some((0, 0));

@@ -10,6 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use url::Url;
 
+use crate::domain::consent::Replies;
 use crate::domain::phone::Channel;
 use crate::domain::quiet_hours::Presets;
 
@@ -224,24 +225,6 @@ pub struct Delivery {
 pub struct Import {
     /// Bytes of one file.
     pub max_bytes: u64,
-}
-
-/// `[replies]`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Replies {
-    /// After STOP.
-    pub stop: String,
-    /// After START.
-    pub start: String,
-    /// After HELP.
-    pub help: String,
-    /// After SUBSCRIBE and a topic.
-    pub subscribe: String,
-    /// After UNSUBSCRIBE and a topic.
-    pub unsubscribe: String,
-    /// Twilio answers STOP, START and HELP on SMS itself.
-    pub twilio_answers_sms_keywords: bool,
 }
 
 /// `[log]`.

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::clock::Millis;
-use crate::domain::consent::{Consent, Intent, KeywordTable};
+use crate::domain::consent::{Consent, Intent, KeywordTable, Replies};
 use crate::domain::event::EventType;
 use crate::domain::phone::{Address, Channel, Party};
 use crate::store::events::{self, NewEvent};
@@ -19,23 +19,6 @@ const REPLY_CREDIT: Millis = 3 * 86_400_000;
 const MOST_REPLIES: i64 = 4;
 /// … within this time, in milliseconds: two machines must not talk to each other for ever.
 const REPLY_WINDOW: Millis = 3_600_000;
-
-/// What people are answered by the server itself; '' for nothing.
-#[derive(Clone, Debug, Default)]
-pub struct Replies {
-    /// After STOP.
-    pub stop: String,
-    /// After START.
-    pub start: String,
-    /// After HELP.
-    pub help: String,
-    /// After SUBSCRIBE and a topic; `{topic}` is its name.
-    pub subscribe: String,
-    /// After UNSUBSCRIBE and a topic.
-    pub unsubscribe: String,
-    /// Twilio answers STOP, START and HELP on SMS itself.
-    pub twilio_answers_sms_keywords: bool,
-}
 
 /// How messages are understood and answered.
 #[derive(Clone, Copy, Debug)]

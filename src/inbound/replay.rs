@@ -1,8 +1,9 @@
 //! Replay: raw rows whose effect failed, or all since a moment after a parser was mended.
 
-use super::receive::{Replies, Rules, read, understand};
+use super::receive::{Rules, read, understand};
 use super::status;
 use crate::clock::Millis;
+use crate::domain::consent::Replies;
 use crate::domain::consent::{Consent, Intent};
 use crate::domain::phone::Address;
 use crate::store::inbound::{self, ReplayRow};

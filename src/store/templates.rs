@@ -27,6 +27,18 @@ pub struct TemplateText {
 }
 
 impl TemplateText {
+    /// Words alone.
+    pub fn plain(channel: Channel, body: &str) -> TemplateText {
+        TemplateText {
+            channel,
+            locale: None,
+            body: body.to_owned(),
+            media_urls: Vec::new(),
+            content_sid: None,
+            content_variables: Map::new(),
+        }
+    }
+
     /// The text, ready to be rendered.
     ///
     /// # Errors

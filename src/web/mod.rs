@@ -20,8 +20,7 @@ use actix_web::web::{self, ServiceConfig};
 
 use crate::campaign::Setup;
 use crate::config::Config;
-use crate::domain::consent::KeywordTable;
-use crate::inbound::Replies;
+use crate::domain::consent::{KeywordTable, Replies};
 use crate::metrics::Metrics;
 use crate::store::Store;
 

@@ -1,8 +1,9 @@
 //! What people write: how it is understood on each channel, what it changes, and what is answered.
 
+use event_stream_engine::domain::consent::Replies;
 use event_stream_engine::domain::consent::{Consent, KeywordTable};
 use event_stream_engine::domain::message::Kind;
-use event_stream_engine::inbound::{self, Replayed, Replies, Rules};
+use event_stream_engine::inbound::{self, Replayed, Rules};
 use event_stream_engine::store::outcomes::RetryPolicy;
 use event_stream_engine::store::topics;
 use event_stream_engine::store::users::{self, NewUser};

@@ -153,34 +153,12 @@ async fn save_campaign(store: &Store) -> i64 {
     store
         .write::<_, _, StoreError>(|tx| {
             let segment_id = segments::insert(tx, "Everybody", &serde_json::json!({"all": []}))?;
-            let body = templates::TemplateText {
-                channel: Channel::Sms,
-                locale: None,
-                body: "Hi {name|default(\"there\")}".to_owned(),
-                media_urls: vec![],
-                content_sid: None,
-                content_variables: serde_json::Map::new(),
-            };
+            let body = templates::TemplateText::plain(Channel::Sms, "Hi {name|default(\"there\")}");
             let template_id = templates::insert(tx, "Hello", &body)?;
             let plan = campaigns::CampaignPlan {
-                name: "Hello".to_owned(),
                 kind: Kind::Transactional,
-                channel: Channel::Sms,
-                sender: None,
-                topic_id: None,
-                template_id,
-                segment_id: Some(segment_id),
-                exclude_segment_ids: vec![],
-                trigger_type: None,
-                schedule: None,
-                is_local_to_recipient: false,
-                starts_at: None,
-                if_missed: "send".to_owned(),
-                late_hours: 4.0,
-                rate_limit_per_second: None,
                 quiet_hours: serde_json::json!("off"),
-                expires_after_hours: None,
-                max_recipients: None,
+                ..campaigns::CampaignPlan::new("Hello", segment_id, template_id)
             };
             campaigns::insert(tx, &plan)
         })

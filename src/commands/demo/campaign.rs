@@ -10,7 +10,6 @@ use crate::app::App;
 use crate::campaign;
 use crate::commands::progress;
 use crate::domain::campaign::CampaignStatus;
-use crate::domain::message::Kind;
 use crate::domain::phone::Channel;
 use crate::simulator::{Simulator, Status};
 use crate::store::campaigns::{self, CampaignPlan};
@@ -57,45 +56,20 @@ pub(super) async fn prepare(store: &Store, is_shipped: bool) -> Result<i64> {
     let id = store
         .write::<_, _, StoreError>(move |tx| {
             let segment_id = segments::insert(tx, label, &frozen)?;
-            let text = TemplateText {
-                channel: Channel::Sms,
-                locale: Some("en".to_owned()),
-                body: body.to_owned(),
-                media_urls: vec![],
-                content_sid: None,
-                content_variables: serde_json::Map::new(),
-            };
+            let text = TemplateText::plain(Channel::Sms, body);
             let template_id = templates::insert(tx, "Friday", &text)?;
             let topic_id = topics::find(tx.conn(), "general")?.map(|topic| topic.id);
-            campaigns::insert(tx, &plan(segment_id, template_id, topic_id))
+            let plan = CampaignPlan {
+                topic_id,
+                quiet_hours: json!("off"),
+                ..CampaignPlan::new("Friday", segment_id, template_id)
+            };
+            campaigns::insert(tx, &plan)
         })
         .await?;
     super::say(&format!("   Segment   {name}: {definition}\n   Template  {body}\n"))?;
     super::say("   Quiet hours are off for this campaign, so that the demo runs at any hour.\n")?;
     Ok(id)
-}
-
-fn plan(segment_id: i64, template_id: i64, topic_id: Option<i64>) -> CampaignPlan {
-    CampaignPlan {
-        name: "Friday".to_owned(),
-        kind: Kind::Marketing,
-        channel: Channel::Sms,
-        sender: None,
-        topic_id,
-        template_id,
-        segment_id: Some(segment_id),
-        exclude_segment_ids: vec![],
-        trigger_type: None,
-        schedule: None,
-        is_local_to_recipient: false,
-        starts_at: None,
-        if_missed: "send".to_owned(),
-        late_hours: 4.0,
-        rate_limit_per_second: None,
-        quiet_hours: json!("off"),
-        expires_after_hours: None,
-        max_recipients: None,
-    }
 }
 
 /// Launches it.

@@ -2,11 +2,13 @@
 
 mod keywords;
 mod normal;
+mod replies;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use keywords::{Intent, KeywordLists, KeywordTable};
+pub use replies::Replies;
 
 /// What a person has agreed to. Ordered from loose to strict: a greater state allows less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

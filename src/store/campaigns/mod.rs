@@ -59,6 +59,33 @@ pub struct CampaignPlan {
     pub max_recipients: Option<i64>,
 }
 
+impl CampaignPlan {
+    /// SMS marketing to a segment at once, at the sender's pace and within the house hours: what a plan says
+    /// that says nothing else.
+    pub fn new(name: &str, segment_id: i64, template_id: i64) -> CampaignPlan {
+        CampaignPlan {
+            name: name.to_owned(),
+            kind: Kind::Marketing,
+            channel: Channel::Sms,
+            sender: None,
+            topic_id: None,
+            template_id,
+            segment_id: Some(segment_id),
+            exclude_segment_ids: Vec::new(),
+            trigger_type: None,
+            schedule: None,
+            is_local_to_recipient: false,
+            starts_at: None,
+            if_missed: "send".to_owned(),
+            late_hours: 4.0,
+            rate_limit_per_second: None,
+            quiet_hours: Value::Null,
+            expires_after_hours: None,
+            max_recipients: None,
+        }
+    }
+}
+
 /// A campaign as kept.
 #[derive(Clone, Debug)]
 pub struct CampaignRow {

@@ -13,10 +13,9 @@ use event_stream_engine::campaign::{self, Setup};
 use event_stream_engine::clock::Clock;
 use event_stream_engine::config::Config;
 use event_stream_engine::delivery::{Dispatcher, SenderLimits, Settings};
+use event_stream_engine::domain::consent::Replies;
 use event_stream_engine::domain::consent::{Consent, KeywordTable};
-use event_stream_engine::domain::message::Kind;
 use event_stream_engine::domain::phone::{Channel, Phone};
-use event_stream_engine::inbound::Replies;
 use event_stream_engine::metrics::Metrics;
 use event_stream_engine::simulator::{Options, Simulator};
 use event_stream_engine::store::campaigns::{self, CampaignPlan, CampaignRow};
@@ -231,14 +230,7 @@ impl Engine {
         body: &str,
         change: impl FnOnce(&mut CampaignPlan) + Send + 'static,
     ) -> i64 {
-        let text = TemplateText {
-            channel: Channel::Sms,
-            locale: None,
-            body: body.to_owned(),
-            media_urls: vec![],
-            content_sid: None,
-            content_variables: Map::new(),
-        };
+        let text = TemplateText::plain(Channel::Sms, body);
         self.draft_with(text, change).await
     }
 
@@ -253,26 +245,7 @@ impl Engine {
                 let channel = text.channel;
                 let template_id = templates::insert(tx, &format!("t{unique}"), &text)?;
                 let segment_id = segments::insert(tx, &format!("everybody{unique}"), &json!({"all": []}))?;
-                let mut plan = CampaignPlan {
-                    name: "Test".to_owned(),
-                    kind: Kind::Marketing,
-                    channel,
-                    sender: None,
-                    topic_id: None,
-                    template_id,
-                    segment_id: Some(segment_id),
-                    exclude_segment_ids: vec![],
-                    trigger_type: None,
-                    schedule: None,
-                    is_local_to_recipient: false,
-                    starts_at: None,
-                    if_missed: "send".to_owned(),
-                    late_hours: 4.0,
-                    rate_limit_per_second: None,
-                    quiet_hours: Value::Null,
-                    expires_after_hours: None,
-                    max_recipients: None,
-                };
+                let mut plan = CampaignPlan { channel, ..CampaignPlan::new("Test", segment_id, template_id) };
                 change(&mut plan);
                 campaigns::insert(tx, &plan)
             })
