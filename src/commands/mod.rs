@@ -122,7 +122,9 @@ fn actor() -> String {
 /// Logs go to standard error; standard output is for answers.
 fn log_to_stderr(level: &str, format: LogFormat) {
     use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
+    // The HTTP library tells of its threads at this level; who wants that names it.
+    let filter = EnvFilter::try_new(format!("actix_server=warn,{level}"))
+        .unwrap_or_else(|_| EnvFilter::new("info,actix_server=warn"));
     let is_coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let builder =
         tracing_subscriber::fmt().with_env_filter(filter).with_ansi(is_coloured).with_writer(std::io::stderr);
