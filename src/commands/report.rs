@@ -37,8 +37,14 @@ pub(super) fn text(conn: &Connection, id: i64) -> Result<String> {
             writeln!(text, "           {:>7}  {why}", row.n)?;
         }
     }
-    writeln!(text, "  {:>7}  SMS parts, {} replies, {} opt-outs", sums.parts, sums.replies, sums.opt_outs)?;
-    if let (Some(first), Some(last)) = (sums.first_accepted_at, sums.last_accepted_at) {
+    let plural = |n: i64, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
+    let (replies, opt_outs) =
+        (plural(sums.replies, "reply", "replies"), plural(sums.opt_outs, "opt-out", "opt-outs"));
+    let parts = if sums.parts == 1 { "SMS part" } else { "SMS parts" };
+    writeln!(text, "  {:>7}  {parts}, {replies}, {opt_outs}", sums.parts)?;
+    if let (Some(first), Some(last)) = (sums.first_accepted_at, sums.last_accepted_at)
+        && sums.accepted > 1
+    {
         let seconds = (last - first).max(1_000) as f64 / 1_000.0;
         // The first opens the span and is not counted.
         let pace = (sums.accepted - 1) as f64 / seconds;

@@ -17,6 +17,7 @@ pub(super) async fn run(config: Config) -> Result<()> {
     let path = config.store.path.display().to_string();
     let app = App::start(config, Clock::system()).await?;
     greet(&app, public.as_str(), &path)?;
+    tracing::info!(address = %app.address, "serving");
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM: no new messages, waiting for answers in flight"),
         _ = interrupt.recv() => tracing::info!("interrupted: no new messages, waiting for answers in flight"),

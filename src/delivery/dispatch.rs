@@ -261,6 +261,8 @@ async fn hand_over(desk: Arc<Desk>, from: String, outgoing: Outgoing) {
         desk.reach.note(&outcome, rand::random());
         desk.metrics.count_deliveries(word(&outcome), 1);
         record_until_kept(&desk, key, outcome).await
+            // What can't be written for a defect is not known: held, and listed as such.
+            || keep(&desk, move |tx| outcomes::uncertain(tx, key, "its outcome could not be written")).await
     } else {
         keep(&desk, move |tx| outcomes::withdrawn(tx, key)).await
     };

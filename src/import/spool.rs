@@ -20,7 +20,7 @@ pub fn spool_dir(paths: &StorePaths) -> PathBuf {
 #[derive(Debug, thiserror::Error)]
 pub enum SpoolError {
     /// It is longer than `[import] max_bytes`.
-    #[error("The file is larger than {} MiB, the limit of [import] max_bytes.", limit.div_ceil(1 << 20))]
+    #[error("The file is larger than {}, the limit of [import] max_bytes.", size(*limit))]
     TooLarge {
         /// In bytes.
         limit: u64,
@@ -28,6 +28,14 @@ pub enum SpoolError {
     /// The system could not keep it.
     #[error("The file could not be kept: {0}.")]
     Io(#[from] std::io::Error),
+}
+
+/// A size as people say it; odd ones to the byte.
+fn size(bytes: u64) -> String {
+    match bytes {
+        whole if whole > 0 && whole.is_multiple_of(1 << 20) => format!("{} MiB", whole >> 20),
+        odd => format!("{odd} bytes"),
+    }
 }
 
 /// An upload on its way to disk. Dropped before [`Spool::finish`], it leaves nothing behind.

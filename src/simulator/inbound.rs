@@ -155,7 +155,7 @@ fn keep(inner: &Inner, inbound: &Inbound, keyword: Option<Keyword>) -> Sid {
         state.heard(&inbound.from, &inbound.to, now);
     }
     let number = u64::try_from(state.len()).unwrap_or(u64::MAX);
-    let sid = Sid::draw(inner.options.seed, number, !inbound.media.is_empty());
+    let sid = Sid::draw(inner.identity, number, !inbound.media.is_empty());
     state.insert(Message {
         sid,
         service: None,
@@ -281,7 +281,7 @@ fn send_reply(inner: &Arc<Inner>, inbound: &Inbound, body: &str) {
         validity_ms: u64::MAX,
     };
     let index = state.insert(Message {
-        sid: Sid::draw(inner.options.seed, number, false),
+        sid: Sid::draw(inner.identity, number, false),
         service: None,
         to: Arc::clone(&prospect.to),
         from: Some(Arc::clone(&prospect.sender)),

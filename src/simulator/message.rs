@@ -17,9 +17,9 @@ pub(super) struct Sid {
 }
 
 impl Sid {
-    /// The SID of the `number`-th message under `seed`.
-    pub(super) fn draw(seed: u64, number: u64, has_media: bool) -> Sid {
-        Sid { has_media, bits: chance::identity(seed, number) }
+    /// The SID of the `number`-th message of a simulator with this identity.
+    pub(super) fn draw(identity: u64, number: u64, has_media: bool) -> Sid {
+        Sid { has_media, bits: chance::identity(identity, number) }
     }
 
     /// Reads `SM…` or `MM…`; anything else is no message.

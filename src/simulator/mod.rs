@@ -184,6 +184,8 @@ impl Simulator {
 #[derive(Debug)]
 struct Inner {
     options: Options,
+    /// Drawn at the start: identities are as unique as Twilio's, also after a restart. Fates hang on the seed.
+    identity: u64,
     /// Values of the `Authorization` header that are let in.
     credentials: Vec<String>,
     inbound_url: Mutex<Option<String>>,
@@ -210,6 +212,7 @@ impl Inner {
             concurrent: AtomicUsize::new(0),
             lives: Arc::default(),
             is_stopped: AtomicBool::new(false),
+            identity: rand::random(),
             options,
         }
     }

@@ -24,6 +24,16 @@ impl StoreError {
     }
 }
 
+impl StoreError {
+    /// The same for another closure of a batch that was lost: transient, whatever it was for the one.
+    pub(super) fn for_another(&self) -> StoreError {
+        match self {
+            StoreError::Unavailable(reason) => StoreError::Unavailable(reason.clone()),
+            other => StoreError::Unavailable(other.to_string()),
+        }
+    }
+}
+
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> StoreError {
         use rusqlite::ErrorCode as Code;

@@ -157,7 +157,7 @@ impl Thread {
             Err(error) => {
                 self.reopen(&error);
                 for job in &mut done {
-                    job.fail(StoreError::Unavailable(error.to_string()));
+                    job.fail(error.for_another());
                 }
             }
         }

@@ -90,13 +90,7 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
     ("campaign", &["store", "domain", "clock"]),
     ("delivery", &["store", "twilio", "domain", "clock", "metrics"]),
     ("inbound", &["store", "twilio", "domain", "clock", "metrics"]),
-    (
-        "web",
-        &[
-            "import", "campaign", "inbound", "store", "twilio", "domain", "clock", "config", "metrics",
-            "delivery",
-        ],
-    ),
+    ("web", &["import", "campaign", "inbound", "store", "twilio", "domain", "clock", "config", "metrics"]),
     (
         "app",
         &[

@@ -1,6 +1,7 @@
 //! `ese demo`: the whole product against the simulator, from a spreadsheet to a report, in one process. What
 //! it does, an operator does with his own account: only addresses and credentials differ.
 
+mod again;
 mod campaign;
 mod story;
 
@@ -59,7 +60,7 @@ pub(super) async fn run(args: Args) -> Result<()> {
     let dir = args.dir.clone().or_else(|| temporary.as_ref().map(|dir| dir.path().to_owned()));
     let dir = dir.context("there is a folder, given or temporary")?;
     let story = tokio::select! {
-        outcome = play(&args, &dir) => outcome?,
+        outcome = tell_story(&args, &dir) => outcome?,
         _ = interrupt.recv() => bail!("interrupted"),
         _ = terminate.recv() => bail!("terminated"),
     };
@@ -88,6 +89,11 @@ struct Story {
     key: String,
     example: Option<String>,
     problems: Vec<String>,
+}
+
+/// From the beginning, or from where a demo in this folder was cut short.
+async fn tell_story(args: &Args, dir: &Path) -> Result<Story> {
+    if again::is_demo(dir) { again::play(args, dir).await } else { play(args, dir).await }
 }
 
 async fn play(args: &Args, dir: &Path) -> Result<Story> {
@@ -142,9 +148,10 @@ async fn play(args: &Args, dir: &Path) -> Result<Story> {
     Ok(Story { app, simulator, key, example: replies.example, problems })
 }
 
-async fn start_simulator(dir: &Path) -> Result<(Simulator, Config)> {
+/// Starts the stand-in on `port`, 0 for any.
+async fn simulator(port: u16) -> Result<(Simulator, SimulatorOptions)> {
     let options = SimulatorOptions {
-        listen: std::net::SocketAddr::from(([127, 0, 0, 1], 0)),
+        listen: std::net::SocketAddr::from(([127, 0, 0, 1], port)),
         latency_ms: 15,
         callback_delay_ms: 250,
         fail_percent: 0.0,
@@ -152,9 +159,14 @@ async fn start_simulator(dir: &Path) -> Result<(Simulator, Config)> {
         faults: Faults { errors: FINAL_ERRORS.map(fault).to_vec(), ..Faults::default() },
         ..SimulatorOptions::default()
     };
-    let (account_sid, auth_token) = (options.account_sid.clone(), options.auth_token.clone());
-    let simulator = Simulator::start(options).await.context("the simulator did not start")?;
-    let port = free_port();
+    let simulator = Simulator::start(options.clone()).await.context("the simulator did not start")?;
+    Ok((simulator, options))
+}
+
+async fn start_simulator(dir: &Path) -> Result<(Simulator, Config)> {
+    let (simulator, options) = simulator(0).await?;
+    let (account_sid, auth_token) = (options.account_sid, options.auth_token);
+    let port = free_port()?;
     let address = |port: u16| format!("127.0.0.1:{port}");
     let path = |name: &str| dir.join(name).to_string_lossy().into_owned();
     let own = dir.join("config.toml");
@@ -179,12 +191,13 @@ fn fault((code, percent): (u32, f64)) -> ErrorFault {
     ErrorFault { code, percent, to: None, count: None }
 }
 
-/// The usual port, or 0 for any when another program has it.
-fn free_port() -> u16 {
-    match std::net::TcpListener::bind(("127.0.0.1", USUAL_PORT)) {
-        Ok(_) => USUAL_PORT,
-        Err(_) => 0,
+/// The usual port, or a free one when another program has it. The file that the demo writes names it, so that
+/// `ese serve` finds the same place later.
+fn free_port() -> Result<u16> {
+    if std::net::TcpListener::bind(("127.0.0.1", USUAL_PORT)).is_ok() {
+        return Ok(USUAL_PORT);
     }
+    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 
 async fn add_key(store: &Store) -> Result<String> {

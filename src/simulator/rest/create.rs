@@ -100,7 +100,7 @@ fn message(inner: &Inner, state: &State, wanted: Request, body: String, prospect
         (None, false) => Status::Queued,
     };
     Message {
-        sid: Sid::draw(inner.options.seed, number, !wanted.media.is_empty()),
+        sid: Sid::draw(inner.identity, number, !wanted.media.is_empty()),
         service: wanted.origin.service.map(Arc::from),
         to: Arc::clone(&prospect.to),
         from: (!prospect.by_service).then(|| Arc::clone(&prospect.sender)),
