@@ -158,6 +158,7 @@ fn options(args: Args) -> anyhow::Result<Options> {
         fail_percent: args.fail_percent,
         read_percent: args.read_percent,
         seed: args.seed,
+        identity: None,
         sender_rate,
         sender_rates,
         advanced_opt_out: args.advanced_opt_out,

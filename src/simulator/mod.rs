@@ -184,7 +184,7 @@ impl Simulator {
 #[derive(Debug)]
 struct Inner {
     options: Options,
-    /// Drawn at the start: identities are as unique as Twilio's, also after a restart. Fates hang on the seed.
+    /// What SIDs are drawn from.
     identity: u64,
     /// Values of the `Authorization` header that are let in.
     credentials: Vec<String>,
@@ -212,7 +212,7 @@ impl Inner {
             concurrent: AtomicUsize::new(0),
             lives: Arc::default(),
             is_stopped: AtomicBool::new(false),
-            identity: rand::random(),
+            identity: options.identity.unwrap_or_else(rand::random),
             options,
         }
     }

@@ -46,6 +46,9 @@ pub struct Options {
     pub read_percent: f64,
     /// Decides which messages fail, are read, or meet a fault: same seed, same fate.
     pub seed: u64,
+    /// What SIDs are drawn from. None: another one at each start, so that no SID ever comes twice, as at
+    /// Twilio. A test that has to know a SID beforehand pins it.
+    pub identity: Option<u64>,
     /// Message parts per second of each sender; without it they leave at once.
     pub sender_rate: Option<f64>,
     /// Parts per second of single senders, by address; wins over `sender_rate`.
@@ -79,6 +82,7 @@ impl Default for Options {
             fail_percent: 0.0,
             read_percent: 50.0,
             seed: 1,
+            identity: None,
             sender_rate: None,
             sender_rates: HashMap::new(),
             advanced_opt_out: false,

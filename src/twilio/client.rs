@@ -178,22 +178,8 @@ impl Client {
 
     /// Sends one message. Never repeats by itself.
     pub async fn send(&self, message: &OutgoingMessage) -> SendOutcome {
-        let sender = if message.from.starts_with("MG") { "MessagingServiceSid" } else { "From" };
         let validity = message.validity_period.to_string();
-        let mut form: Vec<(&str, &str)> = vec![
-            ("To", &message.to),
-            (sender, &message.from),
-            ("StatusCallback", &message.status_callback),
-            ("ValidityPeriod", &validity),
-        ];
-        match &message.content {
-            Some((sid, variables)) => {
-                form.push(("ContentSid", sid));
-                form.push(("ContentVariables", variables));
-            }
-            None => form.push(("Body", &message.body)),
-        }
-        form.extend(message.media_urls.iter().map(|url| ("MediaUrl", url.as_str())));
+        let form = form(message, &validity);
         let answer = self.authorized(self.http.post(self.messages.clone())).form(&form).send().await;
         match answer {
             Ok(answer) => read_answer(answer).await,
@@ -237,6 +223,26 @@ impl Client {
     fn authorized(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
         request.basic_auth(&self.credentials.user, Some(self.credentials.password.expose_secret()))
     }
+}
+
+/// The parameters of a request to send. Nothing is ever scheduled at Twilio: a STOP could not take it back.
+fn form<'a>(message: &'a OutgoingMessage, validity: &'a str) -> Vec<(&'static str, &'a str)> {
+    let sender = if message.from.starts_with("MG") { "MessagingServiceSid" } else { "From" };
+    let mut form: Vec<(&str, &str)> = vec![
+        ("To", &message.to),
+        (sender, &message.from),
+        ("StatusCallback", &message.status_callback),
+        ("ValidityPeriod", validity),
+    ];
+    match &message.content {
+        Some((sid, variables)) => {
+            form.push(("ContentSid", sid));
+            form.push(("ContentVariables", variables));
+        }
+        None => form.push(("Body", &message.body)),
+    }
+    form.extend(message.media_urls.iter().map(|url| ("MediaUrl", url.as_str())));
+    form
 }
 
 /// True for an address that never leaves this machine.
@@ -300,4 +306,27 @@ fn chain(error: &reqwest::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_ever_scheduled_at_twilio() {
+        let text = OutgoingMessage { from: "MG1".to_owned(), ..OutgoingMessage::default() };
+        let content = OutgoingMessage {
+            content: Some(("HX1".to_owned(), "{}".to_owned())),
+            media_urls: vec!["https://a".to_owned()],
+            ..OutgoingMessage::default()
+        };
+        let keys = |message: &OutgoingMessage| -> Vec<&'static str> {
+            form(message, "60").into_iter().map(|(key, _)| key).collect()
+        };
+        assert_eq!(keys(&text), ["To", "MessagingServiceSid", "StatusCallback", "ValidityPeriod", "Body"]);
+        assert_eq!(
+            keys(&content),
+            ["To", "From", "StatusCallback", "ValidityPeriod", "ContentSid", "ContentVariables", "MediaUrl"]
+        );
+    }
 }

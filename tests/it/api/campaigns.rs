@@ -76,6 +76,16 @@ async fn a_plan_comes_back_as_it_was_written() {
 }
 
 #[actix_web::test]
+async fn a_campaign_without_a_segment_is_refused_and_never_means_everybody() {
+    let app = TestApp::start().await;
+    app.add_template("hi", "Hi").await;
+    let plan = json!({"name": "x", "template_id": 1, "channel": "sms"});
+    assert_eq!(app.post("/campaigns", &plan).await.fields(), ["segment_id"]);
+    let listed = app.get("/campaigns").await.expect(200);
+    assert_eq!(listed["data"], json!([]));
+}
+
+#[actix_web::test]
 async fn every_wrong_field_of_a_plan_is_named() {
     let app = TestApp::start().await;
     app.add_template("hi", "Hi").await;

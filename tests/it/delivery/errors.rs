@@ -45,6 +45,22 @@ async fn opted_out_at_twilio_is_a_stop_here_and_takes_back_what_waits() {
 }
 
 #[tokio::test]
+async fn a_block_on_whatsapp_is_a_stop_here_too() {
+    for code in [63014, 63033] {
+        let mut engine = Engine::start().await;
+        let id = launched(&engine, 1).await;
+        engine.simulator.set_faults(failing(code, None));
+        engine.settle().await;
+        assert_eq!(engine.consent(&phone(0)), "stop", "{code}");
+        let reasons = engine.reasons(id);
+        let ended: i64 =
+            reasons.iter().filter(|(why, _)| why.ends_with(&format!(":{code}"))).map(|(_, n)| n).sum();
+        assert_eq!(ended, 1, "{reasons:?}");
+        engine.check_and_stop().await;
+    }
+}
+
+#[tokio::test]
 async fn a_dead_number_is_marked_whether_twilio_says_so_at_once_or_later() {
     for (code, status) in [(21211, "failed"), (21614, "failed"), (30005, "undelivered")] {
         let mut engine = Engine::start().await;

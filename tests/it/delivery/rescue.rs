@@ -95,6 +95,8 @@ async fn an_outcome_that_can_not_be_written_is_never_taken_for_a_claim_that_did_
     assert_eq!(rescue_orphans(&engine.store, &outbox).await.unwrap(), 0);
     engine.drain_after(600).await;
     assert_eq!(engine.simulator.messages().len(), 1, "it was sent twice");
+    // Not left as under way for as long as the process lives: held, and listed as what it is.
+    assert_eq!(engine.message_to(0).0, "uncertain");
     engine.change("DROP TRIGGER broken").await;
     let engine = engine.restart().await;
     rescue_pending(&engine.store).await.unwrap();

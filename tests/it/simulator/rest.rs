@@ -324,3 +324,44 @@ async fn it_listens_on_loopback_only_unless_told_otherwise() {
     let allowed = Simulator::start(Options { listen, allow_remote: true, ..Options::default() });
     allowed.await.unwrap().stop().await;
 }
+
+#[tokio::test]
+async fn a_restarted_simulator_repeats_no_sid() {
+    let mut seen = std::collections::HashSet::new();
+    for _ in 0..2 {
+        let twilio = Twilio::start().await;
+        for _ in 0..5 {
+            let message = twilio.accepted(&[("To", ALICE), ("From", SENDER), ("Body", "x")]).await;
+            assert!(seen.insert(message["sid"].as_str().unwrap().to_owned()), "{message}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_engine_sends_with_an_api_key_as_well_as_with_the_token() {
+    use event_stream_engine::twilio::client::{Client, Credentials, OutgoingMessage, SendOutcome};
+    let options = Options { api_key: Some(("SK1".to_owned(), "secret".to_owned())), ..Options::default() };
+    let twilio = Twilio::with(options).await;
+    for (password, is_taken) in [("secret", true), ("wrong", false)] {
+        let client = Client::new(Credentials {
+            account_sid: Options::default().account_sid,
+            user: "SK1".to_owned(),
+            password: password.into(),
+            api_base: twilio.simulator.base_url().parse().unwrap(),
+        });
+        let message = OutgoingMessage {
+            to: ALICE.to_owned(),
+            from: SENDER.to_owned(),
+            body: "x".to_owned(),
+            status_callback: "http://127.0.0.1:1/".to_owned(),
+            validity_period: 60,
+            ..OutgoingMessage::default()
+        };
+        let outcome = client.unwrap().send(&message).await;
+        match outcome {
+            SendOutcome::Accepted(_) => assert!(is_taken),
+            SendOutcome::Refused { code, .. } => assert_eq!((is_taken, code), (false, 20003)),
+            other => panic!("{other:?}"),
+        }
+    }
+}

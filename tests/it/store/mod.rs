@@ -313,3 +313,32 @@ async fn a_panic_below_a_savepoint_undoes_that_alone() {
         file.other().query_row("SELECT group_concat(key) FROM settings", [], |row| row.get(0)).unwrap();
     assert_eq!(kept, "raw");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_who_waits_ten_seconds_is_told_to_come_back_and_nothing_is_done_behind_them() {
+    let file = File::new();
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let (began, has_begun) = std::sync::mpsc::channel::<()>();
+    let store = file.store.clone();
+    let block = tokio::spawn(async move {
+        store
+            .write::<_, _, StoreError>(move |_| {
+                began.send(()).ok();
+                held.recv().ok();
+                Ok(())
+            })
+            .await
+    });
+    tokio::task::yield_now().await;
+    has_begun.recv().unwrap();
+    // Tokio's clock jumps ahead while everybody waits: ten seconds pass at once.
+    let late = file.put("late", Then::Keep).await;
+    assert!(matches!(&late, Err(StoreError::Unavailable(why)) if why.contains("10 s")), "{late:?}");
+    tokio::time::resume();
+    release.send(()).unwrap();
+    let _ = block.await.unwrap();
+    file.put("next", Then::Keep).await.unwrap();
+    let kept: String =
+        file.other().query_row("SELECT group_concat(key) FROM settings", [], |row| row.get(0)).unwrap();
+    assert_eq!(kept, "next");
+}
