@@ -32,6 +32,8 @@ const FINAL_ERRORS: [(u32, f64); 2] = [(30005, 2.0), (30007, 1.0)];
 pub(super) const SENDER: &str = "+18885550100";
 
 /// Watch a campaign run from spreadsheet to report, against a simulator: nothing is really sent.
+///
+/// The demo writes its own configuration; --config and ESE_… variables are not read.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Rehearse your own sheet instead of the shipped list of 1,000 people.
