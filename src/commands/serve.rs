@@ -16,7 +16,10 @@ pub(super) async fn run(config: Config) -> Result<()> {
     let public = config.server.public_base_url.clone();
     let path = config.store.path.display().to_string();
     let app = App::start(config, Clock::system()).await?;
-    greet(&app, public.as_str(), &path)?;
+    // Nobody has to listen: a closed standard output is no reason to end.
+    if let Err(error) = greet(&app, public.as_str(), &path) {
+        tracing::debug!(error = %error, "the greeting was not read");
+    }
     tracing::info!(address = %app.address, "serving");
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM: no new messages, waiting for answers in flight"),
