@@ -11,8 +11,7 @@ use crate::domain::phone::Phone;
 use crate::store::Withdrawal;
 use crate::store::campaigns::{self, CampaignRow, Freeze};
 use crate::store::messages::{self, NewMessage};
-use crate::store::users::{self, NewUser, UserKey};
-use crate::store::{Store, Tx, senders, templates};
+use crate::store::{Store, Tx, senders, templates, users};
 
 const HOUR: f64 = 3_600_000.0;
 /// Numbers of one test send.
@@ -233,7 +232,7 @@ pub fn send_test(
     let mut sent = Vec::new();
     campaigns::note(tx, id, EventType::CampaignTested, json!({"actor": actor, "people": phones.len()}))?;
     for phone in phones {
-        let user_id = find_or_add(tx, phone, actor)?;
+        let user_id = users::find_or_add(tx, phone, actor)?.id;
         // A test may be repeated as often as one likes: each is an occasion of its own.
         let occasion = format!("test:{:016x}", rand::random::<u64>());
         let message = NewMessage {
@@ -258,21 +257,4 @@ pub fn send_test(
         sent.push(messages::insert(tx, &message)?);
     }
     Ok(sent)
-}
-
-/// The person with this number, added with unknown consent if there is none.
-pub(super) fn find_or_add(tx: &Tx<'_>, phone: &Phone, actor: &str) -> Result<i64, CampaignError> {
-    if let Some(user) = users::find(tx.conn(), &UserKey::Phone(phone.as_str().to_owned()))? {
-        return Ok(user.id);
-    }
-    let new = NewUser {
-        phone: Some(phone.as_str()),
-        channel_address: None,
-        country: phone.country(),
-        attributes: &serde_json::Map::new(),
-        consent: None,
-        actor,
-        import: None,
-    };
-    Ok(users::insert(tx, &new)?)
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::actions::find_or_add;
 use super::{CampaignError, Setup};
 use crate::clock::Millis;
 use crate::domain::gate::{Reason, Verdict, gate};
@@ -13,7 +12,7 @@ use crate::domain::phone::{Channel, Phone};
 use crate::domain::plan::{Circumstances, Person, Plan, Text, TopicRule};
 use crate::domain::quiet_hours::{Policy, Presets};
 use crate::store::messages::{self, NewMessage, Standing};
-use crate::store::{Store, Tx, senders, templates, topics};
+use crate::store::{Store, Tx, senders, templates, topics, users};
 
 /// Rows of one write while messages without a sender are closed.
 const CLOSE_CHUNK: usize = 500;
@@ -80,7 +79,7 @@ pub fn send_single(
         zone: None,
         local_start: None,
     };
-    let user_id = find_or_add(tx, &message.to, actor)?;
+    let user_id = users::find_or_add(tx, &message.to, actor)?.id;
     let topic_id = topic.map(|topic| topic.id);
     let person = messages::person(conn, user_id, topic_id)?
         .ok_or_else(|| CampaignError::NotFound(format!("person {user_id}")))?;

@@ -9,7 +9,7 @@ use crate::domain::phone::{Address, Channel, Party};
 use crate::store::events::{self, NewEvent};
 use crate::store::inbound::{self, RawInbound, Understood};
 use crate::store::ledger::{self, ConsentChange};
-use crate::store::users::{self, NewUser, User, UserKey};
+use crate::store::users::{self, User};
 use crate::store::{StoreError, Tx, Withdrawal, campaigns, messages, suppressions, topics};
 use crate::twilio::webhook::{InboundForm, Params};
 
@@ -169,21 +169,7 @@ fn find_or_add(tx: &Tx<'_>, from: &str) -> Result<Option<User>, StoreError> {
         Party::Phone(phone) => phone,
         Party::Id(_) => return users::find_by_channel_address(tx.conn(), &address.wire()),
     };
-    let key = UserKey::Phone(phone.as_str().to_owned());
-    if let Some(user) = users::find(tx.conn(), &key)? {
-        return Ok(Some(user));
-    }
-    let new = NewUser {
-        phone: Some(phone.as_str()),
-        channel_address: None,
-        country: phone.country(),
-        attributes: &serde_json::Map::new(),
-        consent: None,
-        actor: "user",
-        import: None,
-    };
-    let id = users::insert(tx, &new)?;
-    users::find(tx.conn(), &UserKey::Id(id))
+    users::find_or_add(tx, phone, "user").map(Some)
 }
 
 /// Twilio's answer, or one of ours, is enough; and nobody is answered without end.

@@ -11,6 +11,7 @@ use super::{StoreError, Tx, suppressions};
 use crate::clock::Millis;
 use crate::domain::consent::Consent;
 use crate::domain::event::EventType;
+use crate::domain::phone::Phone;
 
 /// How a person is named in a path: by number or by id.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,6 +154,29 @@ pub fn find(conn: &Connection, key: &UserKey) -> Result<Option<User>, StoreError
             .optional()?,
     };
     Ok(found)
+}
+
+/// The person with this number, added with unknown consent if there is none.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn find_or_add(tx: &Tx<'_>, phone: &Phone, actor: &str) -> Result<User, StoreError> {
+    let key = UserKey::Phone(phone.as_str().to_owned());
+    if let Some(user) = find(tx.conn, &key)? {
+        return Ok(user);
+    }
+    let new = NewUser {
+        phone: Some(phone.as_str()),
+        channel_address: None,
+        country: phone.country(),
+        attributes: &Map::new(),
+        consent: None,
+        actor,
+        import: None,
+    };
+    let id = insert(tx, &new)?;
+    find(tx.conn, &UserKey::Id(id))?
+        .ok_or_else(|| StoreError::Internal(format!("person {id} is gone in the write that added them")))
 }
 
 /// Finds somebody who has no number, by the address on the channel.

@@ -1,14 +1,13 @@
-//! `campaigns`: plans and their life, the freezing of an audience, and the small count tables.
+//! `campaigns`: plans, as they are made, found and changed. What becomes of them is in `life`, how many people
+//! are where in `counts`.
 
 mod counts;
+mod life;
 
 use rusqlite::types::Value as SqlValue;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 use serde_json::{Value, json};
 
-use super::effects::{CountKey, Withdrawal};
-use super::events::{self, NewEvent};
-use super::segment_sql::Predicate;
 use super::{StoreError, Tx};
 use crate::clock::Millis;
 use crate::domain::campaign::CampaignStatus;
@@ -17,6 +16,7 @@ use crate::domain::message::Kind;
 use crate::domain::phone::Channel;
 
 pub use counts::{CampaignCount, CampaignSums, counts, credit_reply, recount, sums};
+pub use life::{Freeze, begin_launch, freeze_chunk, move_to, note, pause, pause_all, reopen};
 
 /// What a person plans: everything that may be edited. Checked before it comes here.
 #[derive(Clone, Debug, PartialEq)]
@@ -317,155 +317,4 @@ pub fn delete(tx: &Tx<'_>, id: i64) -> Result<(), StoreError> {
     tx.conn.execute("UPDATE messages SET campaign_id = NULL WHERE campaign_id = ?1", [id])?;
     tx.conn.execute("DELETE FROM campaigns WHERE id = ?1", [id])?;
     Ok(())
-}
-
-/// Writes an event about a campaign.
-///
-/// # Errors
-/// [`StoreError`] from SQLite.
-pub fn note(tx: &Tx<'_>, id: i64, kind: EventType, data: Value) -> Result<(), StoreError> {
-    let event = NewEvent { campaign_id: Some(id), data: Some(data), ..NewEvent::default() };
-    events::append(tx, kind, event)?;
-    Ok(())
-}
-
-/// Moves a campaign from one of `from` to `to`. Returns whether it moved.
-///
-/// # Errors
-/// [`StoreError`] from SQLite.
-pub fn move_to(
-    tx: &Tx<'_>,
-    id: i64,
-    from: &[CampaignStatus],
-    to: CampaignStatus,
-    pause_reason: Option<&str>,
-) -> Result<bool, StoreError> {
-    let from: Vec<&str> = from.iter().map(|status| status.as_str()).collect();
-    let is_over = matches!(to, CampaignStatus::Finished | CampaignStatus::Cancelled);
-    let changed = tx
-        .conn
-        .prepare_cached(
-            "UPDATE campaigns SET status = ?2, pause_reason = ?3, updated_at = ?4,
-               finished_at = CASE WHEN ?5 THEN ?4 ELSE NULL END
-             WHERE id = ?1 AND status IN (SELECT value FROM json_each(?6))",
-        )?
-        .execute((id, to.as_str(), pause_reason, tx.now, is_over, json!(from).to_string()))?;
-    if changed > 0 {
-        tx.change_plan();
-    }
-    Ok(changed > 0)
-}
-
-/// Lets a finished campaign run again, because one of its messages failed late and waits for another try:
-/// finished means that nobody waits.
-///
-/// # Errors
-/// [`StoreError`] from SQLite.
-pub fn reopen(tx: &Tx<'_>, id: i64, reason: &str) -> Result<(), StoreError> {
-    use CampaignStatus as S;
-    if move_to(tx, id, &[S::Finished], S::Running, None)? {
-        note(tx, id, EventType::CampaignRetried, json!({"reason": reason}))?;
-    }
-    Ok(())
-}
-
-/// Stops a campaign, with the line that mends it. Claimed messages whose request has not begun are
-/// withdrawn. Nothing happens to one that does not run.
-///
-/// # Errors
-/// [`StoreError`] from SQLite.
-pub fn pause(tx: &Tx<'_>, id: i64, reason: &str) -> Result<(), StoreError> {
-    use CampaignStatus as S;
-    if move_to(tx, id, &[S::Launching, S::Running, S::Scheduled], S::Paused, Some(reason))? {
-        note(tx, id, EventType::CampaignPaused, json!({"reason": reason}))?;
-        tx.withdraw(Withdrawal::Campaign(id));
-    }
-    Ok(())
-}
-
-/// Stops every campaign that runs.
-///
-/// # Errors
-/// [`StoreError`] from SQLite.
-pub fn pause_all(tx: &Tx<'_>, reason: &str) -> Result<(), StoreError> {
-    for campaign in live(tx.conn)?.iter().filter(|campaign| campaign.status.is_sending()) {
-        pause(tx, campaign.id, reason)?;
-    }
-    Ok(())
-}
-
-/// What a launch freezes.
-#[derive(Clone, Debug)]
-pub struct Freeze<'a> {
-    /// The version of the template in force.
-    pub template_version: i64,
-    /// `{"include", "exclude"}`.
-    pub definition: &'a Value,
-    /// Deadline of the messages.
-    pub expires_at: Option<Millis>,
-}
-
-/// Begins a launch: the audience are the people of this moment.
-///
-/// # Errors
-/// [`StoreError`] from SQLite.
-pub fn begin_launch(tx: &Tx<'_>, id: i64, freeze: &Freeze<'_>) -> Result<(), StoreError> {
-    tx.conn.execute(
-        "UPDATE campaigns SET status = 'launching', pause_reason = NULL, template_version = ?2,
-           definition = ?3, expires_at = ?4, frozen_through = 0,
-           frozen_last = (SELECT coalesce(max(id), 0) FROM users), launched_at = ?5, updated_at = ?5
-         WHERE id = ?1",
-        (id, freeze.template_version, freeze.definition.to_string(), freeze.expires_at, tx.now),
-    )?;
-    note(tx, id, EventType::CampaignLaunched, json!({"template_version": freeze.template_version}))?;
-    tx.change_plan();
-    Ok(())
-}
-
-/// One chunk of an audience: people `after` < id ≤ `through` who satisfy `predicate` become queued rows.
-/// Repeating a chunk adds nothing. Returns how many were added.
-///
-/// # Errors
-/// [`StoreError`] from SQLite.
-pub fn freeze_chunk(
-    tx: &Tx<'_>,
-    campaign: &CampaignRow,
-    predicate: &Predicate,
-    through: i64,
-    is_simulated: bool,
-) -> Result<usize, StoreError> {
-    let plan = &campaign.plan;
-    let sql = format!(
-        "INSERT INTO messages (campaign_id, user_id, occasion, status, kind, channel, lane, due_at,
-           expires_at, topic_id, template_id, template_version, is_simulated, created_at)
-         SELECT ?, u.id, '', 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
-         FROM users u WHERE u.id > ? AND u.id <= ? AND u.erased_at IS NULL AND {}
-         ON CONFLICT DO NOTHING",
-        predicate.sql
-    );
-    let optional = |value: Option<i64>| value.map_or(SqlValue::Null, SqlValue::Integer);
-    let mut values = vec![
-        SqlValue::from(campaign.id),
-        SqlValue::Text(plan.kind.as_str().to_owned()),
-        SqlValue::Text(plan.channel.as_str().to_owned()),
-        SqlValue::from(campaign.id),
-        SqlValue::from(tx.now),
-        optional(campaign.expires_at),
-        optional(plan.topic_id),
-        SqlValue::from(plan.template_id),
-        optional(campaign.template_version),
-        SqlValue::from(i64::from(is_simulated)),
-        SqlValue::from(tx.now),
-        SqlValue::from(campaign.frozen_through.unwrap_or(0)),
-        SqlValue::from(through),
-    ];
-    values.extend(predicate.params.iter().cloned());
-    let added = tx.conn.prepare_cached(&sql)?.execute(params_from_iter(values))?;
-    let key = CountKey { campaign_id: campaign.id, status: "queued", reason: String::new(), error_code: 0 };
-    *tx.effects.borrow_mut().counts.entry(key).or_default() += added as i64;
-    tx.conn
-        .prepare_cached("UPDATE campaigns SET frozen_through = ?2 WHERE id = ?1")?
-        .execute((campaign.id, through))?;
-    tx.wake_delivery();
-    Ok(added)
 }
