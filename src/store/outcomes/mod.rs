@@ -2,6 +2,7 @@
 //! news changes nothing: our own steps by state and attempt, the provider's by rank.
 
 mod consequences;
+pub mod lookups;
 
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::{Value, json};
@@ -11,6 +12,7 @@ use super::{StoreError, Tx};
 use crate::clock::Millis;
 use crate::domain::event::EventType;
 use crate::domain::failure::Failure;
+use crate::domain::lookup::FIRST_LOOK;
 use crate::domain::message::Status;
 use crate::domain::retry::Pace;
 use consequences::failed;
@@ -54,7 +56,7 @@ pub fn accepted(tx: &Tx<'_>, key: AttemptKey, acceptance: &Acceptance) -> Result
     tx.conn
         .prepare_cached(
             "UPDATE attempts SET outcome = 'accepted', answered_at = ?3, http_status = 201, sid = ?4,
-               status = coalesce(status, ?5)
+               status = coalesce(status, ?5), look_at = NULL
              WHERE message_id = ?1 AND number = ?2",
         )?
         .execute((key.message_id, key.number, tx.now, &acceptance.sid, &acceptance.twilio_status))?;
@@ -162,7 +164,7 @@ pub fn refused(
     tx.conn
         .prepare_cached(
             "UPDATE attempts SET outcome = 'refused', answered_at = ?3, http_status = ?4, error_code = ?5,
-               error_message = ?6
+               error_message = ?6, look_at = NULL
              WHERE message_id = ?1 AND number = ?2",
         )?
         .execute((key.message_id, key.number, tx.now, http_status, failure.code, &failure.text))?;
@@ -190,7 +192,7 @@ pub fn not_sent(
     tx.conn
         .prepare_cached(
             "UPDATE attempts SET outcome = 'refused', answered_at = ?3, error_code = nullif(?4, 0),
-               error_message = ?5
+               error_message = ?5, look_at = NULL
              WHERE message_id = ?1 AND number = ?2",
         )?
         .execute((key.message_id, key.number, tx.now, code, why))?;
@@ -229,7 +231,7 @@ pub fn uncertain(tx: &Tx<'_>, key: AttemptKey, why: &str) -> Result<(), StoreErr
         )?
         .execute((standing.id, event_id))?;
     standing.count_move(tx, Status::Uncertain, Some("answer_lost"), None);
-    Ok(())
+    lookups::look_at(tx, key, Some(tx.now + FIRST_LOOK))
 }
 
 /// Puts a claimed message back whose request never began. If its person or campaign stopped meanwhile, the
@@ -317,10 +319,18 @@ pub fn find_attempt(
             .prepare_cached("SELECT sid FROM attempts WHERE message_id = ?1 AND number = ?2")?
             .query_row((key.message_id, key.number), |row| row.get(0))
             .optional()?;
-        if known.is_some_and(|known| known.is_none_or(|known| known == sid)) {
-            return Ok(Some(key));
+        match known {
+            Some(Some(known)) if known == sid => return Ok(Some(key)),
+            // A look-up may have bound it to an equal message to the same person; there it stays.
+            Some(None) => return Ok(attempt_of(conn, sid)?.or(Some(key))),
+            _ => {}
         }
     }
+    attempt_of(conn, sid)
+}
+
+/// The attempt that has this SID.
+fn attempt_of(conn: &Connection, sid: &str) -> Result<Option<AttemptKey>, StoreError> {
     Ok(conn
         .prepare_cached("SELECT message_id, number FROM attempts WHERE sid = ?1")?
         .query_row([sid], |row| Ok(AttemptKey { message_id: row.get(0)?, number: row.get(1)? }))
@@ -342,6 +352,7 @@ pub fn apply_news(
     tx.conn
         .prepare_cached(
             "UPDATE attempts SET sid = coalesce(sid, ?3), status = ?4, error_code = coalesce(?5, error_code),
+               look_at = NULL,
                outcome = CASE WHEN outcome IN ('pending', 'uncertain') THEN 'settled' ELSE outcome END
              WHERE message_id = ?1 AND number = ?2",
         )?
@@ -355,6 +366,7 @@ pub fn apply_news(
     tx.conn
         .prepare_cached("UPDATE messages SET sid = ?2 WHERE id = ?1 AND sid IS NOT ?2")?
         .execute((key.message_id, news.sid))?;
+    let standing = lookups::call_off(tx, standing, news)?;
     let Some(status) = news.status else {
         let data = json!({"status": news.twilio_status});
         let event_id = standing.note(tx, EventType::ReceiptUnknown, data)?;
