@@ -13,8 +13,8 @@ use tokio::task::JoinHandle;
 
 use crate::campaign::{self, CampaignError, Setup};
 use crate::clock::Clock;
-use crate::config::Config;
-use crate::delivery::{self, Dispatcher, SenderLimits, Settings};
+use crate::config::{Config, UncertainPolicy};
+use crate::delivery::{self, Dispatcher, Poller, Reconciler, SenderLimits, Settings, UncertainRules};
 use crate::domain::consent::KeywordTable;
 use crate::import::{self, Pace};
 use crate::inbound;
@@ -115,6 +115,16 @@ pub fn delivery_settings(config: &Config) -> Settings {
     }
 }
 
+/// What the configuration says about messages whose answer was lost.
+pub fn uncertain_rules(config: &Config) -> UncertainRules {
+    let seconds = i64::try_from(config.delivery.uncertain_after_seconds).unwrap_or(i64::MAX);
+    UncertainRules {
+        after: seconds.saturating_mul(1_000),
+        resends: config.delivery.uncertain_policy == UncertainPolicy::Resend,
+        max_attempts: config.delivery.max_attempts,
+    }
+}
+
 impl App {
     /// Starts everything. Returns once HTTP is listening.
     ///
@@ -205,6 +215,7 @@ fn background(state: &State, stop: &Stop) -> Result<Vec<JoinHandle<()>>> {
     let mut tasks = Vec::new();
     if let Some(client) = client(&state.config)? {
         let settings = delivery_settings(&state.config);
+        lookups(state, &client, stop, &mut tasks);
         let dispatcher = Dispatcher::new(state.store.clone(), client, settings, state.metrics.clone());
         let outbox = dispatcher.outbox();
         tasks.push(tokio::spawn(dispatcher.run(stop.clone().pulled())));
@@ -229,6 +240,34 @@ fn background(state: &State, stop: &Stop) -> Result<Vec<JoinHandle<()>>> {
         async move { watch.lock().unwrap_or_else(std::sync::PoisonError::into_inner).look(&store) }
     }));
     Ok(tasks)
+}
+
+/// What became of messages, asked of Twilio. A stop waits for no answer: a question is asked again.
+fn lookups(state: &State, client: &Client, stop: &Stop, tasks: &mut Vec<JoinHandle<()>>) {
+    let (store, metrics) = (&state.store, &state.metrics);
+    let rules = uncertain_rules(&state.config);
+    let reconciler = Arc::new(Reconciler::new(store.clone(), client.clone(), rules, metrics.clone()));
+    let stopped = stop.clone();
+    tasks.push(spawn("reconcile", SECOND, stop, std::future::pending, move || {
+        let (reconciler, stopped) = (Arc::clone(&reconciler), stopped.clone());
+        async move {
+            tokio::select! {
+                () = stopped.pulled() => Ok(()),
+                looked = reconciler.tick() => looked.map(drop),
+            }
+        }
+    }));
+    let poller = Poller::new(store.clone(), client.clone(), rules.max_attempts, metrics.clone());
+    let (poller, stopped) = (Arc::new(poller), stop.clone());
+    tasks.push(spawn("poll", SECOND * 10, stop, std::future::pending, move || {
+        let (poller, stopped) = (Arc::clone(&poller), stopped.clone());
+        async move {
+            tokio::select! {
+                () = stopped.pulled() => Ok(()),
+                polled = poller.tick() => polled.map(drop),
+            }
+        }
+    }));
 }
 
 fn campaigns(state: &State, stop: &Stop) -> JoinHandle<()> {

@@ -71,7 +71,7 @@ pub(super) fn failed(
 
 /// Hand-overs that Twilio looked at. Those that it was too busy for, or that never reached it, take
 /// nobody's attempts away.
-fn tries(tx: &Tx<'_>, message_id: i64) -> Result<u32, StoreError> {
+pub(super) fn tries(tx: &Tx<'_>, message_id: i64) -> Result<u32, StoreError> {
     Ok(tx
         .conn
         .prepare_cached(
