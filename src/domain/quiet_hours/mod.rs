@@ -8,8 +8,10 @@ mod decide;
 mod policy;
 mod presets;
 mod week;
+mod whereabouts;
 
 pub use decide::{Decision, Zones, decide, local_instant, resolve_zones};
 pub use policy::{Policy, PolicyError};
 pub use presets::{Presets, PresetsError};
 pub use week::{HoursError, WeekHours};
+pub use whereabouts::Whereabouts;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     policy::{Policy, PolicyError},
     week::{HoursError, WeekHours},
+    whereabouts::Whereabouts,
 };
 use crate::domain::message::Kind;
 use crate::domain::phone::Phone;
@@ -76,8 +77,8 @@ pub enum PresetsError {
 }
 
 impl Presets {
-    /// The hours that hold for this number under this policy; None = no restriction. A number
-    /// that is not known (a WhatsApp user id) has the hours of `"*"`.
+    /// The hours that hold for somebody there under this policy; None = no restriction. Without a
+    /// number (a WhatsApp user id) the hours are those of `"*"`.
     ///
     /// A policy that names a preset which is gone from the configuration falls back to the
     /// strictest hours that we ship (Mon–Sat 9–20, Sun 12–20), never to none.
@@ -85,7 +86,7 @@ impl Presets {
         &'a self,
         policy: &'a Policy,
         kind: Kind,
-        phone: Option<&Phone>,
+        who: &Whereabouts<'_>,
     ) -> Option<&'a WeekHours> {
         let name = match policy {
             Policy::Off => return None,
@@ -100,7 +101,7 @@ impl Presets {
         if name == OFF && *policy == Policy::House {
             return None;
         }
-        let hours = self.by_name.get(name).and_then(|preset| preset.find(phone)).unwrap_or(&STRICTEST);
+        let hours = self.by_name.get(name).and_then(|preset| preset.find(who.phone)).unwrap_or(&STRICTEST);
         Some(hours)
     }
 
@@ -214,6 +215,10 @@ mod tests {
         toml::from_str(SECTION).unwrap()
     }
 
+    fn at(phone: Option<&Phone>) -> Whereabouts<'_> {
+        Whereabouts { phone, ..Whereabouts::default() }
+    }
+
     #[test]
     fn the_longest_prefix_names_the_hours() {
         let presets = presets();
@@ -224,7 +229,7 @@ mod tests {
             (None, 480, 479),
         ] {
             let phone = phone.map(|text| Phone::from_e164(text).unwrap());
-            let hours = presets.hours_for(&Policy::House, Kind::Marketing, phone.as_ref()).unwrap();
+            let hours = presets.hours_for(&Policy::House, Kind::Marketing, &at(phone.as_ref())).unwrap();
             assert!(hours.allows(0, open), "{phone:?}");
             assert!(!hours.allows(0, closed), "{phone:?}");
         }
@@ -233,7 +238,7 @@ mod tests {
     #[test]
     fn what_a_campaign_says_goes_before_the_house() {
         let presets = presets();
-        let hours = |policy: &Policy, kind| presets.hours_for(policy, kind, None).cloned();
+        let hours = |policy: &Policy, kind| presets.hours_for(policy, kind, &at(None)).cloned();
         assert_eq!(hours(&Policy::Off, Kind::Marketing), None);
         assert_eq!(hours(&Policy::House, Kind::Transactional), None);
         let window = Policy::parse(&json!({"start": "12:00", "end": "13:00"})).unwrap();
@@ -248,7 +253,7 @@ mod tests {
         for name in ["gone", "off"] {
             let policy = Policy::Preset(name.to_owned());
             assert!(presets.check(&policy).is_err());
-            let hours = presets.hours_for(&policy, Kind::Transactional, None).unwrap();
+            let hours = presets.hours_for(&policy, Kind::Transactional, &at(None)).unwrap();
             assert!(hours.allows(0, 540) && !hours.allows(6, 719) && hours.allows(6, 720));
         }
         assert!(presets.check(&Policy::Preset("house".to_owned())).is_ok());
