@@ -272,15 +272,16 @@ fn lookups(state: &State, client: &Client, stop: &Stop, tasks: &mut Vec<JoinHand
 
 fn campaigns(state: &State, stop: &Stop) -> JoinHandle<()> {
     let (store, setup) = (state.store.clone(), state.setup.clone());
+    let presets = Arc::new(state.config.quiet_hours.clone());
     let woken = store.clone();
     let wake = move || {
         let store = woken.clone();
         async move { store.campaigns_woken().await }
     };
     spawn("campaigns", SECOND, stop, wake, move || {
-        let (store, setup) = (store.clone(), setup.clone());
+        let (store, setup, presets) = (store.clone(), setup.clone(), Arc::clone(&presets));
         async move {
-            campaign::freeze_all(&store, setup.is_simulated).await?;
+            campaign::freeze_all(&store, &presets, setup.is_simulated).await?;
             campaign::tick(&store, &setup).await?;
             Ok::<_, CampaignError>(())
         }
