@@ -86,6 +86,7 @@ impl Shared {
         if !effects.withdrawals.is_empty()
             && let Some(hook) = inner.withdraw.get()
         {
+            tracing::trace!(withdrawals = effects.withdrawals.len(), "claims are withdrawn");
             hook(&effects.withdrawals);
         }
         if effects.changes_plan {

@@ -15,6 +15,7 @@ mod delivery;
 mod gate_property;
 mod imports;
 mod inbound;
+mod interleavings;
 mod process;
 mod schedule;
 mod segments;
