@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::catch_up;
 use crate::clock::Millis;
 use crate::domain::consent::{Consent, Intent, KeywordTable, Replies};
 use crate::domain::event::EventType;
@@ -20,6 +21,10 @@ const MOST_REPLIES: i64 = 4;
 /// … within this time, in milliseconds: two machines must not talk to each other for ever.
 const REPLY_WINDOW: Millis = 3_600_000;
 
+/// A STOP out of Twilio's list and a START out of a webhook are dated by two clocks. Closer together than this,
+/// in milliseconds, the STOP counts as the later one.
+const DOUBT: Millis = 60_000;
+
 /// How messages are understood and answered.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules<'a> {
@@ -34,15 +39,23 @@ pub struct Rules<'a> {
 pub enum Source {
     /// Twilio called us.
     Webhook,
-    /// We asked Twilio what we missed.
-    CatchUp,
+    /// We asked Twilio what we missed; the message came in at this moment, by Twilio's clock.
+    CatchUp(Millis),
 }
 
 impl Source {
     fn as_str(self) -> &'static str {
         match self {
             Source::Webhook => "webhook",
-            Source::CatchUp => "catch_up",
+            Source::CatchUp(_) => "catch_up",
+        }
+    }
+
+    /// When Twilio got the message.
+    fn received_at(self, now: Millis) -> Millis {
+        match self {
+            Source::Webhook => now,
+            Source::CatchUp(at) => at.min(now),
         }
     }
 }
@@ -76,17 +89,20 @@ pub fn receive(
         body: &form.body,
         media: &form.media,
         params,
+        received_at: source.received_at(tx.now()),
     };
     let Some(id) = inbound::insert(tx, &raw)? else {
         return Ok(Received { is_new: false, reply: None });
     };
+    catch_up::note_number(tx, params, "To")?;
     let nothing = Replies::default();
     let rules = match source {
         Source::Webhook => *rules,
-        // Nobody waits for an answer any more.
-        Source::CatchUp => Rules { replies: &nothing, ..*rules },
+        // Nobody waits for an answer any more, and there is no webhook to give one to. That goes for the
+        // confirmation of a STOP too: it would be a message of its own, later than the law wants it.
+        Source::CatchUp(_) => Rules { replies: &nothing, ..*rules },
     };
-    match tx.nested(|tx| understand(tx, id, form, tx.now(), &rules)) {
+    match tx.nested(|tx| understand(tx, id, form, raw.received_at, &rules)) {
         Ok(reply) => Ok(Received { is_new: true, reply }),
         Err(error) if error.is_transient() => Err(error),
         Err(error) => {
@@ -119,7 +135,8 @@ pub(super) fn understand(
     users::note_inbound(tx, user.id, received_at, channel == Channel::Whatsapp)?;
     let is_stop = intent == Intent::Stop;
     if !inbound::is_understood(tx.conn(), id)? {
-        campaigns::credit_reply(tx, user.id, is_stop && user.consent != Consent::Stop, REPLY_CREDIT)?;
+        let is_opt_out = is_stop && user.consent != Consent::Stop;
+        campaigns::credit_reply(tx, user.id, is_opt_out, received_at, REPLY_CREDIT)?;
     }
     let meaning = Meaning { user: &user, intent: &intent, form, received_at };
     let (kind, reply) = meaning.act(tx, rules.replies)?;
@@ -242,7 +259,7 @@ impl Meaning<'_> {
                 self.set_topic(tx, topic, false)?;
                 ("unsubscribe", Some(replies.unsubscribe.replace("{topic}", topic)))
             }
-            Intent::Review if self.user.consent != Consent::Stop => {
+            Intent::Review if self.user.consent != Consent::Stop && !self.is_followed_by_start(tx)? => {
                 users::set_hold(tx, self.user.id, Some("review"), "keyword")?;
                 ("review", None)
             }
@@ -256,7 +273,7 @@ impl Meaning<'_> {
 
     /// STOP: recorded, and everything that waits for the person is taken back. False: it was so already.
     fn stop(&self, tx: &Tx<'_>) -> Result<bool, StoreError> {
-        if self.user.consent == Consent::Stop {
+        if self.user.consent == Consent::Stop || self.is_followed_by_start(tx)? {
             return Ok(false);
         }
         self.record(tx, Consent::Stop)?;
@@ -266,11 +283,29 @@ impl Meaning<'_> {
         Ok(true)
     }
 
-    /// START: recorded, unless a later STOP stands against it (a replay of an old message).
+    /// True when the person has said START since: this message was replayed, or came out of Twilio's list.
+    /// What others recorded since is no such word: had the STOP come in time, they could not have undone it.
+    fn is_followed_by_start(&self, tx: &Tx<'_>) -> Result<bool, StoreError> {
+        if self.received_at >= tx.now() {
+            return Ok(false);
+        }
+        let turns = ledger::turns(tx.conn(), self.user.id)?;
+        Ok(turns.loosened_at.is_some_and(|at| at > self.received_at + DOUBT))
+    }
+
+    /// True when the person has said STOP since, or somebody else recorded that they want less.
+    fn is_followed_by_stop(&self, tx: &Tx<'_>) -> Result<bool, StoreError> {
+        if self.received_at >= tx.now() {
+            return Ok(false);
+        }
+        let tightened_at = ledger::turns(tx.conn(), self.user.id)?.tightened_at;
+        let stopped_at = inbound::last_stop_at(tx.conn(), self.user.id)?;
+        Ok([tightened_at, stopped_at].into_iter().flatten().any(|at| at > self.received_at))
+    }
+
+    /// START: recorded, unless something later stands against it.
     fn opt_in(&self, tx: &Tx<'_>) -> Result<bool, StoreError> {
-        let newer = ledger::list(tx.conn(), self.user.id, i64::MAX, 1)?;
-        let is_overtaken = newer.first().is_some_and(|row| row.state == "stop" && row.at > self.received_at);
-        if is_overtaken {
+        if self.is_followed_by_stop(tx)? {
             return Ok(false);
         }
         self.record(tx, Consent::OptIn)?;
@@ -299,6 +334,7 @@ impl Meaning<'_> {
         if is_subscribed && left_at.is_some_and(|at| at > self.received_at) {
             return Ok(());
         }
-        topics::set(tx, self.user.id, &topic, is_subscribed, "user")
+        topics::set(tx, self.user.id, &topic, is_subscribed, "user")?;
+        topics::date(tx, self.user.id, topic.id, self.received_at)
     }
 }

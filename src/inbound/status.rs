@@ -1,5 +1,6 @@
 //! A status callback: news of a message that we sent.
 
+use super::catch_up;
 use crate::domain::message::Status;
 use crate::store::outcomes::{self, AttemptKey, News, RetryPolicy};
 use crate::store::receipts::{self, RawReceipt};
@@ -30,6 +31,7 @@ pub fn status(
     let Some(id) = receipts::insert(tx, &raw)? else {
         return Ok(());
     };
+    catch_up::note_number(tx, params, "From")?;
     let Some(key) = attempt else {
         return Ok(());
     };

@@ -26,6 +26,8 @@ pub struct RawInbound<'a> {
     pub media: &'a [(String, String)],
     /// Everything that came.
     pub params: &'a Params,
+    /// When Twilio got it, as far as is known.
+    pub received_at: Millis,
 }
 
 /// Keeps the raw message. `None`: it was here already. It counts as done, which spares the index of what
@@ -44,9 +46,10 @@ pub fn insert(tx: &Tx<'_>, raw: &RawInbound<'_>) -> Result<Option<i64>, StoreErr
              VALUES (?1, 'done', ?2, ?3, ?4, ?5, ?6, ?7, ?8)
              ON CONFLICT (message_sid) DO NOTHING RETURNING id",
         )?
-        .query_row((raw.message_sid, raw.source, raw.from, raw.to, raw.body, media, params, tx.now), |row| {
-            row.get(0)
-        })
+        .query_row(
+            (raw.message_sid, raw.source, raw.from, raw.to, raw.body, media, params, raw.received_at),
+            |row| row.get(0),
+        )
         .optional()?)
 }
 
@@ -95,6 +98,32 @@ pub fn mark_failed(tx: &Tx<'_>, id: i64, error: &str) -> Result<(), StoreError> 
 /// [`StoreError`] from SQLite.
 pub fn is_understood(conn: &Connection, id: i64) -> Result<bool, StoreError> {
     Ok(conn.prepare_cached("SELECT 1 FROM inbound WHERE id = ?1 AND kind IS NOT NULL")?.exists([id])?)
+}
+
+/// When a person last said STOP, by the moments at which Twilio got it; also one that changed nothing because
+/// they were out already.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn last_stop_at(conn: &Connection, user_id: i64) -> Result<Option<Millis>, StoreError> {
+    Ok(conn
+        .prepare_cached("SELECT max(received_at) FROM inbound WHERE user_id = ?1 AND kind = 'stop'")?
+        .query_row([user_id], |row| row.get(0))?)
+}
+
+/// Those of `sids` that were never kept.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn missing(conn: &Connection, sids: Vec<String>) -> Result<Vec<String>, StoreError> {
+    let mut known = conn.prepare_cached("SELECT 1 FROM inbound WHERE message_sid = ?1")?;
+    let mut missing = Vec::new();
+    for sid in sids {
+        if !known.exists([&sid])? {
+            missing.push(sid);
+        }
+    }
+    Ok(missing)
 }
 
 /// How many automatic answers a person got since `since`.

@@ -10,6 +10,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use super::State;
 use super::error::Problem;
 use crate::inbound::{self, Received, Rules, Source};
+use crate::store::Gap;
 use crate::store::outcomes::{AttemptKey, RetryPolicy};
 use crate::twilio::webhook::{InboundForm, StatusForm};
 use signed::{Refusal, Signed};
@@ -29,6 +30,9 @@ pub fn configure(config: &mut ServiceConfig) {
 /// `POST /webhooks/twilio/inbound`: a person wrote. 200 with TwiML.
 async fn receive_message(state: Data<State>, signed: Signed) -> Result<HttpResponse, Problem> {
     let received = keep_message(&state, signed).await;
+    if matches!(received, Err(Refusal::Store(_))) {
+        state.store.gaps().note(Gap::Webhook);
+    }
     state.metrics.count_webhook("inbound", if received.is_ok() { "kept" } else { "refused" });
     let received = received.map_err(Refusal::into_problem)?;
     Ok(HttpResponse::Ok().content_type("text/xml; charset=utf-8").body(twiml(received.reply.as_deref())))
