@@ -255,7 +255,7 @@ fn write_as_person(simulator_port: u16, from: &str, body: &str) {
 async fn a_stop_sent_while_the_process_was_dead_is_honoured_before_the_first_message() {
     use event_stream_engine::domain::message::Kind;
     const PEOPLE: usize = 400;
-    const STOPPED: usize = 20;
+    const STOPPED: i64 = 20;
     let simulator_port = free_port();
     let place = Place::new(simulator_port);
     let _simulator = simulate(simulator_port, place.port, &["--latency-ms", "100"]);
@@ -284,7 +284,7 @@ async fn a_stop_sent_while_the_process_was_dead_is_honoured_before_the_first_mes
             .map_err(StoreError::from)
         })
         .unwrap();
-    assert_eq!(stopped.len(), STOPPED, "the campaign was over before the kill");
+    assert_eq!(stopped.len() as i64, STOPPED, "the campaign was over before the kill");
     for (_, phone) in &stopped {
         write_as_person(simulator_port, phone, "STOP");
     }
