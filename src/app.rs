@@ -2,6 +2,7 @@
 //! order.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use crate::config::{Config, UncertainPolicy};
 use crate::delivery::{self, Dispatcher, Poller, Reconciler, SenderLimits, Settings, UncertainRules};
 use crate::domain::consent::KeywordTable;
 use crate::import::{self, Pace};
-use crate::inbound::{self, Rules};
+use crate::inbound::{self, CatchUp};
 use crate::metrics::Metrics;
 use crate::store::outcomes::RetryPolicy;
 use crate::store::{Store, StoreError, StorePaths, senders};
@@ -214,6 +215,9 @@ async fn try_again(store: &Store) -> Result<()> {
 fn background(state: &State, stop: &Stop) -> Result<Vec<JoinHandle<()>>> {
     let mut tasks = Vec::new();
     if let Some(client) = client(&state.config)? {
+        if state.config.delivery.catch_up {
+            tasks.push(catch_up(state, client.clone(), stop));
+        }
         let settings = delivery_settings(&state.config);
         lookups(state, &client, stop, &mut tasks);
         let dispatcher = Dispatcher::new(state.store.clone(), client, settings, state.metrics.clone());
@@ -272,17 +276,38 @@ fn lookups(state: &State, client: &Client, stop: &Stop, tasks: &mut Vec<JoinHand
 
 fn campaigns(state: &State, stop: &Stop) -> JoinHandle<()> {
     let (store, setup) = (state.store.clone(), state.setup.clone());
+    let presets = Arc::new(state.config.quiet_hours.clone());
     let woken = store.clone();
     let wake = move || {
         let store = woken.clone();
         async move { store.campaigns_woken().await }
     };
     spawn("campaigns", SECOND, stop, wake, move || {
-        let (store, setup) = (store.clone(), setup.clone());
+        let (store, setup, presets) = (store.clone(), setup.clone(), Arc::clone(&presets));
         async move {
-            campaign::freeze_all(&store, setup.is_simulated).await?;
+            campaign::freeze_all(&store, &presets, setup.is_simulated).await?;
             campaign::tick(&store, &setup).await?;
             Ok::<_, CampaignError>(())
+        }
+    })
+}
+
+/// Fetches what people wrote while nobody listened. Made before the dispatcher runs: the start is a gap.
+fn catch_up(state: &State, client: Client, stop: &Stop) -> JoinHandle<()> {
+    let store = state.store.clone();
+    let account_sid = state.config.twilio.account_sid.clone();
+    let catch_up =
+        CatchUp::new(store.clone(), client, account_sid, Arc::clone(&state.keywords), state.metrics.clone());
+    let catch_up = Arc::new(catch_up);
+    let wake = move || {
+        let store = store.clone();
+        async move { store.gaps().noted().await }
+    };
+    spawn("catch_up", SECOND * 5, stop, wake, move || {
+        let catch_up = Arc::clone(&catch_up);
+        async move {
+            catch_up.tick().await;
+            Ok::<_, Infallible>(())
         }
     })
 }
@@ -305,14 +330,13 @@ fn imports(state: &State, stop: &Stop) -> JoinHandle<()> {
 fn replays(state: &State, stop: &Stop) -> JoinHandle<()> {
     let state = state.clone();
     spawn("replay", SECOND * 60, stop, std::future::pending, move || {
-        let (store, keywords, replies) = (state.store.clone(), state.keywords.clone(), state.replies.clone());
+        let (store, keywords) = (state.store.clone(), state.keywords.clone());
         let max_attempts = state.config.delivery.max_attempts;
         async move {
             store
                 .write(move |tx| {
-                    let rules = Rules { keywords: &keywords, replies: &replies };
                     let policy = RetryPolicy { max_attempts, random: rand::random(), retry_after: None };
-                    inbound::replay(tx, None, (0, 0), &rules, &policy).map(drop)
+                    inbound::replay(tx, None, (0, 0), &keywords, &policy).map(drop)
                 })
                 .await
         }

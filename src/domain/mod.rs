@@ -16,4 +16,5 @@ pub mod retry;
 pub mod segment;
 pub mod template;
 pub mod timezone;
+pub mod us_state;
 pub mod user;

@@ -7,7 +7,9 @@ use serde_json::json;
 use super::super::messages::{self, Standing};
 use super::super::{StoreError, Tx};
 use super::consequences::{requeue, tries};
-use super::{AttemptKey, News, RetryPolicy, advance, apply_news, note_acceptance, parts, stop_reason};
+use super::{
+    AttemptKey, Change, Found, News, RetryPolicy, advance, apply_news, find, note_acceptance, stop_reason,
+};
 use crate::clock::Millis;
 use crate::domain::event::EventType;
 use crate::domain::message::Status;
@@ -178,15 +180,19 @@ pub fn found(tx: &Tx<'_>, key: AttemptKey, seen: &Seen<'_>, policy: &RetryPolicy
              WHERE message_id = ?1 AND number = ?2 AND outcome = 'uncertain'",
         )?
         .execute((key.message_id, key.number, seen.news.sid, seen.news.twilio_status))?;
-    let Some(standing) = messages::standing(tx.conn, key.message_id)?.filter(|_| changed > 0) else {
+    let Some(found) = find(tx.conn, key.message_id)?.filter(|_| changed > 0) else {
         return Ok(());
     };
-    if standing.attempts == key.number && standing.status == Status::Uncertain {
-        tx.conn
-            .prepare_cached("UPDATE messages SET sid = ?2, parts = coalesce(?3, parts) WHERE id = ?1")?
-            .execute((key.message_id, seen.news.sid, seen.parts.filter(|n| *n > 0)))?;
-        let data = json!({"sid": seen.news.sid, "found_by": "lookup"});
-        advance(tx, &standing, Status::Accepted, None, data)?;
+    if found.standing.attempts == key.number && found.standing.status == Status::Uncertain {
+        let counted = seen.parts.filter(|n| *n > 0).map(i64::from);
+        note_acceptance(tx, &found, counted.unwrap_or(found.parts));
+        let change = Change {
+            sid: Some(seen.news.sid),
+            parts: counted,
+            is_found_by_lookup: true,
+            ..Change::default()
+        };
+        advance(tx, &found.standing, Status::Accepted, &change)?;
     }
     polled(tx, key, seen, policy)
 }
@@ -196,21 +202,22 @@ pub fn found(tx: &Tx<'_>, key: AttemptKey, seen: &Seen<'_>, policy: &RetryPolicy
 /// # Errors
 /// [`StoreError`] from SQLite.
 pub fn polled(tx: &Tx<'_>, key: AttemptKey, seen: &Seen<'_>, policy: &RetryPolicy) -> Result<(), StoreError> {
-    if let Some(standing) = messages::standing(tx.conn, key.message_id)?
-        && standing.attempts == key.number
+    if let Some(found) = find(tx.conn, key.message_id)?
+        && found.standing.attempts == key.number
     {
-        correct_parts(tx, &standing, seen)?;
-        note_price(tx, &standing, seen)?;
+        correct_parts(tx, &found, seen)?;
+        note_price(tx, &found.standing, seen)?;
     }
     apply_news(tx, key, &seen.news, policy)
 }
 
 /// Twilio's count of a message that is with it, whose parts are in the sums already.
-fn correct_parts(tx: &Tx<'_>, standing: &Standing, seen: &Seen<'_>) -> Result<(), StoreError> {
+fn correct_parts(tx: &Tx<'_>, found: &Found, seen: &Seen<'_>) -> Result<(), StoreError> {
+    let standing = &found.standing;
     let Some(counted) = seen.parts.filter(|n| *n > 0 && !standing.status.is_open()) else {
         return Ok(());
     };
-    let more = i64::from(counted) - parts(tx, standing.id)?;
+    let more = i64::from(counted) - found.parts;
     if more == 0 {
         return Ok(());
     }
@@ -283,14 +290,15 @@ pub fn give_up(tx: &Tx<'_>, key: AttemptKey, policy: &RetryPolicy) -> Result<(),
 
 /// News of an attempt that was given up, before the message went out again: Twilio had it all along, and the
 /// next try is called off. The message stands as accepted then, and the news may take it further.
-pub(super) fn call_off(tx: &Tx<'_>, standing: Standing, news: &News<'_>) -> Result<Standing, StoreError> {
+pub(super) fn call_off(tx: &Tx<'_>, found: Found, news: &News<'_>) -> Result<Found, StoreError> {
+    let standing = &found.standing;
     let may_be = match standing.status {
         Status::Queued => true,
         Status::Failed => standing.reason.as_deref() == Some(USED_UP),
         _ => false,
     };
     if !may_be || news.status.is_none() {
-        return Ok(standing);
+        return Ok(found);
     }
     let changed = tx
         .conn
@@ -300,13 +308,11 @@ pub(super) fn call_off(tx: &Tx<'_>, standing: Standing, news: &News<'_>) -> Resu
         )?
         .execute((standing.id, standing.attempts))?;
     if changed == 0 {
-        return Ok(standing);
+        return Ok(found);
     }
-    if !standing.status.is_open() {
-        note_acceptance(tx, &standing)?;
-    }
-    advance(tx, &standing, Status::Accepted, None, json!({"sid": news.sid}))?;
-    Ok(messages::standing(tx.conn, standing.id)?.unwrap_or(standing))
+    note_acceptance(tx, &found, found.parts);
+    advance(tx, standing, Status::Accepted, &Change { sid: Some(news.sid), ..Change::default() })?;
+    Ok(find(tx.conn, standing.id)?.unwrap_or(found))
 }
 
 /// A message that Twilio said nothing more about.
