@@ -7,6 +7,6 @@ mod replay;
 mod status;
 
 pub use catch_up::CatchUp;
-pub use receive::{Received, Rules, Source, receive};
+pub use receive::{Heard, Received, Source, receive};
 pub use replay::{Replayed, replay};
 pub use status::status;

@@ -3,6 +3,7 @@
 
 pub mod api_keys;
 pub mod campaigns;
+mod closings;
 pub mod cursors;
 mod effects;
 mod error;
@@ -40,6 +41,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::clock::Clock;
 
+pub use closings::SharedClosings;
 pub use effects::Withdrawal;
 pub use error::{OpenError, StoreError};
 pub use gaps::{Gap, Gaps, OpenGap};
@@ -87,6 +89,7 @@ impl Shared {
         if !effects.withdrawals.is_empty()
             && let Some(hook) = inner.withdraw.get()
         {
+            tracing::trace!(withdrawals = effects.withdrawals.len(), "claims are withdrawn");
             hook(&effects.withdrawals);
         }
         if effects.changes_plan {

@@ -1,9 +1,9 @@
 //! What people wrote while nobody here listened: fetched from Twilio's list, understood as if it had come in
 //! time, and before any marketing goes out.
 
-use event_stream_engine::domain::consent::{Consent, KeywordTable, Replies};
+use event_stream_engine::domain::consent::{Consent, KeywordTable};
 use event_stream_engine::domain::message::Kind;
-use event_stream_engine::inbound::{self, CatchUp, Rules};
+use event_stream_engine::inbound::{self, CatchUp};
 use event_stream_engine::simulator::{Faults, Inbound, Options};
 use event_stream_engine::store::ledger::{self, ConsentChange};
 use event_stream_engine::store::outcomes::RetryPolicy;
@@ -300,10 +300,9 @@ async fn the_last_word_of_a_person_counts_whatever_way_and_in_whatever_order_it_
     engine
         .store
         .write::<_, _, StoreError>(|tx| {
-            let (keywords, replies) = (KeywordTable::default(), Replies::default());
-            let rules = Rules { keywords: &keywords, replies: &replies };
+            let keywords = KeywordTable::default();
             let policy = RetryPolicy { max_attempts: 3, random: 0.5, retry_after: None };
-            inbound::replay(tx, Some(0), (0, 0), &rules, &policy)
+            inbound::replay(tx, Some(0), (0, 0), &keywords, &policy)
         })
         .await
         .unwrap();

@@ -1,11 +1,9 @@
 //! Keeping what was missed: oldest first over all addresses, in small writes.
 
-use std::sync::Arc;
-
 use super::look::Missed;
 use super::{CatchUp, CatchUpError};
 use crate::domain::consent::Replies;
-use crate::inbound::receive::{Rules, Source, receive};
+use crate::inbound::receive::{Heard, Source, receive};
 use crate::store::StoreError;
 use crate::twilio::client::MessageResource;
 use crate::twilio::lookup::MediaItem;
@@ -21,7 +19,7 @@ const MEDIA_PATIENCE: usize = 3;
 const MOST_MEDIA: usize = 10;
 
 /// A message as its webhook would have brought it.
-type Ready = (InboundForm, Params, Source);
+type Ready = (Heard, Source);
 
 impl CatchUp {
     /// Passes `missed` through the same door as webhooks. Returns how many were new.
@@ -34,14 +32,12 @@ impl CatchUp {
         let mut found = 0;
         while ready.peek().is_some() {
             let chunk: Vec<Ready> = ready.by_ref().take(CHUNK).collect();
-            let keywords = Arc::clone(&self.keywords);
             found += self
                 .store
                 .write::<_, _, StoreError>(move |tx| {
-                    let rules = Rules { keywords: &keywords, replies: &Replies::default() };
                     let mut found = 0;
-                    for (form, params, source) in &chunk {
-                        found += u64::from(receive(tx, form, params, *source, &rules)?.is_new);
+                    for (heard, source) in &chunk {
+                        found += u64::from(receive(tx, heard, *source, &Replies::default())?.is_new);
                     }
                     Ok(found)
                 })
@@ -66,7 +62,9 @@ impl CatchUp {
             }
             let params = params(&resource, &self.account_sid, &media);
             match InboundForm::read(&params) {
-                Ok(form) => ready.push((form, params, Source::CatchUp(created_at))),
+                Ok(form) => {
+                    ready.push((Heard::new(form, &params, &self.keywords), Source::CatchUp(created_at)));
+                }
                 Err(error) => {
                     tracing::warn!(inbound.sid = resource.sid, error = %error, "a message in Twilio's list can't be kept");
                 }

@@ -5,7 +5,6 @@ use super::{CURSOR, CatchUp, CatchUpError, FIRST_LOOK};
 use crate::clock::Millis;
 use crate::store::{StoreError, Tx, cursors, senders};
 use crate::twilio::lookup::{ListQuery, MessagePage};
-use crate::twilio::webhook::Params;
 
 /// Pages of the whole account that are looked at for numbers, after a gap.
 const PAGES: usize = 10;
@@ -14,13 +13,12 @@ const PAGE: u16 = 1_000;
 /// How old a message may be to tell of a number, in milliseconds.
 const OLDEST: Millis = 7 * 86_400_000;
 
-/// Notes the number of ours that a webhook names in `own`, if a Messaging Service had part in it.
-pub(in crate::inbound) fn note_number(tx: &Tx<'_>, params: &Params, own: &str) -> Result<(), StoreError> {
-    let get = |name: &str| params.iter().find(|(key, value)| key == name && !value.is_empty());
-    let (Some(_), Some((_, number))) = (get("MessagingServiceSid"), get(own)) else {
-        return Ok(());
-    };
-    cursors::begin(tx, &format!("{CURSOR}{number}"), tx.now() - FIRST_LOOK)
+/// Notes a number that a webhook told of.
+pub(in crate::inbound) fn note_number(tx: &Tx<'_>, number: Option<&str>) -> Result<(), StoreError> {
+    match number {
+        Some(number) => cursors::begin(tx, &format!("{CURSOR}{number}"), tx.now() - FIRST_LOOK),
+        None => Ok(()),
+    }
 }
 
 impl CatchUp {
