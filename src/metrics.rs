@@ -33,14 +33,14 @@ struct OutcomeLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct GapLabels {
-    gap: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct LookupLabels {
     kind: &'static str,
     outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct GapLabels {
+    gap: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -92,6 +92,12 @@ impl Default for Metrics {
         );
         let in_flight = Gauge::default();
         registry.register("in_flight", "Requests to Twilio under way", in_flight.clone());
+        let lookups = Family::<LookupLabels, Counter>::default();
+        let help = "Messages looked up at Twilio, by kind (uncertain or unfinished) and outcome";
+        registry.register("lookups", help, lookups.clone());
+        let uncertain = Gauge::default();
+        let help = "Attempts whose answer was lost and whose fate is not known";
+        registry.register("uncertain", help, uncertain.clone());
         let gaps = Family::<GapLabels, Counter>::default();
         registry.register("gaps", "Times in which messages from people may have been missed", gaps.clone());
         let marketing_waits = Gauge::default();
@@ -101,12 +107,6 @@ impl Default for Metrics {
         registry.register("catch_ups", "Looks through Twilio's list for missed messages", catch_ups.clone());
         let caught_up = Counter::default();
         registry.register("caught_up_messages", "Missed messages that came out of it", caught_up.clone());
-        let lookups = Family::<LookupLabels, Counter>::default();
-        let help = "Messages looked up at Twilio, by kind (uncertain or unfinished) and outcome";
-        registry.register("lookups", help, lookups.clone());
-        let uncertain = Gauge::default();
-        let help = "Attempts whose answer was lost and whose fate is not known";
-        registry.register("uncertain", help, uncertain.clone());
         let store_batches = Counter::default();
         registry.register("store_batches", "Commits of the data file", store_batches.clone());
         let store_closures = Counter::default();

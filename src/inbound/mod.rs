@@ -9,4 +9,4 @@ mod status;
 pub use catch_up::CatchUp;
 pub use receive::{Heard, Received, Source, receive};
 pub use replay::{Replayed, replay};
-pub use status::status;
+pub use status::{Told, status};

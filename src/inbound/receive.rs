@@ -70,6 +70,8 @@ pub struct Heard {
     address: Option<Address>,
     /// `None`: Twilio read it already (Advanced Opt-Out).
     said: Option<Said>,
+    /// Our number, if it is one of a Messaging Service.
+    service_number: Option<String>,
 }
 
 impl Heard {
@@ -80,6 +82,7 @@ impl Heard {
             params: serde_json::to_string(params).unwrap_or_default(),
             media: serde_json::to_string(&form.media).unwrap_or_default(),
             address: Address::parse_wire(&form.from),
+            service_number: catch_up::service_number(params, "To"),
             said: (!is_read).then(|| keywords.read(&form.body)),
             form,
         }
@@ -157,6 +160,7 @@ pub fn receive(
         catch_up::note_number(tx, heard.form.service_number.as_deref())?;
         Ok(understood)
     });
+    catch_up::note_number(tx, heard.service_number.as_deref())?;
     match understood {
         Ok(understood) => Ok(Received { is_new: true, reply: understood.reply }),
         Err(error) if StoreError::is_transient(&error) => Err(error),
@@ -202,8 +206,8 @@ fn understand(
     };
     users::note_inbound(tx, user.id, received_at, channel == Channel::Whatsapp)?;
     if is_first {
-        let is_news = intent == Intent::Stop && user.consent != Consent::Stop;
-        campaigns::credit_reply(tx, user.id, is_news, received_at, REPLY_CREDIT)?;
+        let is_opt_out = intent == Intent::Stop && user.consent != Consent::Stop;
+        campaigns::credit_reply(tx, user.id, is_opt_out, received_at, REPLY_CREDIT)?;
     }
     let meaning = Meaning { user, intent: &intent, form, received_at };
     let (kind, reply) = meaning.act(tx, replies)?;

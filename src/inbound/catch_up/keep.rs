@@ -35,9 +35,10 @@ impl CatchUp {
             found += self
                 .store
                 .write::<_, _, StoreError>(move |tx| {
+                    let replies = Replies::default();
                     let mut found = 0;
                     for (heard, source) in &chunk {
-                        found += u64::from(receive(tx, heard, *source, &Replies::default())?.is_new);
+                        found += u64::from(receive(tx, heard, *source, &replies)?.is_new);
                     }
                     Ok(found)
                 })
@@ -63,7 +64,8 @@ impl CatchUp {
             let params = params(&resource, &self.account_sid, &media);
             match InboundForm::read(&params) {
                 Ok(form) => {
-                    ready.push((Heard::new(form, &params, &self.keywords), Source::CatchUp(created_at)));
+                    let heard = Heard::new(form, &params, &self.keywords);
+                    ready.push((heard, Source::CatchUp(created_at)));
                 }
                 Err(error) => {
                     tracing::warn!(inbound.sid = resource.sid, error = %error, "a message in Twilio's list can't be kept");

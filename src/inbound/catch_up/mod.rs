@@ -19,7 +19,7 @@ use crate::store::{OpenGap, Store, StoreError, cursors, senders};
 use crate::twilio::client::Client;
 use crate::twilio::lookup::LookupError;
 
-pub(super) use service::note_number;
+pub(super) use service::{note_number, service_number};
 
 /// How often the list is looked at when nothing seems to be missing.
 const INTERVAL: Duration = Duration::from_secs(15 * 60);

@@ -13,7 +13,13 @@ const PAGE: u16 = 1_000;
 /// How old a message may be to tell of a number, in milliseconds.
 const OLDEST: Millis = 7 * 86_400_000;
 
-/// Notes a number that a webhook told of.
+/// The number of ours that a webhook names in `own`, if a Messaging Service had part in it.
+pub(in crate::inbound) fn service_number(params: &Params, own: &str) -> Option<String> {
+    let get = |name: &str| params.iter().find(|(key, value)| key == name && !value.is_empty());
+    get("MessagingServiceSid").and(get(own)).map(|(_, number)| number.clone())
+}
+
+/// Notes that people may write to `number`.
 pub(in crate::inbound) fn note_number(tx: &Tx<'_>, number: Option<&str>) -> Result<(), StoreError> {
     match number {
         Some(number) => cursors::begin(tx, &format!("{CURSOR}{number}"), tx.now() - FIRST_LOOK),
