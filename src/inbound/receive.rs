@@ -157,7 +157,6 @@ pub fn receive(
         let understood = understand(tx, heard, raw.received_at, replies, true)?;
         let id = inbound::insert(tx, &raw, &understood)?;
         note(tx, id, &understood)?;
-        catch_up::note_number(tx, heard.form.service_number.as_deref())?;
         Ok(understood)
     });
     catch_up::note_number(tx, heard.service_number.as_deref())?;

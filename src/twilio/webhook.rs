@@ -20,12 +20,6 @@ fn number<T: FromStr>(params: &Params, name: &str) -> Option<T> {
     get(params, name)?.parse().ok()
 }
 
-/// Our side of a message in which a Messaging Service had part.
-fn service_number(params: &Params, own: &str) -> Option<String> {
-    get(params, "MessagingServiceSid")?;
-    get(params, own).map(str::to_owned)
-}
-
 /// What is wrong with a form that Twilio did sign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the form has no {0}")]
@@ -48,8 +42,6 @@ pub struct InboundForm {
     pub opt_out_type: Option<String>,
     /// URL and content type of each attachment.
     pub media: Vec<(String, String)>,
-    /// The number of ours, if it belongs to a Messaging Service.
-    pub service_number: Option<String>,
 }
 
 impl InboundForm {
@@ -80,7 +72,6 @@ impl InboundForm {
             body: body.to_owned(),
             opt_out_type: get(params, "OptOutType").map(str::to_uppercase),
             media,
-            service_number: service_number(params, "To"),
         })
     }
 }
@@ -98,8 +89,6 @@ pub struct StatusForm {
     pub error_code: Option<i64>,
     /// Its text, if sent.
     pub error_message: Option<String>,
-    /// The number that a Messaging Service picked for it.
-    pub service_number: Option<String>,
 }
 
 impl StatusForm {
@@ -118,7 +107,6 @@ impl StatusForm {
             status: either("MessageStatus", "SmsStatus")?.to_owned(),
             error_code: number(params, "ErrorCode").filter(|code| *code != 0),
             error_message: get(params, "ErrorMessage").or(channel_message).map(str::to_owned),
-            service_number: service_number(params, "From"),
         })
     }
 }

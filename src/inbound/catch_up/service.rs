@@ -5,6 +5,7 @@ use super::{CURSOR, CatchUp, CatchUpError, FIRST_LOOK};
 use crate::clock::Millis;
 use crate::store::{StoreError, Tx, cursors, senders};
 use crate::twilio::lookup::{ListQuery, MessagePage};
+use crate::twilio::webhook::Params;
 
 /// Pages of the whole account that are looked at for numbers, after a gap.
 const PAGES: usize = 10;
