@@ -13,6 +13,7 @@ mod architecture;
 mod campaigns;
 mod delivery;
 mod gate_property;
+mod hours;
 mod imports;
 mod inbound;
 mod process;
