@@ -3,7 +3,7 @@
 
 use std::io::Write;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use jiff::{Timestamp, tz::TimeZone};
 
 use crate::clock::{Clock, Millis};
@@ -15,6 +15,7 @@ use crate::domain::quiet_hours::{
     BY_REGION, Decision, Policy, Presets, RegionInForce, Whereabouts, shipped_region,
 };
 use crate::domain::timezone::{Zone, candidates, zone_by_name};
+use crate::domain::us_state;
 
 const NO_ADVICE: &str =
     "Not legal advice, and not complete: ask somebody who knows what the law asks of you.";
@@ -33,6 +34,12 @@ pub(super) struct Args {
 
 pub(super) fn run(config: &Config, args: &Args) -> Result<()> {
     let presets = &config.quiet_hours;
+    if let Some(zone) = args.timezone.as_deref().filter(|zone| zone_by_name(zone).is_none()) {
+        bail!("“{zone}” is no time zone: write it like America/New_York");
+    }
+    if let Some(state) = args.state.as_deref().filter(|state| us_state::named(state).is_none()) {
+        bail!("“{state}” is no US state: write it like FL or Florida");
+    }
     let text = match &args.phone {
         Some(phone) => {
             let phone = Phone::parse(phone, None)?;

@@ -189,6 +189,36 @@ async fn a_message_that_is_tried_again_keeps_its_place() {
     engine.check_and_stop().await;
 }
 
+#[tokio::test]
+async fn who_waits_for_a_local_time_keeps_the_window_that_follows_it() {
+    let mut engine = Engine::start().await;
+    for (phone, ..) in &PEOPLE[..4] {
+        add(&engine, phone, None).await;
+    }
+    let id = engine
+        .draft(|plan| {
+            let (at, zone) = ("2026-11-24T10:00:00", "America/New_York");
+            plan.schedule = Some((at.to_owned(), zone.to_owned()));
+            plan.is_local_to_recipient = true;
+            plan.starts_at = Some(campaign::resolve_start(at, zone, true).unwrap());
+        })
+        .await;
+    engine.launch(id).await;
+    engine.clock.set("2026-11-23T20:00:00Z".parse().unwrap());
+    engine.drain().await;
+    campaign::tick(&engine.store, &engine.setup).await.unwrap();
+    engine.drain().await;
+    for (phone, _, ends) in &PEOPLE[..4] {
+        let (status, reason, _) = engine.message(&format!("u.phone = '{phone}'"));
+        assert_eq!((status.as_str(), reason.as_str()), ("queued", "local_time"), "{phone}");
+        let closes_at: i64 = engine.value(&format!(
+            "SELECT m.closes_at FROM messages m JOIN users u ON u.id = m.user_id WHERE u.phone = '{phone}'"
+        ));
+        assert_eq!(closes_at, millis(ends) + 86_400_000, "{phone}");
+    }
+    engine.check_and_stop().await;
+}
+
 /// Virtual-machine steps of one look for due messages among `n` that wait in forty places, half of them not
 /// due yet.
 async fn steps_among(n: u32) -> u64 {
