@@ -219,8 +219,8 @@ async fn who_waits_for_a_local_time_keeps_the_window_that_follows_it() {
     engine.check_and_stop().await;
 }
 
-/// Virtual-machine steps of one look for due messages among `n` that wait in forty places, half of them not
-/// due yet.
+/// Virtual-machine steps of one look for due messages among `n` that wait in forty places; those whose windows
+/// close first are not due yet.
 async fn steps_among(n: u32) -> u64 {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
@@ -234,7 +234,7 @@ async fn steps_among(n: u32) -> u64 {
                  VALUES (1, '+12125550101', jsonb('{{}}'), 0, 0);
                  INSERT INTO messages (user_id, occasion, kind, channel, lane, due_at, closes_at, created_at)
                  WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {n})
-                 SELECT 1, i, 'marketing', 'sms', 7, i % 40 / 20 * 1000000, i % 40, 0 FROM n;"
+                 SELECT 1, i, 'marketing', 'sms', 7, (1 - i % 40 / 20) * 1000000, i % 40, 0 FROM n;"
             ))?)
         })
         .await
