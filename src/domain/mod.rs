@@ -7,6 +7,7 @@ pub mod encoding;
 pub mod event;
 pub mod failure;
 pub mod gate;
+pub mod lookup;
 pub mod message;
 pub mod phone;
 pub mod plan;

@@ -11,11 +11,13 @@
 mod api;
 mod architecture;
 mod campaigns;
+mod catch_up;
 mod delivery;
 mod gate_property;
 mod hours;
 mod imports;
 mod inbound;
+mod interleavings;
 mod process;
 mod schedule;
 mod segments;

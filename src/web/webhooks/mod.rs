@@ -9,7 +9,8 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use super::State;
 use super::error::Problem;
-use crate::inbound::{self, Received, Rules, Source};
+use crate::inbound::{self, Heard, Received, Source, Told};
+use crate::store::Gap;
 use crate::store::outcomes::{AttemptKey, RetryPolicy};
 use crate::twilio::webhook::{InboundForm, StatusForm};
 use signed::{Refusal, Signed};
@@ -29,6 +30,9 @@ pub fn configure(config: &mut ServiceConfig) {
 /// `POST /webhooks/twilio/inbound`: a person wrote. 200 with TwiML.
 async fn receive_message(state: Data<State>, signed: Signed) -> Result<HttpResponse, Problem> {
     let received = keep_message(&state, signed).await;
+    if matches!(received, Err(Refusal::Store(_))) {
+        state.store.gaps().note(Gap::Webhook);
+    }
     state.metrics.count_webhook("inbound", if received.is_ok() { "kept" } else { "refused" });
     let received = received.map_err(Refusal::into_problem)?;
     Ok(HttpResponse::Ok().content_type("text/xml; charset=utf-8").body(twiml(received.reply.as_deref())))
@@ -37,13 +41,10 @@ async fn receive_message(state: Data<State>, signed: Signed) -> Result<HttpRespo
 async fn keep_message(state: &State, signed: Signed) -> Result<Received, Refusal> {
     let form = InboundForm::read(&signed.params)?;
     signed.check_account(&form.account_sid, &state.config)?;
-    let (keywords, replies) = (state.keywords.clone(), state.replies.clone());
+    let (heard, replies) = (Heard::new(form, &signed.params, &state.keywords), state.replies.clone());
     state
         .store
-        .write(move |tx| {
-            let rules = Rules { keywords: &keywords, replies: &replies };
-            inbound::receive(tx, &form, &signed.params, Source::Webhook, &rules).map_err(Refusal::Store)
-        })
+        .write(move |tx| inbound::receive(tx, &heard, Source::Webhook, &replies).map_err(Refusal::Store))
         .await
 }
 
@@ -67,10 +68,8 @@ async fn keep_status(state: &State, signed: Signed, named: Option<AttemptKey>) -
         random: rand::random(),
         retry_after: None,
     };
-    state
-        .store
-        .write(move |tx| inbound::status(tx, &form, &signed.params, named, &policy).map_err(Refusal::Store))
-        .await
+    let told = Told::new(form, &signed.params);
+    state.store.write(move |tx| inbound::status(tx, &told, named, &policy).map_err(Refusal::Store)).await
 }
 
 /// The message and attempt that our own callback URL names.
