@@ -4,6 +4,7 @@
 mod campaign;
 mod check;
 mod demo;
+mod hours;
 mod import;
 mod key;
 mod operator;
@@ -57,6 +58,8 @@ enum Command {
     Check,
     /// Print the configuration in force, secrets redacted.
     Config,
+    /// Print the quiet hours by country and US state with their sources, or those of one number.
+    Hours(hours::Args),
     /// Try again webhooks whose effect failed; with --since, read all since then anew.
     Replay(replay::Args),
     /// Verify the consent chain, the counts and the file itself.
@@ -100,6 +103,7 @@ async fn run_configured(command: Command, loaded: Loaded) -> Result<()> {
         Command::Key(action) => key::run(config, action).await,
         Command::Check => check::run(config).await,
         Command::Config => print_config(&loaded),
+        Command::Hours(args) => hours::run(&config, &args),
         Command::Replay(args) => replay::run(config, args).await,
         Command::Verify => verify::run(config).await,
     }

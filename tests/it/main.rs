@@ -14,6 +14,7 @@ mod campaigns;
 mod catch_up;
 mod delivery;
 mod gate_property;
+mod hours;
 mod imports;
 mod inbound;
 mod interleavings;
