@@ -11,6 +11,7 @@
 mod api;
 mod architecture;
 mod campaigns;
+mod catch_up;
 mod delivery;
 mod gate_property;
 mod imports;
