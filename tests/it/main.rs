@@ -21,6 +21,7 @@ mod interleavings;
 mod process;
 mod schedule;
 mod segments;
+mod sequences;
 mod simulator;
 mod store;
 mod support;
