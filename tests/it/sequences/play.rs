@@ -181,7 +181,7 @@ impl World {
     /// What the background loops and the dispatcher do in a moment.
     pub(super) async fn tick(&mut self) -> usize {
         import::run_queued(self.store(), &Pace::default()).await.unwrap();
-        campaign::freeze_all(self.store(), true).await.unwrap();
+        campaign::freeze_all(self.store(), &crate::support::presets(), true).await.unwrap();
         self.store().plan_changed();
         let mut worked = 0;
         for _ in 0..2 {

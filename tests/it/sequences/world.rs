@@ -20,7 +20,7 @@ use event_stream_engine::delivery::{self, Dispatcher, SenderLimits, Settings};
 use event_stream_engine::domain::consent::{KeywordTable, Replies};
 use event_stream_engine::domain::phone::Channel;
 use event_stream_engine::import;
-use event_stream_engine::inbound::{self, Rules};
+use event_stream_engine::inbound;
 use event_stream_engine::metrics::Metrics;
 use event_stream_engine::simulator::{Faults, MessageRecord, Simulator};
 use event_stream_engine::store::api_keys::{self, Scope};
@@ -277,10 +277,9 @@ impl World {
         let outbox = self.dispatcher().outbox();
         delivery::rescue_orphans(self.store(), &outbox).await.unwrap();
         let replay = self.store().write(|tx| {
-            let (keywords, replies) = (KeywordTable::default(), Replies::default());
-            let rules = Rules { keywords: &keywords, replies: &replies };
+            let keywords = KeywordTable::default();
             let policy = RetryPolicy { max_attempts: MAX_ATTEMPTS, random: 0.5, retry_after: None };
-            inbound::replay(tx, None, (0, 0), &rules, &policy)
+            inbound::replay(tx, None, (0, 0), &keywords, &policy)
         });
         replay.await.map_err(|error: StoreError| error).unwrap();
     }
