@@ -361,6 +361,12 @@ CREATE TABLE triggers (
 
 CREATE INDEX triggers_user ON triggers (user_id, type, occurred_at) WHERE user_id IS NOT NULL;
 
+-- How far walks over something that grows have come: polls, look-ups, catch-up.
+CREATE TABLE cursors (
+  name     TEXT    PRIMARY KEY,
+  position INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- What happened ------------------------------------------------------------------------------------
 
 -- Audit trail, timeline and public stream at once. Events of one message are a chain: previous_id

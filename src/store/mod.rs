@@ -3,6 +3,7 @@
 
 pub mod api_keys;
 pub mod campaigns;
+pub mod cursors;
 mod effects;
 mod error;
 pub mod events;
