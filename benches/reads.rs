@@ -68,7 +68,8 @@ async fn one_size(bench: &mut Bench, messages: u64) {
 }
 
 async fn key(store: &Store) -> String {
-    let made = store.write::<_, _, StoreError>(|tx| api_keys::insert(tx, "bench", &Scope::ALL, None, "bench"));
+    let made =
+        store.write::<_, _, StoreError>(|tx| api_keys::insert(tx, "bench", &Scope::ALL, None, "bench"));
     made.await.unwrap().1.expose_secret().to_owned()
 }
 
@@ -108,7 +109,10 @@ fn kinds(messages: u64) -> Vec<Kind> {
         get("events, one type (rare)", "/events?types=user.erased".to_owned()),
         get("campaigns", "/campaigns".to_owned()),
         get("report of a campaign", "/campaigns/2/report".to_owned()),
-        get("a campaign's failures, deepest", format!("/campaigns/2/messages?status=failed&cursor={last_person}")),
+        get(
+            "a campaign's failures, deepest",
+            format!("/campaigns/2/messages?status=failed&cursor={last_person}"),
+        ),
         get("timeline of a person", format!("/users/{}/timeline", people / 2)),
         get("one message, whole", format!("/messages/{}", messages / 2)),
         Kind {
@@ -129,7 +133,8 @@ fn bytes(address: SocketAddr, key: &str, request: &Request) -> Vec<u8> {
             let body = body.to_string();
             let length = body.len();
             let head = head("POST", path);
-            format!("{head}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}").into_bytes()
+            format!("{head}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}")
+                .into_bytes()
         }
     }
 }

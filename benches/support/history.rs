@@ -35,8 +35,10 @@ pub async fn make(dir: &Path, clock: &Clock, messages: u64) -> f64 {
     store.settle().await.unwrap();
     drop::<Store>(store);
     let conn = bare::connect(&paths.path);
-    conn.execute_batch("PRAGMA synchronous = OFF; PRAGMA wal_autocheckpoint = 50000; PRAGMA cache_size = -400000")
-        .unwrap();
+    conn.execute_batch(
+        "PRAGMA synchronous = OFF; PRAGMA wal_autocheckpoint = 50000; PRAGMA cache_size = -400000",
+    )
+    .unwrap();
     let indexes = without_indexes(&conn);
     add_people(&conn, users);
     add_campaigns(&conn, messages.div_ceil(users));

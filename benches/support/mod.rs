@@ -9,6 +9,7 @@ pub mod history;
 pub mod load;
 pub mod memory;
 pub mod people;
+pub mod plot;
 pub mod provider;
 pub mod sending;
 pub mod series;

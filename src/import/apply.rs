@@ -243,9 +243,23 @@ mod tests {
         let store = Store::open(StorePaths::inside(dir.path()), clock).unwrap();
         let topic_id = store.write(|tx| topics::insert(tx, "news", false)).await.unwrap().unwrap();
         let consent = ConsentOptions { loosen, ..ConsentOptions::default() };
+        let id = store
+            .write(|tx| {
+                let options = serde_json::json!({});
+                let queued = imports::QueuedImport {
+                    file_name: "people.csv",
+                    spool_path: "",
+                    bytes: 1,
+                    options: &options,
+                    actor: "key:1",
+                };
+                imports::insert(tx, &queued)
+            })
+            .await
+            .unwrap();
         let job = Job {
-            id: 7,
-            actor: "import:7".to_owned(),
+            id,
+            actor: format!("import:{id}"),
             file_name: "people.csv".to_owned(),
             options: Options { consent, ..Options::default() },
             reader: RowReader {
