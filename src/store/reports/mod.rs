@@ -3,10 +3,13 @@
 pub mod inbound;
 pub mod messages;
 pub mod timeline;
+mod walk;
 
 use rusqlite::Connection;
 
 use super::{StoreError, Tx};
+
+pub use walk::Slice;
 
 /// Proves that the file takes a write, without changing anything in it.
 ///
