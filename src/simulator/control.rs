@@ -151,10 +151,11 @@ async fn struck(inner: web::Data<Inner>) -> HttpResponse {
     HttpResponse::Ok().json(inner.state().faults.struck())
 }
 
-/// How many messages have a status or a callback ahead of them.
+/// How many messages were accepted, and how many have a status or a callback ahead of them.
 async fn busy(inner: web::Data<Inner>) -> HttpResponse {
-    let messages = inner.lives.running.load(std::sync::atomic::Ordering::SeqCst);
-    HttpResponse::Ok().json(json!({ "messages": messages }))
+    let ahead = inner.lives.running.load(std::sync::atomic::Ordering::SeqCst);
+    let accepted = inner.state().requests.count_accepted();
+    HttpResponse::Ok().json(json!({ "accepted": accepted, "ahead": ahead }))
 }
 
 async fn inbound(inner: web::Data<Inner>, asked: web::Json<Inbound>) -> HttpResponse {

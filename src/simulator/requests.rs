@@ -24,6 +24,7 @@ pub struct RequestRecord {
 #[derive(Debug, Default)]
 pub(super) struct Requests {
     all: Vec<Request>,
+    accepted: u64,
 }
 
 #[derive(Debug)]
@@ -56,6 +57,7 @@ impl Requests {
     pub(super) fn accepted(&mut self, number: usize, message: usize) {
         if let Some(request) = self.all.get_mut(number) {
             request.message = Some(message);
+            self.accepted += 1;
         }
     }
 
@@ -64,6 +66,11 @@ impl Requests {
         if let Some(request) = self.all.get_mut(number) {
             request.code = Some(code);
         }
+    }
+
+    /// How many made a message.
+    pub(super) fn count_accepted(&self) -> u64 {
+        self.accepted
     }
 
     /// How many there were.

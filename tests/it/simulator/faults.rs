@@ -155,7 +155,7 @@ async fn every_request_is_on_record_and_every_fault_that_struck_is_counted() {
     assert_eq!(page["requests"], json!([second]));
     assert_eq!(ask("struck").await, json!({"rate_429_percent": 1}));
     twilio.simulator.wait_until_quiet().await;
-    assert_eq!(ask("busy").await, json!({"messages": 0}));
+    assert_eq!(ask("busy").await, json!({"accepted": 1, "ahead": 0}));
 }
 
 #[tokio::test]

@@ -1,0 +1,157 @@
+//! STOP and START: what was sent to whom after which word.
+
+use std::collections::HashMap;
+
+use super::super::record::{Meaning, Ours, Request, Script, Twilio, Word};
+use super::Check;
+use crate::clock::Millis;
+
+/// How long a request may be on its way from the moment it begins in the server to the moment it is read,
+/// through two processes that share a busy machine. Tests in the engine hold the exact border; the order
+/// within the file is checked here to the millisecond.
+const ON_THE_WAY: Millis = 500;
+
+/// The requests to each number, oldest first.
+fn by_phone(twilio: &Twilio) -> HashMap<&str, Vec<&Request>> {
+    let mut by_phone: HashMap<&str, Vec<&Request>> = HashMap::new();
+    for request in &twilio.requests {
+        by_phone.entry(&request.phone).or_default().push(request);
+    }
+    by_phone
+}
+
+/// When the person next wrote START.
+fn until(script: &Script, stop: &Word) -> Millis {
+    let starts = script.words.iter().filter(|word| {
+        word.meaning == Meaning::Start && word.phone == stop.phone && word.sent_at >= stop.sent_at
+    });
+    starts.map(|word| word.sent_at).min().unwrap_or(Millis::MAX)
+}
+
+fn stops(script: &Script, is_answered: bool) -> impl Iterator<Item = &Word> {
+    script
+        .words
+        .iter()
+        .filter(move |word| word.meaning == Meaning::Stop && word.answered_at.is_some() == is_answered)
+}
+
+/// Nobody got a request that began after the 2xx to their STOP.
+pub(super) fn after_the_answer(script: &Script, twilio: &Twilio) -> Check {
+    let requests = by_phone(twilio);
+    let (mut n, mut on_the_way, mut longest, mut faults) = (0, 0, 0, Vec::new());
+    for stop in stops(script, true) {
+        n += 1;
+        let answered_at = stop.answered_at.unwrap_or_default();
+        let until = until(script, stop);
+        for request in requests.get(stop.phone.as_str()).into_iter().flatten() {
+            let late = request.at - answered_at;
+            if late <= 0 || request.at >= until {
+                continue;
+            }
+            if late <= ON_THE_WAY {
+                on_the_way += 1;
+                longest = longest.max(late);
+            } else {
+                faults.push(format!(
+                    "{}: a request of message {} began {late} ms after the answer to STOP",
+                    stop.phone, request.message_id
+                ));
+            }
+        }
+    }
+    Check {
+        name: "Nobody got a request that began after their STOP was answered",
+        numbers: format!(
+            "{n} STOPs answered; {on_the_way} requests were on their way then and read within {ON_THE_WAY} ms, \
+             the last after {longest} ms"
+        ),
+        faults,
+    }
+}
+
+/// A STOP that nobody heard holds from the next start on: no marketing before it is caught up with.
+pub(super) fn after_the_start(script: &Script, twilio: &Twilio, ours: &Ours) -> Check {
+    let requests = by_phone(twilio);
+    let (mut n, mut faults) = (0, Vec::new());
+    for stop in stops(script, false) {
+        n += 1;
+        let started = script.starts.iter().map(|start| start.spawned_at).find(|at| *at >= stop.sent_at);
+        let Some(started) = started else { continue };
+        let until = until(script, stop);
+        for request in requests.get(stop.phone.as_str()).into_iter().flatten() {
+            let message = ours.messages.get(&request.message_id);
+            let is_marketing = message.is_none_or(|message| message.kind == "marketing");
+            if is_marketing && request.at > started && request.at < until {
+                faults.push(format!(
+                    "{}: a request of message {} began {} ms after the start that followed an unheard STOP",
+                    stop.phone,
+                    request.message_id,
+                    request.at - started
+                ));
+            }
+        }
+    }
+    Check {
+        name: "Nobody got marketing after the start that followed a STOP which nobody heard",
+        numbers: format!("{n} STOPs unheard"),
+        faults,
+    }
+}
+
+/// By the file's own clock, nothing was claimed for somebody while `stop` was in force.
+pub(super) fn in_the_order_of_the_file(ours: &Ours) -> Check {
+    let mut claims: HashMap<&str, Vec<(i64, Millis)>> = HashMap::new();
+    for (id, message) in &ours.messages {
+        let at = message.attempts.iter().map(|at| (*id, *at));
+        claims.entry(&message.phone).or_default().extend(at);
+    }
+    let (mut n, mut faults) = (0, Vec::new());
+    for (phone, changes) in &ours.consents {
+        for (number, (state, at)) in changes.iter().enumerate() {
+            if state != "stop" {
+                continue;
+            }
+            n += 1;
+            let until = changes
+                .get(number + 1..)
+                .unwrap_or_default()
+                .iter()
+                .find(|(next, _)| next != "stop")
+                .map_or(Millis::MAX, |(_, at)| *at);
+            let claimed = claims.get(phone.as_str()).into_iter().flatten();
+            for (id, claimed_at) in claimed.filter(|(_, claimed_at)| *claimed_at > *at && *claimed_at < until) {
+                faults.push(format!("{phone}: message {id} was claimed {} ms after stop", claimed_at - at));
+            }
+        }
+    }
+    Check {
+        name: "In the order of the file, nothing was claimed for anybody while stop was in force",
+        numbers: format!("{n} changes to stop"),
+        faults,
+    }
+}
+
+/// The last word of each person is the state in the file.
+pub(super) fn last_word(script: &Script, ours: &Ours) -> Check {
+    let mut last: HashMap<&str, &Word> = HashMap::new();
+    for word in script.words.iter().filter(|word| word.meaning != Meaning::Plain) {
+        let newest = last.entry(&word.phone).or_insert(word);
+        if word.sent_at >= newest.sent_at {
+            *newest = word;
+        }
+    }
+    let mut faults = Vec::new();
+    for (phone, word) in &last {
+        let wanted = if word.meaning == Meaning::Stop { "stop" } else { "opt_in" };
+        let state = ours.consents.get(*phone).and_then(|changes| changes.last());
+        if state.is_none_or(|(state, _)| state != wanted) {
+            let state = state.map_or("without a state", |(state, _)| state);
+            faults.push(format!("{phone} is {state} and should be {wanted}"));
+        }
+    }
+    Check {
+        name: "The last STOP or START of each person is what the file says",
+        numbers: format!("{} people", last.len()),
+        faults,
+    }
+}
