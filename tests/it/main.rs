@@ -12,6 +12,7 @@ mod api;
 mod architecture;
 mod campaigns;
 mod delivery;
+mod drill;
 mod gate_property;
 mod imports;
 mod inbound;

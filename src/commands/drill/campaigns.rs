@@ -3,10 +3,10 @@
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use super::cast::Person;
 use super::cast::{PLANS, Plan, TOPIC, Words, sheet};
 use super::children::Place;
 use super::client::Api;
-use super::cast::Person;
 use super::record::Meant;
 
 /// Makes an API key. The server need not run.

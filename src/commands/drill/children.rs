@@ -201,7 +201,8 @@ impl Place {
         });
         // Whatever else it says is read, so that the pipe never fills.
         std::thread::spawn(move || lines.for_each(drop));
-        let base = base.with_context(|| format!("the simulator did not start\n{}", last_lines(&child.log)))?;
+        let base =
+            base.with_context(|| format!("the simulator did not start\n{}", last_lines(&child.log)))?;
         Ok((child, base))
     }
 

@@ -152,7 +152,8 @@ pub(super) async fn resume_all(stage: &Stage, campaigns: &[i64]) {
         if campaign["status"] == "paused" {
             let key = format!("resume-{id}-{}", stage.now());
             let path = format!("/campaigns/{id}/resume");
-            if let Ok((200..=299, _)) = stage.api.try_post(&path, &Value::Object(Default::default()), &key).await
+            if let Ok((200..=299, _)) =
+                stage.api.try_post(&path, &Value::Object(Default::default()), &key).await
             {
                 stage.log().rescues += 1;
             }
@@ -164,12 +165,14 @@ pub(super) async fn resume_all(stage: &Stage, campaigns: &[i64]) {
 async fn pause_a_while(stage: &Stage, id: i64, seconds: f64) {
     let empty = Value::Object(Default::default());
     let key = stage.now();
-    let paused = stage.api.try_post(&format!("/campaigns/{id}/pause"), &empty, &format!("pause-{id}-{key}")).await;
+    let paused =
+        stage.api.try_post(&format!("/campaigns/{id}/pause"), &empty, &format!("pause-{id}-{key}")).await;
     if !matches!(paused, Ok((200..=299, _))) {
         return;
     }
     stage.log().pauses += 1;
     stage.pause(seconds).await;
     // If the server is dead, the next round finds the campaign paused.
-    let _ = stage.api.try_post(&format!("/campaigns/{id}/resume"), &empty, &format!("unpause-{id}-{key}")).await;
+    let _ =
+        stage.api.try_post(&format!("/campaigns/{id}/resume"), &empty, &format!("unpause-{id}-{key}")).await;
 }

@@ -163,7 +163,10 @@ fn all_inbound(conn: &Connection) -> Result<HashMap<String, String>, StoreError>
 }
 
 /// Changes of consent of everybody, oldest first.
-fn consents(conn: &Connection, script: &Script) -> Result<HashMap<String, Vec<(String, Millis)>>, StoreError> {
+fn consents(
+    conn: &Connection,
+    script: &Script,
+) -> Result<HashMap<String, Vec<(String, Millis)>>, StoreError> {
     let mut found = HashMap::new();
     for person in &script.people {
         let Some(user) = users::find(conn, &users::UserKey::Phone(person.phone.clone()))? else { continue };

@@ -143,7 +143,11 @@ fn tell(outcome: &Outcome, path: Option<&Path>) -> Result<()> {
     }
     let failed = outcome.checks.iter().filter(|check| !check.passed()).count();
     if failed > 0 {
-        bail!("{failed} of {} checks failed; try again with --seed {}", outcome.checks.len(), outcome.scale.seed);
+        bail!(
+            "{failed} of {} checks failed; try again with --seed {}",
+            outcome.checks.len(),
+            outcome.scale.seed
+        );
     }
     say(&format!("\nAll {} checks hold.\n", outcome.checks.len()))
 }

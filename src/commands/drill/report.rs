@@ -77,7 +77,9 @@ impl Outcome {
     }
 
     fn campaigns_table(&self, text: &mut String) {
-        text.push_str("\n## Campaigns\n\n| campaign | people | delivered | refused | skipped | taken back |\n");
+        text.push_str(
+            "\n## Campaigns\n\n| campaign | people | delivered | refused | skipped | taken back |\n",
+        );
         text.push_str("|---|---:|---:|---:|---:|---:|\n");
         let mut rows: Vec<(Option<i64>, &str)> =
             self.script.campaigns.iter().map(|meant| (Some(meant.id), meant.name.as_str())).collect();
@@ -103,7 +105,9 @@ impl Outcome {
     }
 
     fn faults_table(&self, text: &mut String) {
-        text.push_str("\n## Faults\n\nHow often each fault really struck.\n\n| fault | times |\n|---|---:|\n");
+        text.push_str(
+            "\n## Faults\n\nHow often each fault really struck.\n\n| fault | times |\n|---|---:|\n",
+        );
         let mut struck = self.twilio.struck.clone();
         for name in fault_names() {
             struck.entry(name).or_default();

@@ -63,7 +63,10 @@ fn kinds() -> Vec<Weather> {
         ),
         kind(
             "the credentials refused once",
-            Faults { errors: vec![ErrorFault { code: 20003, percent: 100.0, to: None, count: Some(1) }], ..none() },
+            Faults {
+                errors: vec![ErrorFault { code: 20003, percent: 100.0, to: None, count: Some(1) }],
+                ..none()
+            },
         ),
         kind(
             "everything at once",
@@ -95,9 +98,9 @@ pub(super) fn fault_names() -> Vec<String> {
     let mut names = Vec::new();
     for kind in kinds() {
         let Ok(serde_json::Value::Object(fields)) = serde_json::to_value(&kind.faults) else { continue };
-        let set = fields.into_iter().filter(|(_, value)| {
-            value.as_f64().is_some_and(|n| n > 0.0) || value.as_bool() == Some(true)
-        });
+        let set = fields
+            .into_iter()
+            .filter(|(_, value)| value.as_f64().is_some_and(|n| n > 0.0) || value.as_bool() == Some(true));
         names.extend(set.map(|(name, _)| name));
         names.extend(kind.faults.errors.iter().map(|error| format!("error_{}", error.code)));
     }

@@ -23,7 +23,9 @@ pub struct HeardReceipt {
 /// [`StoreError`] from SQLite.
 pub fn receipts(conn: &Connection, after: i64, limit: usize) -> Result<Vec<HeardReceipt>, StoreError> {
     let found = conn
-        .prepare_cached("SELECT id, sid, status, error_code FROM receipts WHERE id > ?1 ORDER BY id LIMIT ?2")?
+        .prepare_cached(
+            "SELECT id, sid, status, error_code FROM receipts WHERE id > ?1 ORDER BY id LIMIT ?2",
+        )?
         .query_map((after, limit as i64), |row| {
             Ok(HeardReceipt {
                 id: row.get(0)?,

@@ -119,7 +119,8 @@ pub(super) fn in_the_order_of_the_file(ours: &Ours) -> Check {
                 .find(|(next, _)| next != "stop")
                 .map_or(Millis::MAX, |(_, at)| *at);
             let claimed = claims.get(phone.as_str()).into_iter().flatten();
-            for (id, claimed_at) in claimed.filter(|(_, claimed_at)| *claimed_at > *at && *claimed_at < until) {
+            for (id, claimed_at) in claimed.filter(|(_, claimed_at)| *claimed_at > *at && *claimed_at < until)
+            {
                 faults.push(format!("{phone}: message {id} was claimed {} ms after stop", claimed_at - at));
             }
         }

@@ -90,7 +90,8 @@ pub(super) fn closed(ours: &Ours) -> Check {
         .map(|(id, status)| format!("campaign {id} is {status}"))
         .collect();
     let open = ours.messages.iter().filter(|(_, message)| message.is_open());
-    faults.extend(open.map(|(id, message)| format!("message {id} to {} is {}", message.phone, message.status)));
+    faults
+        .extend(open.map(|(id, message)| format!("message {id} to {} is {}", message.phone, message.status)));
     Check {
         name: "Every campaign is finished, and nothing is queued, sending or uncertain",
         numbers: format!("{} campaigns, {} messages", ours.campaigns.len(), ours.messages.len()),

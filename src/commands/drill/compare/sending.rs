@@ -86,10 +86,8 @@ pub(super) fn nothing_without_a_reason(twilio: &Twilio, ours: &Ours) -> Check {
     let mut faults = Vec::new();
     let mut reasons: BTreeMap<String, u64> = BTreeMap::new();
     for (id, message) in ours.messages.iter().filter(|(id, _)| !taken.contains(id)) {
-        let is_end = matches!(
-            message.status.as_str(),
-            "skipped" | "cancelled" | "failed" | "undelivered" | "expired"
-        );
+        let is_end =
+            matches!(message.status.as_str(), "skipped" | "cancelled" | "failed" | "undelivered" | "expired");
         match &message.reason {
             Some(reason) if is_end => {
                 *reasons.entry(format!("{} {reason}", message.status)).or_default() += 1;
@@ -171,12 +169,8 @@ pub(super) fn delivered(script: &Script, twilio: &Twilio, ours: &Ours) -> Check 
     let is_deliverable = |phone: &str| {
         fates.get(phone).is_some_and(|fate| *fate == Fate::Reachable) && !stopped.contains(phone)
     };
-    let arrived: HashSet<i64> = twilio
-        .messages
-        .values()
-        .filter(|taken| taken.is_delivered())
-        .map(|taken| taken.message_id)
-        .collect();
+    let arrived: HashSet<i64> =
+        twilio.messages.values().filter(|taken| taken.is_delivered()).map(|taken| taken.message_id).collect();
     let may_reach: HashMap<i64, &HashSet<String>> =
         script.campaigns.iter().map(|meant| (meant.id, &meant.may_reach)).collect();
     let (mut deliverable, mut delivered, mut known) = (0_u64, 0_u64, 0_u64);
