@@ -295,7 +295,8 @@ CREATE TABLE attempts (
   number        INTEGER NOT NULL CHECK (number >= 1),
   sender_id     INTEGER NOT NULL REFERENCES senders (id),
   outcome       TEXT    NOT NULL DEFAULT 'pending'
-                CHECK (outcome IN ('pending', 'accepted', 'refused', 'uncertain', 'withdrawn', 'settled')),
+                CHECK (outcome IN ('pending', 'accepted', 'refused', 'uncertain', 'withdrawn', 'settled',
+                                   'given_up')),
   started_at    INTEGER NOT NULL,
   answered_at   INTEGER,
   http_status   INTEGER,
@@ -303,10 +304,13 @@ CREATE TABLE attempts (
   status        TEXT,                                -- Twilio's own last word on this attempt
   error_code    INTEGER,
   error_message TEXT,
-  PRIMARY KEY (message_id, number)
+  look_at       INTEGER,                             -- when to look for it in Twilio's list
+  PRIMARY KEY (message_id, number),
+  CHECK (look_at IS NULL OR outcome = 'uncertain')
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX attempts_sid ON attempts (sid) WHERE sid IS NOT NULL;
 CREATE INDEX attempts_open ON attempts (outcome, message_id) WHERE outcome IN ('pending', 'uncertain');
+CREATE INDEX attempts_look ON attempts (look_at) WHERE look_at IS NOT NULL;
 
 -- What came from Twilio: the raw parameters in their order, and what was read out of them.
 -- A row is 'pending' when its effect failed and waits for a replay.
@@ -360,6 +364,12 @@ CREATE TABLE triggers (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX triggers_user ON triggers (user_id, type, occurred_at) WHERE user_id IS NOT NULL;
+
+-- How far walks over something that grows have come: polls, look-ups, catch-up.
+CREATE TABLE cursors (
+  name     TEXT    PRIMARY KEY,
+  position INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 
 -- What happened ------------------------------------------------------------------------------------
 

@@ -33,6 +33,12 @@ struct OutcomeLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct LookupLabels {
+    kind: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct CampaignLabels {
     campaign_id: i64,
     status: String,
@@ -46,6 +52,8 @@ pub struct Metrics {
     webhooks: Family<WebhookLabels, Counter>,
     deliveries: Family<OutcomeLabels, Counter>,
     in_flight: Gauge,
+    lookups: Family<LookupLabels, Counter>,
+    uncertain: Gauge,
     campaign_messages: Family<CampaignLabels, Gauge>,
     store_batches: Counter,
     store_closures: Counter,
@@ -75,6 +83,12 @@ impl Default for Metrics {
         );
         let in_flight = Gauge::default();
         registry.register("in_flight", "Requests to Twilio under way", in_flight.clone());
+        let lookups = Family::<LookupLabels, Counter>::default();
+        let help = "Messages looked up at Twilio, by kind (uncertain or unfinished) and outcome";
+        registry.register("lookups", help, lookups.clone());
+        let uncertain = Gauge::default();
+        let help = "Attempts whose answer was lost and whose fate is not known";
+        registry.register("uncertain", help, uncertain.clone());
         let store_batches = Counter::default();
         registry.register("store_batches", "Commits of the data file", store_batches.clone());
         let store_closures = Counter::default();
@@ -85,6 +99,8 @@ impl Default for Metrics {
             webhooks,
             deliveries,
             in_flight,
+            lookups,
+            uncertain,
             campaign_messages,
             store_batches,
             store_closures,
@@ -116,6 +132,19 @@ impl Metrics {
     /// Sets how many requests to Twilio are under way.
     pub fn set_in_flight(&self, n: usize) {
         self.in_flight.set(i64::try_from(n).unwrap_or(i64::MAX));
+    }
+
+    /// Counts messages that Twilio was asked about: `uncertain` or `unfinished` ones, and what came of it:
+    /// `found`, `not_found`, or `failed` for a question without an answer.
+    pub fn count_lookups(&self, kind: &'static str, outcome: &'static str, n: usize) {
+        if n > 0 {
+            self.lookups.get_or_create(&LookupLabels { kind, outcome }).inc_by(n as u64);
+        }
+    }
+
+    /// Sets how many attempts nobody knows the fate of.
+    pub fn set_uncertain(&self, n: i64) {
+        self.uncertain.set(n);
     }
 
     /// Sets what the store has committed since the start.
@@ -165,6 +194,9 @@ mod tests {
         metrics.count_request("/api/v1/users", "BREW", 404);
         metrics.count_webhook("inbound", "bad_signature");
         metrics.set_commits((2, 9));
+        metrics.count_lookups("uncertain", "found", 2);
+        metrics.count_lookups("uncertain", "failed", 0);
+        metrics.set_uncertain(4);
         metrics.set_campaign_messages(vec![(7, "queued".to_owned(), 3)]);
         let text = metrics.encode();
         for line in [
@@ -172,6 +204,8 @@ mod tests {
             "ese_http_requests_total{route=\"/api/v1/users\",method=\"other\",status=\"4xx\"} 1",
             "ese_webhooks_total{webhook=\"inbound\",outcome=\"bad_signature\"} 1",
             "ese_store_closures_total 9",
+            "ese_lookups_total{kind=\"uncertain\",outcome=\"found\"} 2",
+            "ese_uncertain 4",
             "ese_campaign_messages{campaign_id=\"7\",status=\"queued\"} 3",
         ] {
             assert!(text.contains(line), "{line} in {text}");

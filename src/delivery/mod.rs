@@ -2,18 +2,23 @@
 //!
 //! Permit, then claim, then gate, then send at once: `limiter` gives permits, `claim` takes rows through the
 //! gate in one write, `outbox` knows whose request has begun, `reach` whether Twilio is well, `dispatch` joins them, `rescue` looks after
-//! what a crash left behind.
+//! what a crash left behind, `reconcile` after answers that were lost, `poll` after receipts that never came.
 
 mod claim;
 mod dispatch;
 mod lanes;
 mod limiter;
 mod outbox;
+mod patience;
+mod poll;
 mod reach;
+mod reconcile;
 mod rescue;
 
 pub use dispatch::{Dispatcher, Tick};
 pub use lanes::{SenderLimits, Settings};
 pub use limiter::Limiter;
 pub use outbox::Outbox;
+pub use poll::{Polled, Poller};
+pub use reconcile::{Looked, Reconciler, UncertainRules};
 pub use rescue::{rescue_orphans, rescue_pending};

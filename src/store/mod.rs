@@ -3,6 +3,8 @@
 
 pub mod api_keys;
 pub mod campaigns;
+mod closings;
+pub mod cursors;
 mod effects;
 mod error;
 pub mod events;
@@ -38,6 +40,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::clock::Clock;
 
+pub use closings::SharedClosings;
 pub use effects::Withdrawal;
 pub use error::{OpenError, StoreError};
 pub use key::StoreKey;
@@ -83,6 +86,7 @@ impl Shared {
         if !effects.withdrawals.is_empty()
             && let Some(hook) = inner.withdraw.get()
         {
+            tracing::trace!(withdrawals = effects.withdrawals.len(), "claims are withdrawn");
             hook(&effects.withdrawals);
         }
         if effects.changes_plan {

@@ -89,6 +89,60 @@ pub struct MessageResource {
     /// RFC 2822.
     #[serde(default)]
     pub date_created: Option<String>,
+    /// RFC 2822; of a message from a person, when it came.
+    #[serde(default)]
+    pub date_sent: Option<String>,
+    /// `inbound`, `outbound-api`, `outbound-reply` or `outbound-call`.
+    #[serde(default)]
+    pub direction: Option<String>,
+    /// `MG…`, when a Messaging Service had part in it.
+    #[serde(default)]
+    pub messaging_service_sid: Option<String>,
+    /// Attachments, as text.
+    #[serde(default)]
+    pub num_media: Option<String>,
+}
+
+impl MessageResource {
+    /// When Twilio made it, in milliseconds by Twilio's clock, to the second.
+    pub fn created_at(&self) -> Option<i64> {
+        let at = jiff::fmt::rfc2822::parse(self.date_created.as_deref()?).ok()?;
+        Some(at.timestamp().as_millisecond())
+    }
+
+    /// True for a message that a person wrote.
+    pub fn is_inbound(&self) -> bool {
+        self.direction.as_deref() == Some("inbound")
+    }
+
+    /// How many attachments it has.
+    pub fn media_count(&self) -> u32 {
+        self.num_media.as_deref().and_then(|text| text.parse().ok()).unwrap_or(0)
+    }
+
+    /// The price in millionths of its unit, negative as Twilio writes it; `None` while it is not known.
+    pub fn price_micros(&self) -> Option<i64> {
+        price_micros(self.price.as_deref()?)
+    }
+}
+
+/// `-0.00750` as millionths, without the detour over a binary fraction. More than six digits are cut off.
+fn price_micros(text: &str) -> Option<i64> {
+    let text = text.trim();
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(rest) => (-1, rest),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    if whole.is_empty() || !(whole.bytes().chain(fraction.bytes())).all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let micros: i64 = fraction
+        .bytes()
+        .chain(std::iter::repeat(b'0'))
+        .take(6)
+        .fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0'));
+    whole.parse::<i64>().ok()?.checked_mul(1_000_000)?.checked_add(micros)?.checked_mul(sign)
 }
 
 /// What became of a request to send.
@@ -226,6 +280,16 @@ impl Client {
         }
     }
 
+    /// A request to read something of the account.
+    pub(super) fn get(&self, url: Url) -> reqwest::RequestBuilder {
+        self.authorized(self.http.get(url))
+    }
+
+    /// `…/Messages.json` of the account.
+    pub(super) fn messages(&self) -> &Url {
+        &self.messages
+    }
+
     fn authorized(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
         request
             .timeout(self.request_timeout)
@@ -265,11 +329,7 @@ pub fn is_loopback(url: &Url) -> bool {
 
 async fn read_answer(answer: reqwest::Response) -> SendOutcome {
     let status = answer.status().as_u16();
-    let retry_after = answer
-        .headers()
-        .get("retry-after")
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.parse().ok());
+    let retry_after = retry_after(&answer);
     let body = match answer.bytes().await {
         Ok(body) => body,
         Err(_) if status == 429 => Default::default(),
@@ -299,13 +359,19 @@ async fn read_answer(answer: reqwest::Response) -> SendOutcome {
     }
 }
 
-fn error_body(body: &[u8]) -> (i64, String) {
+/// Seconds that the answer asks us to wait, if it does.
+pub(super) fn retry_after(answer: &reqwest::Response) -> Option<u64> {
+    answer.headers().get("retry-after")?.to_str().ok()?.parse().ok()
+}
+
+/// Code and words of an error; 0 and nothing where the body is not one of Twilio's.
+pub(super) fn error_body(body: &[u8]) -> (i64, String) {
     let parsed: Option<ErrorBody> = serde_json::from_slice(body).ok();
     parsed.map_or((0, String::new()), |error| (error.code.unwrap_or(0), error.message.unwrap_or_default()))
 }
 
 /// An error with its causes, without the URL.
-fn chain(error: &reqwest::Error) -> String {
+pub(super) fn chain(error: &reqwest::Error) -> String {
     let mut text = if error.is_timeout() { "timeout".to_owned() } else { "connection".to_owned() };
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
@@ -319,6 +385,25 @@ fn chain(error: &reqwest::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn prices_are_read_to_the_millionth_without_rounding() {
+        let cases = [
+            ("-0.00750", Some(-7_500)),
+            ("0", Some(0)),
+            ("1", Some(1_000_000)),
+            ("+12.3456789", Some(12_345_678)),
+            ("-0.0000004", Some(0)),
+            ("", None),
+            (".5", None),
+            ("1.-5", None),
+            ("1e3", None),
+            ("99999999999999999999", None),
+        ];
+        for (text, micros) in cases {
+            assert_eq!(price_micros(text), micros, "{text:?}");
+        }
+    }
 
     #[test]
     fn nothing_is_ever_scheduled_at_twilio() {

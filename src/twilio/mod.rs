@@ -2,5 +2,6 @@
 
 pub mod client;
 pub mod error;
+pub mod lookup;
 pub mod signature;
 pub mod webhook;

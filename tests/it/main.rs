@@ -16,6 +16,7 @@ mod drill;
 mod gate_property;
 mod imports;
 mod inbound;
+mod interleavings;
 mod process;
 mod schedule;
 mod segments;

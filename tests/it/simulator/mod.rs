@@ -4,6 +4,7 @@ mod callbacks;
 mod clients;
 mod faults;
 mod inbound;
+mod lookup;
 mod phone;
 mod rest;
 

@@ -16,6 +16,7 @@ use event_stream_engine::delivery::{Dispatcher, SenderLimits, Settings};
 use event_stream_engine::domain::consent::Replies;
 use event_stream_engine::domain::consent::{Consent, KeywordTable};
 use event_stream_engine::domain::phone::{Channel, Phone};
+use event_stream_engine::domain::quiet_hours::Presets;
 use event_stream_engine::metrics::Metrics;
 use event_stream_engine::simulator::{Options, Simulator};
 use event_stream_engine::store::campaigns::{self, CampaignPlan, CampaignRow};
@@ -129,7 +130,7 @@ impl Engine {
             max_attempts: 3,
             public_base_url: base_url.clone(),
             senders: listed.iter().map(|(address, _)| ((*address).to_owned(), limits)).collect(),
-            presets: Arc::new(Config::load(None, []).unwrap().config.quiet_hours),
+            presets: presets(),
         };
         let password = wanted.password.as_deref().unwrap_or(&wanted.simulator.auth_token);
         let client = client(&simulator, &wanted.simulator.account_sid, password);
@@ -155,7 +156,7 @@ impl Engine {
         self.store.plan_changed();
         let mut idle = 0;
         for _ in 0..2_000 {
-            campaign::freeze_all(&self.store, true).await.unwrap();
+            campaign::freeze_all(&self.store, &presets(), true).await.unwrap();
             let tick = self.dispatcher.tick().await.unwrap();
             self.dispatcher.settle().await;
             self.clock.advance(50);
@@ -410,6 +411,11 @@ impl Engine {
         self.server.stop(false).await;
         self.simulator.stop().await;
     }
+}
+
+/// The hours of the built-in configuration.
+pub fn presets() -> Arc<Presets> {
+    Arc::new(Config::load(None, []).unwrap().config.quiet_hours)
 }
 
 /// The `n`th person's number.
