@@ -191,6 +191,7 @@ async fn play(dir: &Path, scale: Scale) -> Result<Outcome> {
         words: log.words.clone(),
         starts: log.starts.clone(),
         kills: log.kills.clone(),
+        late_lists: log.late_lists.clone(),
     };
     gather::answers(&mut script, &twilio);
     let ours = gather::ours(&stage.place, &script).await?;

@@ -21,6 +21,8 @@ pub(super) struct Script {
     pub(super) starts: Vec<Start>,
     /// Moments of the kills.
     pub(super) kills: Vec<Millis>,
+    /// From when to when Twilio's lists were late.
+    pub(super) late_lists: Vec<(Millis, Millis)>,
 }
 
 /// Whom a campaign means.

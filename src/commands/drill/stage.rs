@@ -32,6 +32,8 @@ pub(super) struct Log {
     pub(super) rescues: u64,
     /// How often each kind of weather came.
     pub(super) weather: std::collections::BTreeMap<&'static str, u64>,
+    /// From when to when Twilio's lists were late.
+    pub(super) late_lists: Vec<(Millis, Millis)>,
 }
 
 /// The stage of a drill.

@@ -130,7 +130,11 @@ pub(super) async fn change(stage: &Stage, seconds: f64) -> Result<()> {
             }
             stage.control.set_faults(&under(&weather.faults)).await?;
             *stage.log().weather.entry(weather.name).or_default() += 1;
+            let began = stage.now();
             stage.pause(seconds * dice.between(0.6, 1.4)).await;
+            if weather.faults.list_late_ms > 0 {
+                stage.log().late_lists.push((began, stage.now()));
+            }
         }
     }
     stage.control.set_faults(&under(&Faults::default())).await

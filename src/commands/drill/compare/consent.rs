@@ -3,13 +3,16 @@
 use std::collections::HashMap;
 
 use super::super::record::{Meaning, Ours, Request, Script, Twilio, Word};
-use super::Check;
+use super::{Check, LIST_LATE};
 use crate::clock::Millis;
 
 /// How long a request may be on its way from the moment it begins in the server to the moment it is read,
 /// through two processes that share a busy machine. Tests in the engine hold the exact border; the order
 /// within the file is checked here to the millisecond.
 const ON_THE_WAY: Millis = 500;
+
+/// How long after a start the first look into the list comes, at most.
+const FIRST_LOOK: Millis = 3_000;
 
 /// The requests to each number, oldest first.
 fn by_phone(twilio: &Twilio) -> HashMap<&str, Vec<&Request>> {
@@ -69,13 +72,31 @@ pub(super) fn after_the_answer(script: &Script, twilio: &Twilio) -> Check {
     }
 }
 
+/// The first start whose look into Twilio's list could show the STOP, and whether earlier ones could not: a
+/// late list does not show what is young.
+fn told_at(script: &Script, stop: &Word) -> (Option<Millis>, bool) {
+    let after = script.starts.iter().map(|start| start.spawned_at).filter(|at| *at >= stop.sent_at);
+    let mut was_hidden = false;
+    for started in after {
+        let is_young = started - stop.sent_at < LIST_LATE;
+        let is_late =
+            script.late_lists.iter().any(|(from, to)| *from < started + FIRST_LOOK && started < *to);
+        if !is_young || !is_late {
+            return (Some(started), was_hidden);
+        }
+        was_hidden = true;
+    }
+    (None, was_hidden)
+}
+
 /// A STOP that nobody heard holds from the next start on: no marketing before it is caught up with.
 pub(super) fn after_the_start(script: &Script, twilio: &Twilio, ours: &Ours) -> Check {
     let requests = by_phone(twilio);
-    let (mut n, mut faults) = (0, Vec::new());
+    let (mut n, mut hidden, mut faults) = (0, 0, Vec::new());
     for stop in stops(script, false) {
         n += 1;
-        let started = script.starts.iter().map(|start| start.spawned_at).find(|at| *at >= stop.sent_at);
+        let (started, was_hidden) = told_at(script, stop);
+        hidden += u64::from(was_hidden);
         let Some(started) = started else { continue };
         let until = until(script, stop);
         for request in requests.get(stop.phone.as_str()).into_iter().flatten() {
@@ -93,7 +114,10 @@ pub(super) fn after_the_start(script: &Script, twilio: &Twilio, ours: &Ours) -> 
     }
     Check {
         name: "Nobody got marketing after the start that followed a STOP which nobody heard",
-        numbers: format!("{n} STOPs unheard"),
+        numbers: format!(
+            "{n} STOPs unheard; {hidden} of them were too young for a late list at the next start, and count from \
+             the one after"
+        ),
         faults,
     }
 }

@@ -40,6 +40,7 @@ fn world() -> World {
             Start { spawned_at: 3_000, ready_at: Some(3_100) },
         ],
         kills: vec![1_900],
+        late_lists: Vec::new(),
     };
     let twilio = Twilio {
         requests: vec![
@@ -275,6 +276,27 @@ fn marketing_after_the_start_that_followed_an_unheard_stop_is_noticed() {
         world.ours.messages.get_mut(&4).unwrap().kind = "transactional".to_owned();
     };
     assert_eq!(failing(code), [""; 0]);
+}
+
+#[test]
+fn a_stop_too_young_for_a_late_list_counts_from_the_start_after() {
+    let name = "Nobody got marketing after the start that followed a STOP which nobody heard";
+    let late = |at: i64, from: i64| {
+        move |world: &mut World| {
+            world.script.late_lists = vec![(from, 9_000)];
+            world.script.starts.push(Start { spawned_at: 9_500, ready_at: Some(9_600) });
+            world.twilio.requests.push(request(at, DAN, 4, None));
+        }
+    };
+    assert_eq!(failing(late(3_200, 2_500)), [""; 0]);
+    assert_eq!(failing(late(9_700, 2_500)), [name]);
+    // The list was not late then, or the STOP not young.
+    assert_eq!(failing(late(3_200, 6_500)), [name]);
+    let old = |world: &mut World| {
+        late(3_200, 2_500)(world);
+        world.script.words[1].sent_at = 1_400;
+    };
+    assert_eq!(failing(old), [name]);
 }
 
 #[test]
