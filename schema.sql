@@ -330,7 +330,7 @@ CREATE TABLE inbound (
   reply        TEXT,                                 -- what the webhook's answer said back
   params       TEXT    CHECK (json_valid(params)),   -- [["From","+1…"],…]; NULL after erasure
   error        TEXT,
-  received_at  INTEGER NOT NULL
+  received_at  INTEGER NOT NULL                      -- catch_up: when Twilio got it, by its clock
 ) STRICT;
 CREATE INDEX inbound_user ON inbound (user_id, id) WHERE user_id IS NOT NULL;
 CREATE INDEX inbound_pending ON inbound (id) WHERE state = 'pending';

@@ -2,6 +2,7 @@
 //! order.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use crate::config::{Config, UncertainPolicy};
 use crate::delivery::{self, Dispatcher, Poller, Reconciler, SenderLimits, Settings, UncertainRules};
 use crate::domain::consent::KeywordTable;
 use crate::import::{self, Pace};
-use crate::inbound;
+use crate::inbound::{self, CatchUp};
 use crate::metrics::Metrics;
 use crate::store::outcomes::RetryPolicy;
 use crate::store::{Store, StoreError, StorePaths, senders};
@@ -215,6 +216,9 @@ async fn try_again(store: &Store) -> Result<()> {
 fn background(state: &State, stop: &Stop) -> Result<Vec<JoinHandle<()>>> {
     let mut tasks = Vec::new();
     if let Some(client) = client(&state.config)? {
+        if state.config.delivery.catch_up {
+            tasks.push(catch_up(state, client.clone(), stop));
+        }
         let settings = delivery_settings(&state.config);
         lookups(state, &client, stop, &mut tasks);
         let dispatcher = Dispatcher::new(state.store.clone(), client, settings, state.metrics.clone());
@@ -285,6 +289,26 @@ fn campaigns(state: &State, stop: &Stop) -> JoinHandle<()> {
             campaign::freeze_all(&store, &presets, setup.is_simulated).await?;
             campaign::tick(&store, &setup).await?;
             Ok::<_, CampaignError>(())
+        }
+    })
+}
+
+/// Fetches what people wrote while nobody listened. Made before the dispatcher runs: the start is a gap.
+fn catch_up(state: &State, client: Client, stop: &Stop) -> JoinHandle<()> {
+    let store = state.store.clone();
+    let account_sid = state.config.twilio.account_sid.clone();
+    let catch_up =
+        CatchUp::new(store.clone(), client, account_sid, Arc::clone(&state.keywords), state.metrics.clone());
+    let catch_up = Arc::new(catch_up);
+    let wake = move || {
+        let store = store.clone();
+        async move { store.gaps().noted().await }
+    };
+    spawn("catch_up", SECOND * 5, stop, wake, move || {
+        let catch_up = Arc::clone(&catch_up);
+        async move {
+            catch_up.tick().await;
+            Ok::<_, Infallible>(())
         }
     })
 }

@@ -39,6 +39,11 @@ struct LookupLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct GapLabels {
+    gap: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct CampaignLabels {
     campaign_id: i64,
     status: String,
@@ -57,6 +62,10 @@ pub struct Metrics {
     campaign_messages: Family<CampaignLabels, Gauge>,
     store_batches: Counter,
     store_closures: Counter,
+    gaps: Family<GapLabels, Counter>,
+    marketing_waits: Gauge,
+    catch_ups: Family<OutcomeLabels, Counter>,
+    caught_up: Counter,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -89,6 +98,15 @@ impl Default for Metrics {
         let uncertain = Gauge::default();
         let help = "Attempts whose answer was lost and whose fate is not known";
         registry.register("uncertain", help, uncertain.clone());
+        let gaps = Family::<GapLabels, Counter>::default();
+        registry.register("gaps", "Times in which messages from people may have been missed", gaps.clone());
+        let marketing_waits = Gauge::default();
+        let help = "1 while marketing waits until missed messages were looked for";
+        registry.register("marketing_waits", help, marketing_waits.clone());
+        let catch_ups = Family::<OutcomeLabels, Counter>::default();
+        registry.register("catch_ups", "Looks through Twilio's list for missed messages", catch_ups.clone());
+        let caught_up = Counter::default();
+        registry.register("caught_up_messages", "Missed messages that came out of it", caught_up.clone());
         let store_batches = Counter::default();
         registry.register("store_batches", "Commits of the data file", store_batches.clone());
         let store_closures = Counter::default();
@@ -104,6 +122,10 @@ impl Default for Metrics {
             campaign_messages,
             store_batches,
             store_closures,
+            gaps,
+            marketing_waits,
+            catch_ups,
+            caught_up,
         }
     }
 }
@@ -151,6 +173,20 @@ impl Metrics {
     pub fn set_commits(&self, (batches, closures): (u64, u64)) {
         self.store_batches.inner().store(batches, Ordering::Relaxed);
         self.store_closures.inner().store(closures, Ordering::Relaxed);
+    }
+
+    /// Counts a look through Twilio's list, `done` or `failed`, and the messages that it brought.
+    pub fn count_catch_up(&self, outcome: &'static str, messages: u64) {
+        self.catch_ups.get_or_create(&OutcomeLabels { outcome }).inc();
+        self.caught_up.inc_by(messages);
+    }
+
+    /// Sets how many gaps of each kind there were, and whether marketing waits for one to be looked through.
+    pub fn set_gaps(&self, totals: Vec<(&'static str, u64)>, marketing_waits: bool) {
+        for (gap, total) in totals {
+            self.gaps.get_or_create(&GapLabels { gap }).inner().store(total, Ordering::Relaxed);
+        }
+        self.marketing_waits.set(i64::from(marketing_waits));
     }
 
     /// Sets the number of messages of each live campaign by status; others are forgotten.

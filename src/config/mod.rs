@@ -219,6 +219,8 @@ pub struct Delivery {
     pub uncertain_after_seconds: u64,
     /// What it decides.
     pub uncertain_policy: UncertainPolicy,
+    /// Whether Twilio's list is looked through for messages that were missed.
+    pub catch_up: bool,
 }
 
 /// `[import]`.

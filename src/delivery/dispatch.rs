@@ -126,6 +126,10 @@ impl Dispatcher {
             return Ok(Tick { wait: rest.min(IDLE), ..Tick::default() });
         }
         let mut lanes = self.lanes(now).await?;
+        if self.desk.store.gaps().hold_marketing() {
+            // A STOP may be among what was missed.
+            lanes.retain(|lane| lane.is_transactional);
+        }
         let mut tick = Tick { wait: IDLE, ..Tick::default() };
         // Lanes of one rank take turns in being first, so that none starves.
         self.turn = self.turn.wrapping_add(1);

@@ -34,7 +34,17 @@ pub(super) async fn readyz(state: web::Data<State>) -> HttpResponse {
         return HttpResponse::ServiceUnavailable().json(body);
     }
     let provider = provider(&state).await.unwrap_or_else(|_| json!({"state": "unknown"}));
-    HttpResponse::Ok().json(json!({"status": "ready", "provider": provider}))
+    let inbound = inbound(&state.store);
+    HttpResponse::Ok().json(json!({"status": "ready", "provider": provider, "inbound": inbound}))
+}
+
+/// Whether messages from people may have been missed; marketing waits while it is so.
+fn inbound(store: &Store) -> Value {
+    match store.gaps().open() {
+        Some(open) => json!({"state": "catching_up", "gap": open.gap.as_str(),
+                             "since": time_or_null(Some(open.since)), "detail": open.trouble}),
+        None => json!({"state": "ok"}),
+    }
 }
 
 async fn provider(state: &State) -> Result<Value, StoreError> {
@@ -81,6 +91,7 @@ pub(super) async fn metrics(request: HttpRequest, state: web::Data<State>) -> Re
 
 async fn collect(store: &Store, metrics: &metrics::Metrics) -> Result<(), StoreError> {
     metrics.set_commits(store.commits());
+    metrics.set_gaps(store.gaps().totals(), store.gaps().open().is_some());
     metrics.set_campaign_messages(store.read(reports::live_counts).await?);
     Ok(())
 }

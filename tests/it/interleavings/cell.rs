@@ -192,7 +192,7 @@ impl<'a> Cell<'a> {
     async fn change(&self, changes: &[(Change, When)]) -> Vec<Answers> {
         let frozen = tokio::sync::OnceCell::new();
         let freeze = || async {
-            campaign::freeze_all(&self.bench.store, true).await.unwrap();
+            campaign::freeze_all(&self.bench.store, &self.bench.presets, true).await.unwrap();
             self.messages().await
         };
         let all = changes.iter().map(|(change, when)| {
@@ -278,7 +278,7 @@ impl<'a> Cell<'a> {
             &self.bench.api(&format!("/campaigns/{}/resume", self.campaign.unwrap()), None).await,
         );
         // It may have been paused while it was being frozen.
-        campaign::freeze_all(&self.bench.store, true).await.unwrap();
+        campaign::freeze_all(&self.bench.store, &self.bench.presets, true).await.unwrap();
         told.iter_mut().for_each(|told| told.resumed = Some(asked));
         Ok(told)
     }
