@@ -13,6 +13,7 @@ mod architecture;
 mod campaigns;
 mod catch_up;
 mod delivery;
+mod drill;
 mod gate_property;
 mod hours;
 mod imports;
