@@ -20,7 +20,7 @@ use crate::import::{self, Pace};
 use crate::inbound::{self, Rules};
 use crate::metrics::Metrics;
 use crate::store::outcomes::RetryPolicy;
-use crate::store::{Store, StoreError, StorePaths, senders};
+use crate::store::{Serving, Store, StoreError, StorePaths, senders};
 use crate::ticker::{self, Stop, StopHandle};
 use crate::twilio::client::{Client, Credentials, is_loopback};
 use crate::web::{self, State};
@@ -44,6 +44,7 @@ pub struct App {
     server: ServerHandle,
     stop: StopHandle,
     tasks: Vec<JoinHandle<()>>,
+    serving: Serving,
 }
 
 /// Opens the store of `config`.
@@ -134,6 +135,8 @@ impl App {
             let _ = config.server.public_base_url.set_port(Some(address.port()));
         }
         let store = open_store(&config, clock)?;
+        // Before anything is changed: what another server has under way would look like the trace of a crash.
+        let serving = store.serve()?;
         synchronize_senders(&store, &config).await?;
         let uncertain = delivery::rescue_pending(&store).await?;
         import::sweep_spool(&store).await?;
@@ -163,7 +166,7 @@ impl App {
                 tracing::error!(error = %error, "the HTTP server ended");
             }
         }));
-        Ok(App { store, address, setup, uncertain, server: handle, stop, tasks })
+        Ok(App { store, address, setup, uncertain, server: handle, stop, tasks, serving })
     }
 
     /// Stops in order: no new claims and no new requests, answers in flight written down, loops ended.
@@ -178,9 +181,10 @@ impl App {
         if tokio::time::timeout(STOP_LIMIT, ended).await.is_err() {
             tracing::warn!("the process ends with requests in flight; the next start looks after them");
         }
-        if let Err(error) = self.store.settle().await {
+        if let Err(error) = self.store.close().await {
             tracing::warn!(error = %error, "the log stays beside the data file");
         }
+        drop(self.serving);
     }
 }
 

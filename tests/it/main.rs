@@ -20,5 +20,7 @@ mod schedule;
 mod segments;
 mod simulator;
 mod store;
+#[cfg(target_os = "linux")]
+mod stress;
 mod support;
 mod webhooks;
