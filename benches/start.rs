@@ -32,7 +32,7 @@ const QUICK_MESSAGES: u64 = 500_000;
 /// Starts of each kind; the median counts.
 const STARTS: usize = 5;
 /// The log is filled to this before the kill: where the writer begins to move it into the file.
-const FULL_LOG: u64 = 32 << 20;
+const FULL_LOG: u64 = 30 << 20;
 
 fn main() {
     let mut bench = Bench::start("start");

@@ -100,7 +100,8 @@ impl Writer {
             .spawn(move || {
                 // A writer that can't go on must not leave a process that looks alive.
                 if catch_unwind(AssertUnwindSafe(|| thread.run())).is_err() {
-                    tracing::error!("the store's writer panicked; the process ends");
+                    // Whatever panicked may be what would write this line.
+                    let _ = catch_unwind(|| tracing::error!("the store's writer panicked; the process ends"));
                     std::process::abort();
                 }
                 drop(running);

@@ -5,6 +5,9 @@
 //! Faults come from `tests/shim/disk.c`, preloaded into the server. `ESE_STRESS_ROUNDS` and
 //! `ESE_STRESS_SEED` ask for more of the random ones.
 
+mod moved;
+mod neighbours;
+mod power;
 mod traffic;
 mod troubles;
 
