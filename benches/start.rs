@@ -122,7 +122,9 @@ impl Place {
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let address = lines
             .map_while(Result::ok)
-            .find_map(|line| line.split_once("http://").and_then(|(_, rest)| rest.split('/').next()?.parse().ok()))
+            .find_map(|line| {
+                line.split_once("http://").and_then(|(_, rest)| rest.split('/').next()?.parse().ok())
+            })
             .expect("the greeting names the address");
         let server = Server { child, address };
         while server.get("/readyz", "").await != 200 {}

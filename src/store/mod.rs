@@ -46,9 +46,9 @@ pub use effects::Withdrawal;
 pub use error::{OpenError, StoreError};
 pub use key::StoreKey;
 pub use open::StorePaths;
-pub use serving::Serving;
 /// What read functions take: a snapshot, or the writer's transaction.
 pub use rusqlite::Connection;
+pub use serving::Serving;
 pub use tx::Tx;
 
 use effects::Effects;
@@ -150,7 +150,8 @@ impl Store {
                 closures: AtomicU64::new(0),
             }),
         };
-        let writer = Writer::start(conn, Arc::clone(&place), Arc::clone(&keeper), key.clone(), shared.clone());
+        let writer =
+            Writer::start(conn, Arc::clone(&place), Arc::clone(&keeper), key.clone(), shared.clone());
         Ok(Store { readers, writer, shared, keeper, place, key, paths: Arc::new(paths) })
     }
 

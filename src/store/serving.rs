@@ -23,10 +23,8 @@ impl Serving {
     /// Takes the right to serve the file at `path`.
     pub(super) fn take(path: &Path) -> Result<Serving, OpenError> {
         let lock = beside(path, "-lock");
-        let failed = |error: std::io::Error| OpenError::NotWritable {
-            path: lock.clone(),
-            reason: error.to_string(),
-        };
+        let failed =
+            |error: std::io::Error| OpenError::NotWritable { path: lock.clone(), reason: error.to_string() };
         loop {
             let mut file = open(&lock).map_err(failed)?;
             match file.try_lock() {
@@ -34,7 +32,10 @@ impl Serving {
                 Err(TryLockError::WouldBlock) => {
                     let mut process = String::new();
                     let _ = file.read_to_string(&mut process);
-                    return Err(OpenError::Served { path: path.to_owned(), process: process.trim().to_owned() });
+                    return Err(OpenError::Served {
+                        path: path.to_owned(),
+                        process: process.trim().to_owned(),
+                    });
                 }
                 Err(TryLockError::Error(error)) => return Err(failed(error)),
             }

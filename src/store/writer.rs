@@ -257,7 +257,10 @@ impl Thread {
         match &mut self.trouble {
             Some(trouble) if trouble.reason == reason => trouble.batches += 1,
             trouble => {
-                tracing::error!(error = reason, "writes are refused; the data file is opened anew for the next");
+                tracing::error!(
+                    error = reason,
+                    "writes are refused; the data file is opened anew for the next"
+                );
                 let (since, batches) =
                     trouble.as_ref().map_or((Instant::now(), 0), |trouble| (trouble.since, trouble.batches));
                 *trouble = Some(Trouble { reason, since, batches: batches + 1 });

@@ -14,7 +14,9 @@ use super::{StoreError, Tx};
 /// # Errors
 /// [`StoreError`] from SQLite.
 pub fn touch(tx: &Tx<'_>) -> Result<(), StoreError> {
-    tx.conn.prepare_cached("UPDATE store_identity SET write_proofs = write_proofs + 1 WHERE id = 1")?.execute([])?;
+    tx.conn
+        .prepare_cached("UPDATE store_identity SET write_proofs = write_proofs + 1 WHERE id = 1")?
+        .execute([])?;
     Ok(())
 }
 

@@ -62,8 +62,8 @@ impl Drop for Place {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let log = self.log();
-            let from = log.len().saturating_sub(6_000);
-            println!("the end of the log:\n{}", &log[log.ceil_char_boundary(from)..]);
+            let end: Vec<&str> = log.lines().rev().take(40).collect();
+            println!("the end of the log, newest first:\n{}", end.join("\n"));
         }
     }
 }
@@ -116,8 +116,7 @@ impl Place {
         let simulator = Simulator::start(options).await.unwrap();
         let port = free_port();
         let dir = dir.canonicalize().unwrap();
-        let mut place =
-            Place { dir, port, key: String::new(), simulator, account, token, kept: None };
+        let mut place = Place { dir, port, key: String::new(), simulator, account, token, kept: None };
         place.write_configuration();
         place.key = place.prepare().await;
         place
@@ -143,7 +142,10 @@ impl Place {
         let numbers: Vec<usize> = (0..PEOPLE).collect();
         for chunk in numbers.chunks(500) {
             let chunk = chunk.to_vec();
-            store.write::<_, _, StoreError>(move |tx| chunk.into_iter().try_for_each(|n| add(tx, n))).await.unwrap();
+            store
+                .write::<_, _, StoreError>(move |tx| chunk.into_iter().try_for_each(|n| add(tx, n)))
+                .await
+                .unwrap();
         }
         let made = store.write::<_, _, StoreError>(|tx| {
             let segment_id = segments::insert(tx, "Everybody", &serde_json::json!({"all": []}))?;
@@ -252,8 +254,11 @@ impl Place {
         let mut statuses = conn
             .prepare("SELECT u.phone, m.status FROM messages m JOIN users u ON u.id = m.user_id WHERE m.campaign_id = 1")
             .unwrap();
-        let statuses: std::collections::HashMap<String, String> =
-            statuses.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect();
+        let statuses: std::collections::HashMap<String, String> = statuses
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
         for (phone, times) in self.simulator.counts() {
             assert_eq!(times, 1, "{phone} was sent to {times} times");
             let status = statuses.get(&phone).map_or("missing", String::as_str);

@@ -25,7 +25,8 @@ async fn after(slip: impl FnOnce(&Place)) -> (Place, super::Server, Traffic) {
 
 #[tokio::test]
 async fn a_data_file_moved_away_and_back_is_gone_on_with() {
-    let (place, server, traffic) = after(|place| fs::rename(place.path("ese.db"), place.path("away.db")).unwrap()).await;
+    let (place, server, traffic) =
+        after(|place| fs::rename(place.path("ese.db"), place.path("away.db")).unwrap()).await;
     assert!(!place.path("ese.db").exists(), "an empty file was put in its place");
     fs::rename(place.path("away.db"), place.path("ese.db")).unwrap();
     traffic.until_more("goes on", &Ask::WRITES, 3, Traffic::taken).await;
@@ -37,7 +38,8 @@ async fn a_data_file_moved_away_and_back_is_gone_on_with() {
 
 #[tokio::test]
 async fn a_data_file_moved_away_without_its_log_has_everything_in_it() {
-    let (place, server, traffic) = after(|place| fs::rename(place.path("ese.db"), place.path("away.db")).unwrap()).await;
+    let (place, server, traffic) =
+        after(|place| fs::rename(place.path("ese.db"), place.path("away.db")).unwrap()).await;
     server.kill();
     // What lies beside the old name is left there, as whoever moved the file left it.
     fs::create_dir(place.path("other")).unwrap();

@@ -1,5 +1,8 @@
 //! Others on the same file: a process that holds the lock, and a second server.
 
+use std::io::Read;
+use std::process::Stdio;
+
 use rusqlite::Connection;
 
 use super::traffic::{Ask, Traffic};
@@ -29,6 +32,21 @@ async fn while_another_process_holds_the_lock_writes_are_503_and_reads_go_on() {
     place.check_whole();
 }
 
+/// Another server on another port, by another way to the same file: ends with 1. What it said.
+async fn refused_elsewhere(place: &Place) -> String {
+    let link = place.path("link.db");
+    let _ = std::os::unix::fs::symlink(place.path("ese.db"), &link);
+    let mut command = place.command(&["serve"]);
+    command.env("ESE_SERVER__LISTEN", "127.0.0.1:0").env("ESE_STORE__PATH", link);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut second = super::Server { child };
+    until("the second server to give up", || second.child.try_wait().unwrap().is_some()).await;
+    let mut said = String::new();
+    second.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(second.child.wait().unwrap().code(), Some(1), "{said}");
+    said
+}
+
 #[tokio::test]
 async fn a_file_is_served_once_and_commands_may_run_beside() {
     let place = Place::new().await;
@@ -36,17 +54,7 @@ async fn a_file_is_served_once_and_commands_may_run_beside() {
     let pending = "SELECT count(*) FROM events WHERE type = 'message.uncertain'";
     place.launch();
     until("messages under way", || !place.simulator.counts().is_empty()).await;
-    let elsewhere = |place: &Place| {
-        // Another port, and another way to the same file.
-        let link = place.path("link.db");
-        let _ = std::os::unix::fs::symlink(place.path("ese.db"), &link);
-        let mut command = place.command(&["serve"]);
-        command.env("ESE_SERVER__LISTEN", "127.0.0.1:0").env("ESE_STORE__PATH", link);
-        command.output().unwrap()
-    };
-    let second = elsewhere(&place);
-    assert_eq!(second.status.code(), Some(1));
-    let said = text(&second);
+    let said = refused_elsewhere(&place).await;
     let number = first.child.id().to_string();
     assert!(said.contains("already served by process") && said.contains(&number), "{said}");
     assert_eq!(place.value(pending), 0, "the second server took what was under way for the trace of a crash");
@@ -56,7 +64,7 @@ async fn a_file_is_served_once_and_commands_may_run_beside() {
     first.kill();
     assert!(place.path("ese.db-lock").exists());
     let next = place.serve();
-    assert_eq!(elsewhere(&place).status.code(), Some(1));
+    refused_elsewhere(&place).await;
     next.stop();
     assert!(!place.path("ese.db-lock").exists(), "an orderly end leaves no lock behind");
     place.check_whole();

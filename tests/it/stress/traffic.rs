@@ -168,7 +168,7 @@ impl Caller {
     /// A message from somebody new; every third one is a STOP.
     async fn message(&self, n: u64) {
         let (sid, phone) = (format!("SM{n:032x}"), format!("+1212{:07}", 3_000_000 + n));
-        let body = if n % 3 == 0 { "STOP" } else { "When do you open?" };
+        let body = if n.is_multiple_of(3) { "STOP" } else { "When do you open?" };
         let form = [("MessageSid", sid.as_str()), ("From", &phone), ("To", "+18885550100"), ("Body", body)];
         if self.webhook(Ask::Message, "/webhooks/twilio/inbound", &form).await {
             let stop = (body == "STOP").then_some(phone.clone());
@@ -195,7 +195,12 @@ impl Caller {
     }
 
     async fn read(&self, n: u64) {
-        let paths = ["/healthz", "/api/v1/users?limit=5", "/api/v1/campaigns/1/report", "/api/v1/events?after=0&limit=5"];
+        let paths = [
+            "/healthz",
+            "/api/v1/users?limit=5",
+            "/api/v1/campaigns/1/report",
+            "/api/v1/events?after=0&limit=5",
+        ];
         let path = paths[n as usize % paths.len()];
         let request = self.client.get(format!("{}{path}", self.base));
         self.send(Ask::Read, request.bearer_auth(&self.key)).await;
