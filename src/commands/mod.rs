@@ -137,8 +137,13 @@ fn log_to_stderr(level: &str, format: LogFormat) {
     let filter = EnvFilter::try_new(format!("actix_server=warn,{level}"))
         .unwrap_or_else(|_| EnvFilter::new("info,actix_server=warn"));
     let is_coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(is_coloured).with_writer(std::io::stderr);
+    // A line that can't be written (the log lies on the disk that is full, or nobody reads the pipe) is lost:
+    // telling of it on standard error would panic in whoever has something to say.
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(is_coloured)
+        .with_writer(std::io::stderr)
+        .log_internal_errors(false);
     // A process that set its own subscriber (a test) keeps it.
     let _ = match format {
         LogFormat::Json => builder.json().try_init(),

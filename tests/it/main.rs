@@ -25,5 +25,7 @@ mod segments;
 mod sequences;
 mod simulator;
 mod store;
+#[cfg(target_os = "linux")]
+mod stress;
 mod support;
 mod webhooks;

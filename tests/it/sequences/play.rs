@@ -165,7 +165,8 @@ impl World {
     async fn text(&mut self, person: usize, words: u8, is_doubled: bool) {
         self.texts.set(self.texts.get() + 1);
         let sid = format!("SM{:032x}", self.texts.get());
-        let (prefix, to) = if words.is_multiple_of(3) { ("whatsapp:", WHATSAPP_SENDER) } else { ("", SENDER) };
+        let (prefix, to) =
+            if words.is_multiple_of(3) { ("whatsapp:", WHATSAPP_SENDER) } else { ("", SENDER) };
         let from = format!("{prefix}{}", phone(person));
         let form = [
             ("MessageSid", sid.as_str()),
