@@ -298,7 +298,7 @@ async fn a_restart_in_the_middle_changes_nothing() {
 async fn what_was_under_way_at_a_crash_goes_the_same_road() {
     let mut engine = Engine::start().await;
     let id = launched(&engine, 3).await;
-    event_stream_engine::campaign::freeze_all(&engine.store, true).await.unwrap();
+    event_stream_engine::campaign::freeze_all(&engine.store, &crate::support::presets(), true).await.unwrap();
     engine.simulator.set_faults(Faults { timeout_after_accept_percent: 100.0, ..super::silent(None) });
     tick_twice(&mut engine).await;
     engine.until("acceptance", |engine| engine.simulator.messages().len() == 3).await;
@@ -371,7 +371,7 @@ async fn nothing_is_looked_for_while_another_message_to_the_person_is_under_way(
     let (mut engine, _) = one_lost(true).await;
     let second = engine.draft(|_| {}).await;
     engine.launch(second).await;
-    event_stream_engine::campaign::freeze_all(&engine.store, true).await.unwrap();
+    event_stream_engine::campaign::freeze_all(&engine.store, &crate::support::presets(), true).await.unwrap();
     engine.simulator.set_faults(Faults { timeout_after_accept_percent: 100.0, ..super::silent(Some(1)) });
     tick_twice(&mut engine).await;
     engine.until("acceptance", |engine| engine.simulator.messages().len() == 2).await;
@@ -504,7 +504,7 @@ async fn a_thousand_are_worked_through_steadily_with_a_question_each() {
     const PEOPLE: usize = 1_000;
     let mut engine = Engine::start().await;
     launched(&engine, PEOPLE).await;
-    event_stream_engine::campaign::freeze_all(&engine.store, true).await.unwrap();
+    event_stream_engine::campaign::freeze_all(&engine.store, &crate::support::presets(), true).await.unwrap();
     // An outage in which each request counted: claimed, and the process ended. Twilio took every other one.
     engine
         .change(
