@@ -1,6 +1,7 @@
 //! From a queued row to Twilio and back, over real HTTP.
 
 mod callbacks;
+mod closing_first;
 mod errors;
 mod pace;
 mod poll;
