@@ -4,7 +4,6 @@
 //! Where each attempt stands is in its row, so an end in the middle changes nothing.
 
 use futures_util::future::join_all;
-use rusqlite::Connection;
 
 use super::patience::Patience;
 use crate::clock::Millis;
@@ -105,18 +104,15 @@ impl Reconciler {
         let now = self.store.clock().now();
         let (uncertain, due) = self
             .store
-            .read(move |conn| {
-                let due = lookups::due(conn, now, most)?;
-                Ok::<_, StoreError>((lookups::count(conn)?, with_lost(conn, due)?))
-            })
+            .read(move |conn| Ok::<_, StoreError>((lookups::count(conn)?, lookups::due(conn, now, most)?)))
             .await?;
         self.metrics.set_uncertain(uncertain);
         let mut looked = Looked::default();
         for people in due.chunks(AT_ONCE) {
-            let sights = join_all(people.iter().map(|(search, since)| self.look(search, *since))).await;
+            let sights = join_all(people.iter().map(|search| self.look(search))).await;
             looked.asked += people.len();
             let mut seen = Vec::with_capacity(people.len());
-            for ((search, _), sight) in people.iter().zip(sights) {
+            for (search, sight) in people.iter().zip(sights) {
                 match sight {
                     Ok(sight) => {
                         self.patience.answered();
@@ -142,8 +138,8 @@ impl Reconciler {
         Ok(looked)
     }
 
-    /// Everything that Twilio has for one address since `since`.
-    async fn look(&self, search: &Search, since: Millis) -> Result<Sight, LookupError> {
+    /// Everything that Twilio has for one address since the oldest attempt.
+    async fn look(&self, search: &Search) -> Result<Sight, LookupError> {
         let asked_at = self.store.clock().now();
         let mut sight = Sight { asked_at, ahead: 0, messages: Vec::new() };
         // Without an address there is nothing to see, and nobody to send to: the gate will say so.
@@ -155,7 +151,7 @@ impl Reconciler {
         let mut page = self.client.list(&query).await?;
         sight.ahead = page.answered_at.map_or(0, |theirs| theirs - self.store.clock().now());
         for _ in 0..MOST_PAGES {
-            let is_past = is_past(&page, earliest(since, sight.ahead));
+            let is_past = is_past(&page, earliest(search.since, sight.ahead));
             sight.messages.extend(page.messages.into_iter().filter(is_by_api));
             match page.next {
                 Some(next) if !is_past => page = self.client.next_page(&next).await?,
@@ -188,18 +184,6 @@ impl Reconciler {
             }
         }
     }
-}
-
-/// Each search with the beginning of its oldest attempt.
-fn with_lost(conn: &Connection, due: Vec<Search>) -> Result<Vec<(Search, Millis)>, StoreError> {
-    let mut searches = Vec::with_capacity(due.len());
-    for search in due {
-        let lost = lookups::lost(conn, search.user_id, search.channel)?.unwrap_or_default();
-        if let Some(oldest) = lost.first() {
-            searches.push((search, oldest.started_at));
-        }
-    }
-    Ok(searches)
 }
 
 /// Made by a request like ours: neither inbound nor an answer to a webhook.
