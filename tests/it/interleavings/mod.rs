@@ -14,7 +14,6 @@
 mod bench;
 mod cell;
 mod dice;
-mod probe;
 mod provider;
 
 use std::sync::Arc;
@@ -23,9 +22,9 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Handle};
 
+use crate::support::probe::{FIRST_MESSAGE, probe};
 use bench::Bench;
 use cell::{Cell, Tally};
-use probe::{FIRST_MESSAGE, probe};
 
 /// Changes that race in one run, unless the environment says otherwise.
 const CHANGES: usize = 3_000;
