@@ -1,6 +1,9 @@
 //! What people wrote while nobody here listened: fetched from Twilio's list, understood as if it had come in
 //! time, and before any marketing goes out.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use event_stream_engine::domain::consent::{Consent, KeywordTable};
 use event_stream_engine::domain::message::Kind;
 use event_stream_engine::inbound::{self, CatchUp};
@@ -476,12 +479,15 @@ async fn attachments_are_asked_for() {
     engine.check_and_stop().await;
 }
 
-/// A Twilio whose list never changes, and which has lost its attachments.
-fn frozen_twilio(messages: Value) -> String {
+/// A Twilio whose list never changes, and which has lost its attachments; it counts who asks for them.
+fn frozen_twilio(messages: Value) -> (String, Arc<AtomicUsize>) {
     use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
     let answer = move |request: HttpRequest| {
+        counted.fetch_add(usize::from(request.path().ends_with("/Media.json")), Ordering::SeqCst);
         let list = json!({"messages": messages.clone(), "next_page_uri": null});
         async move {
             match request.path().ends_with("/Media.json") {
@@ -494,7 +500,7 @@ fn frozen_twilio(messages: Value) -> String {
         .workers(1)
         .disable_signals();
     tokio::spawn(server.listen(listener).unwrap().run());
-    base
+    (base, asked)
 }
 
 fn listed(sid: &str, body: &str, media: u32) -> Value {
@@ -514,8 +520,9 @@ async fn a_message_whose_attachments_are_lost_is_kept_and_twilio_is_not_asked_wi
     // Nobody can be told who wrote this one; it must not keep the others.
     messages.push(json!({"sid": "SM1", "status": "received", "direction": "inbound",
                          "date_created": messages[0]["date_created"]}));
-    let base = frozen_twilio(Value::Array(messages));
+    let (base, asked) = frozen_twilio(Value::Array(messages));
     engine.catch_up_from(&base).tick().await;
+    assert_eq!(asked.load(Ordering::SeqCst), 3);
     assert_eq!((kept(&engine), engine.consent(&phone(0)).as_str()), (21, "stop"));
     assert!(!engine.store.gaps().hold_marketing());
     engine.check_and_stop().await;
