@@ -93,7 +93,8 @@ pub fn client(config: &Config) -> Result<Option<Client>> {
         password,
         api_base: twilio.api_base.clone(),
     };
-    Ok(Some(Client::new(credentials)?))
+    let patience = Duration::from_secs(twilio.request_timeout_seconds);
+    Ok(Some(Client::new(credentials)?.with_request_timeout(patience)))
 }
 
 /// What delivery needs of the configuration.

@@ -60,6 +60,15 @@ pub struct Looked {
     pub failed: usize,
 }
 
+impl Looked {
+    fn add(&mut self, other: Looked) {
+        self.found += other.found;
+        self.not_found += other.not_found;
+        self.given_up += other.given_up;
+        self.held += other.held;
+    }
+}
+
 /// Looks for messages whose answer was lost. One per process.
 pub struct Reconciler {
     store: Store,
@@ -105,18 +114,23 @@ impl Reconciler {
         let mut looked = Looked::default();
         for people in due.chunks(AT_ONCE) {
             let sights = join_all(people.iter().map(|(search, since)| self.look(search, *since))).await;
+            looked.asked += people.len();
+            let mut seen = Vec::with_capacity(people.len());
             for ((search, _), sight) in people.iter().zip(sights) {
-                looked.asked += 1;
                 match sight {
                     Ok(sight) => {
                         self.patience.answered();
-                        self.settle(search.clone(), sight, &mut looked).await?;
+                        seen.push(self.settle(search.clone(), sight));
                     }
                     Err(error) => {
                         looked.failed += 1;
                         self.patience.failed(&error, rand::random());
                     }
                 }
+            }
+            // Together, so that one commit holds them all.
+            for settled in join_all(seen).await {
+                looked.add(settled?);
             }
             if looked.failed > 0 {
                 break;
@@ -157,28 +171,20 @@ impl Reconciler {
     }
 
     /// Writes down what was seen.
-    async fn settle(&self, search: Search, sight: Sight, looked: &mut Looked) -> Result<(), StoreError> {
+    async fn settle(&self, search: Search, sight: Sight) -> Result<Looked, StoreError> {
         let (rules, user_id, channel) = (self.rules, search.user_id, search.channel);
-        let settled = self.store.write(move |tx| settle(tx, &search, &sight, &rules)).await;
-        match settled {
-            Ok(settled) => {
-                looked.found += settled.found;
-                looked.not_found += settled.not_found;
-                looked.given_up += settled.given_up;
-                looked.held += settled.held;
-                Ok(())
-            }
+        match self.store.write(move |tx| settle(tx, &search, &sight, &rules)).await {
+            Ok(settled) => Ok(settled),
             Err(error) if error.is_transient() => Err(error),
             Err(error) => {
                 // A defect with one person is no reason to look for nobody else.
                 tracing::error!(user.id = user_id, error = %error, "a look-up could not be written; it rests");
-                self.store
-                    .write(move |tx| {
-                        let lost = lookups::lost(tx.conn(), user_id, channel)?.unwrap_or_default();
-                        lost.iter()
-                            .try_for_each(|lost| lookups::look_at(tx, lost.key, Some(tx.now() + DEFECT_REST)))
-                    })
-                    .await
+                let rest = move |tx: &Tx<'_>| {
+                    let lost = lookups::lost(tx.conn(), user_id, channel)?.unwrap_or_default();
+                    let at = Some(tx.now() + DEFECT_REST);
+                    lost.iter().try_for_each(|lost| lookups::look_at(tx, lost.key, at))
+                };
+                self.store.write::<_, _, StoreError>(rest).await.map(|()| Looked::default())
             }
         }
     }

@@ -172,6 +172,28 @@ async fn a_webhook_that_could_not_be_kept_is_a_gap_and_its_message_is_fetched() 
 }
 
 #[tokio::test]
+async fn a_look_that_is_due_anyway_does_not_close_a_gap_that_twilio_may_still_mend() {
+    let engine = engine().await;
+    let catch_up = engine.catch_up();
+    catch_up.tick().await;
+    let pass = |seconds: i64| {
+        for _ in 0..seconds / 10 {
+            engine.clock.advance(10_000);
+            engine.store.gaps().beat();
+        }
+    };
+    pass(170);
+    engine.store.gaps().note(Gap::Webhook);
+    pass(10);
+    catch_up.tick().await;
+    assert!(engine.store.gaps().hold_marketing());
+    pass(10);
+    catch_up.tick().await;
+    assert!(!engine.store.gaps().hold_marketing());
+    engine.check_and_stop().await;
+}
+
+#[tokio::test]
 async fn a_machine_that_was_asleep_looks_before_it_sends() {
     let mut engine = engine().await;
     engine.add_many(2).await;
@@ -390,7 +412,7 @@ async fn a_young_message_is_left_to_its_webhook_unless_there_was_a_gap() {
     missed(&engine, &phone(0), SENDER, "HELP", 0).await;
     look(&engine, &catch_up).await;
     assert_eq!(kept(&engine), 1, "an answer was taken away");
-    // It stays to be seen, though later ones were.
+    // It stays to be seen, though others were.
     missed(&engine, &phone(0), SENDER, "Older", 30 * MINUTE).await;
     look(&engine, &catch_up).await;
     assert_eq!(kept(&engine), 2);

@@ -147,9 +147,10 @@ fn advance(tx: &Tx<'_>, standing: &Standing, to: Status, change: &Change<'_>) ->
         .prepare_cached(
             "UPDATE messages SET status = ?2, reason = ?3, error_code = ?4, last_event_id = ?5,
                sid = coalesce(?7, sid), parts = coalesce(?8, parts),
-               accepted_at = CASE WHEN ?2 IN ('accepted', 'sent', 'delivered', 'read')
+               accepted_at = CASE WHEN ?2 = 'accepted' OR ?2 = 'sent' OR ?2 = 'delivered' OR ?2 = 'read'
                  THEN coalesce(accepted_at, ?6) ELSE accepted_at END,
-               sent_at = CASE WHEN ?2 IN ('sent', 'delivered', 'read') THEN coalesce(sent_at, ?6) ELSE sent_at END,
+               sent_at = CASE WHEN ?2 = 'sent' OR ?2 = 'delivered' OR ?2 = 'read'
+                 THEN coalesce(sent_at, ?6) ELSE sent_at END,
                delivered_at = CASE WHEN ?2 IN ('delivered', 'read')
                  THEN coalesce(delivered_at, ?6) ELSE delivered_at END,
                read_at = CASE WHEN ?2 = 'read' THEN coalesce(read_at, ?6) ELSE read_at END

@@ -1,12 +1,16 @@
 //! Read models: what lists, reports and those who watch the process look at, joined from several tables.
 
+pub mod heard;
 pub mod inbound;
 pub mod messages;
 pub mod timeline;
+mod walk;
 
 use rusqlite::Connection;
 
 use super::{StoreError, Tx};
+
+pub use walk::Slice;
 
 /// Proves that the file takes a write, without changing anything in it.
 ///

@@ -134,3 +134,45 @@ fn taking_back_what_waits_for_a_person_reads_that_persons_messages_alone() {
         plan_of(&file, "SELECT m.id FROM messages m WHERE m.status = 'queued' AND m.lane = 7 LIMIT 2000");
     assert!(steps[0].contains("messages_queue (lane=?)"), "{steps:?}");
 }
+
+/// A word list of three or more in a CHECK, or in a statement that runs once a row, is a temporary b-tree built
+/// for every row.
+#[test]
+fn no_row_that_is_written_builds_a_temporary_tree() {
+    let file = File::new();
+    let conn = file.other();
+    let opcodes = |sql: &str| -> Vec<String> {
+        let mut statement = conn.prepare(&format!("EXPLAIN {sql}")).unwrap();
+        let mut rows = statement.raw_query();
+        let mut found = Vec::new();
+        while let Some(row) = rows.next().unwrap() {
+            found.push(row.get(1).unwrap());
+        }
+        found
+    };
+    let tables: Vec<(String, String)> = conn
+        .prepare(
+            // Campaigns are few: the list in the condition of their index may stay.
+            "SELECT t.name, group_concat(c.name || ' = ' || c.name) FROM sqlite_schema t, pragma_table_info(t.name) c
+             WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite_%' AND t.name <> 'campaigns' AND c.pk = 0
+             GROUP BY t.name",
+        )
+        .unwrap()
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    assert!(tables.len() > 20, "{tables:?}");
+    for (table, columns) in tables {
+        for sql in [
+            format!("INSERT INTO {table} DEFAULT VALUES"),
+            format!("UPDATE {table} SET {columns} WHERE rowid = 1"),
+        ] {
+            if sql.contains("rowid") && conn.prepare(&sql).is_err() {
+                continue;
+            }
+            let opcodes = opcodes(&sql);
+            assert!(!opcodes.iter().any(|code| code == "OpenEphemeral"), "{sql}: {opcodes:?}");
+        }
+    }
+}
