@@ -300,7 +300,7 @@ pub(super) fn call_off(tx: &Tx<'_>, found: Found, news: &News<'_>) -> Result<Fou
         Status::Failed => standing.reason.as_deref() == Some(USED_UP),
         _ => false,
     };
-    if !may_be || news.status.is_none() {
+    if !may_be {
         return Ok(found);
     }
     let changed = tx

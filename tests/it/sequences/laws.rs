@@ -128,11 +128,11 @@ impl World {
 /// Every message has all its events in one chain, newest first, and the newest tells its state.
 fn chains(conn: &rusqlite::Connection) -> Result<Vec<String>, StoreError> {
     let mut broken = Vec::new();
-    let mut messages = conn.prepare(
+    let mut messages = conn.prepare_cached(
         "SELECT m.id, m.status, coalesce(m.reason, ''), m.last_event_id,
            (SELECT count(*) FROM events e WHERE e.message_id = m.id) FROM messages m",
     )?;
-    let mut event = conn.prepare("SELECT type, message_id, previous_id FROM events WHERE id = ?1")?;
+    let mut event = conn.prepare_cached("SELECT type, message_id, previous_id FROM events WHERE id = ?1")?;
     let mut rows = messages.query([])?;
     while let Some(row) = rows.next()? {
         let (id, status, reason): (i64, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);

@@ -15,12 +15,12 @@ use std::cell::RefCell;
 
 use proptest::prelude::*;
 use proptest::test_runner::{TestCaseError, TestError, TestRunner};
-use step::{Step, step};
+use step::{Fault, Step, step};
 use world::{Stage, World};
 
 /// Sequences of one run, unless the environment says otherwise.
 const CASES: u32 = 200;
-const LENGTH: std::ops::Range<usize> = 20..45;
+const LENGTH: std::ops::Range<usize> = 5..45;
 
 /// Sequences of one stage.
 const TURNS: usize = 20;
@@ -77,6 +77,7 @@ impl World {
     async fn come_to_rest(&mut self) -> Result<(), String> {
         self.crash().await;
         self.simulator.wait_until_quiet().await;
+        let mut has_ended = false;
         for _ in 0..600 {
             for n in 0..self.campaigns.len() {
                 let id = self.campaigns[n];
@@ -87,15 +88,20 @@ impl World {
                 }
             }
             let worked = self.tick().await;
+            self.look_after().await;
             if worked > 0 {
                 continue;
             }
             self.simulator.wait_until_quiet().await;
-            let due: Vec<Option<i64>> =
-                self.values("SELECT min(due_at) FROM messages WHERE status = 'queued'");
+            let due: Vec<Option<i64>> = self.values(
+                "SELECT min(at) FROM (SELECT due_at AS at FROM messages WHERE status = 'queued'
+                   UNION ALL SELECT look_at FROM attempts WHERE look_at IS NOT NULL)",
+            );
             match due[0] {
                 Some(due) => self.clock.advance((due - self.clock.now()).max(500)),
-                None => return self.at_rest(),
+                // What was looked up last may have been the last of its campaign.
+                None if has_ended => return self.at_rest(),
+                None => has_ended = true,
             }
         }
         let rows: Vec<String> = self.values(
@@ -108,11 +114,20 @@ impl World {
         let mut broken = self.broken();
         broken.extend(self.values::<String>(
             "SELECT 'campaign ' || id || ' is ' || status || ' with nobody left' FROM campaigns c
-             WHERE status NOT IN ('draft', 'finished', 'cancelled') AND NOT EXISTS
-               (SELECT 1 FROM messages m WHERE m.campaign_id = c.id AND m.status = 'uncertain')",
+             WHERE status NOT IN ('draft', 'finished', 'cancelled')
+             UNION ALL SELECT 'message ' || id || ' is left uncertain' FROM messages WHERE status = 'uncertain'",
         ));
         if broken.is_empty() { Ok(()) } else { Err(format!("at rest: {broken:#?}")) }
     }
+}
+
+/// Found by the test below: the word settled the attempt, and the message stayed uncertain with nobody to look
+/// after it, in a campaign that was finished.
+#[test]
+fn an_unknown_word_about_a_lost_answer_shows_that_twilio_has_the_message() {
+    let unknown = Step::Receipts { which: 0, from: 4 * 7, many: 1 };
+    let steps = [Step::Launch(0), Step::Tick { fault: Fault::LostAfterAccept, count: 1 }, unknown];
+    Theatre::open().play(&steps).unwrap();
 }
 
 #[test]

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::step::{Fault, MOST_CAMPAIGNS, Step};
 use super::world::{World, silent};
-use crate::support::{SENDER, WHATSAPP_SENDER, phone};
+use crate::support::{SENDER, WHATSAPP_SENDER, phone, presets};
 
 /// What people write.
 const TEXTS: [&str; 10] = [
@@ -41,7 +41,7 @@ impl World {
                     () = self.carry_out(step) => true,
                 };
                 self.simulator.set_faults(silent());
-                if !is_over || *moments % 2 == 0 {
+                if !is_over || moments.is_multiple_of(2) {
                     self.crash().await;
                 }
             }
@@ -182,7 +182,7 @@ impl World {
     /// What the background loops and the dispatcher do in a moment.
     pub(super) async fn tick(&mut self) -> usize {
         import::run_queued(self.store(), &Pace::default()).await.unwrap();
-        campaign::freeze_all(self.store(), &crate::support::presets(), true).await.unwrap();
+        campaign::freeze_all(self.store(), &presets(), true).await.unwrap();
         self.store().plan_changed();
         let mut worked = 0;
         for _ in 0..2 {

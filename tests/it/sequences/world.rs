@@ -16,7 +16,9 @@ use actix_web::{App, test};
 use event_stream_engine::campaign::{self, Setup};
 use event_stream_engine::clock::Clock;
 use event_stream_engine::config::Config;
-use event_stream_engine::delivery::{self, Dispatcher, SenderLimits, Settings};
+use event_stream_engine::delivery::{
+    self, Dispatcher, Poller, Reconciler, SenderLimits, Settings, UncertainRules,
+};
 use event_stream_engine::domain::consent::{KeywordTable, Replies};
 use event_stream_engine::domain::phone::Channel;
 use event_stream_engine::import;
@@ -50,6 +52,8 @@ type Server = Box<dyn Fn(TestRequest) -> Answer>;
 pub(super) struct Process {
     pub(super) store: Store,
     pub(super) dispatcher: Dispatcher,
+    reconciler: Reconciler,
+    poller: Poller,
     server: Server,
 }
 
@@ -206,6 +210,10 @@ impl World {
             presets: Arc::new(config.quiet_hours.clone()),
         };
         let dispatcher = Dispatcher::new(store.clone(), self.client.clone(), settings, Metrics::default());
+        // Bold on purpose: what Twilio does not show is sent again.
+        let rules = UncertainRules { after: 600_000, resends: true, max_attempts: MAX_ATTEMPTS };
+        let reconciler = Reconciler::new(store.clone(), self.client.clone(), rules, Metrics::default());
+        let poller = Poller::new(store.clone(), self.client.clone(), MAX_ATTEMPTS, Metrics::default());
         let state = State {
             store: store.clone(),
             config: Arc::new(config),
@@ -214,7 +222,7 @@ impl World {
             replies: Arc::new(Replies { stop: "You are out.".to_owned(), ..Replies::default() }),
             metrics: Metrics::default(),
         };
-        Process { store, dispatcher, server: server(state).await }
+        Process { store, dispatcher, reconciler, poller, server: server(state).await }
     }
 
     /// The process is gone from one moment to the next, and another begins over the same file.
@@ -224,6 +232,8 @@ impl World {
         for _ in 0..20 {
             tokio::task::yield_now().await;
         }
+        // What was on its way to Twilio arrives, or does not.
+        tokio::time::sleep(Duration::from_millis(2)).await;
         // A transaction that was under way ends before another process may write.
         let path = StorePaths::inside(self.dir.path()).path;
         let conn = rusqlite::Connection::open(path).unwrap();
@@ -276,10 +286,12 @@ impl World {
     pub(super) async fn look_after(&mut self) {
         let outbox = self.dispatcher().outbox();
         delivery::rescue_orphans(self.store(), &outbox).await.unwrap();
+        let process = self.process.as_ref().expect("it lives between two steps");
+        process.reconciler.tick().await.unwrap();
+        process.poller.tick().await.unwrap();
         let replay = self.store().write(|tx| {
-            let keywords = KeywordTable::default();
             let policy = RetryPolicy { max_attempts: MAX_ATTEMPTS, random: 0.5, retry_after: None };
-            inbound::replay(tx, None, (0, 0), &keywords, &policy)
+            inbound::replay(tx, None, (0, 0), &KeywordTable::default(), &policy)
         });
         replay.await.map_err(|error: StoreError| error).unwrap();
     }
@@ -288,7 +300,7 @@ impl World {
     pub(super) fn values<T: rusqlite::types::FromSql>(&self, sql: &str) -> Vec<T> {
         self.store()
             .read_here(|conn| {
-                let mut query = conn.prepare(sql)?;
+                let mut query = conn.prepare_cached(sql)?;
                 let rows = query.query_map([], |row| row.get(0))?.collect::<Result<Vec<T>, _>>()?;
                 Ok::<_, StoreError>(rows)
             })
