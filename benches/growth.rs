@@ -119,7 +119,7 @@ async fn dispatch(subject: &Subject, round: u64, provider: &Provider) -> Cost {
     });
     let id = draft.await.unwrap();
     people::launch(store, id).await;
-    campaign::freeze_all(store, true).await.unwrap();
+    campaign::freeze_all(store, &people::presets(), true).await.unwrap();
     let server = webhooks::product(store);
     let (start, before) = (Instant::now(), processor());
     let running = Running::start(sending::dispatcher(store, provider, &server.base_url()));
