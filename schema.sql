@@ -2,6 +2,12 @@
 -- end. PRAGMA user_version counts the steps. The sqlite3 shell can open and change the file: nothing
 -- here needs a function of the application.
 --
+-- A CHECK of three words or more is a chain of ORs: for a longer IN list SQLite builds a temporary tree on
+-- every row that is written, which doubles the price of a row.
+--
+-- AUTOINCREMENT stands where rows are deleted, so that no id comes twice. It costs a second row an insert;
+-- people, messages, webhooks and the ledger stay for good, and the highest id + 1 is new there anyway.
+--
 -- Times are INTEGER milliseconds since 1970, UTC. Amounts of money are INTEGER millionths of the unit.
 -- Messages, events and the ledger carry users.id, never a phone number.
 
@@ -10,6 +16,7 @@ CREATE TABLE store_identity (
   id              INTEGER PRIMARY KEY CHECK (id = 1),
   key_fingerprint BLOB    NOT NULL CHECK (length(key_fingerprint) = 32),
   safe_hold       INTEGER NOT NULL DEFAULT 0 CHECK (safe_hold IN (0, 1)),
+  write_proofs    INTEGER NOT NULL DEFAULT 0,        -- how often readyz asked whether the file takes a write
   created_at      INTEGER NOT NULL
 ) STRICT;
 
@@ -30,12 +37,13 @@ CREATE TABLE guards (
 -- People -----------------------------------------------------------------------------------------
 
 CREATE TABLE users (
-  id                       INTEGER PRIMARY KEY AUTOINCREMENT,
+  id                       INTEGER PRIMARY KEY,
   phone                    TEXT UNIQUE CHECK (phone GLOB '+[1-9]*' AND length(phone) BETWEEN 5 AND 16),
   channel_address          TEXT UNIQUE,              -- somebody without a number: 'whatsapp:US.1349…'
   country                  TEXT CHECK (length(country) = 2),
   consent                  TEXT NOT NULL DEFAULT 'unknown'
-                           CHECK (consent IN ('opt_in', 'unknown', 'opt_out', 'stop')),
+                           CHECK (consent = 'opt_in' OR consent = 'unknown' OR consent = 'opt_out'
+                                  OR consent = 'stop'),
   hold                     TEXT CHECK (hold IN ('review')),
   reachable                INTEGER NOT NULL DEFAULT 1 CHECK (reachable IN (0, 1)),
   unreachable_reason       TEXT,
@@ -70,10 +78,12 @@ CREATE INDEX subscriptions_topic ON subscriptions (topic_id, state, user_id);
 -- Every change of consent, for good. The digest covers the row without its evidence, and the keyed
 -- hash of the evidence, so erasing the words leaves the chain whole.
 CREATE TABLE consent_ledger (
-  id            INTEGER PRIMARY KEY AUTOINCREMENT,
+  id            INTEGER PRIMARY KEY,
   user_id       INTEGER NOT NULL REFERENCES users (id),
-  previous      TEXT    NOT NULL CHECK (previous IN ('opt_in', 'unknown', 'opt_out', 'stop')),
-  state         TEXT    NOT NULL CHECK (state IN ('opt_in', 'unknown', 'opt_out', 'stop')),
+  previous      TEXT    NOT NULL CHECK (previous = 'opt_in' OR previous = 'unknown' OR previous = 'opt_out'
+                                        OR previous = 'stop'),
+  state         TEXT    NOT NULL CHECK (state = 'opt_in' OR state = 'unknown' OR state = 'opt_out'
+                                        OR state = 'stop'),
   source        TEXT    NOT NULL,                    -- keyword, import, api, operator, twilio, …
   actor         TEXT    NOT NULL,                    -- user, key:3, import:5, operator:1, twilio
   evidence      TEXT,
@@ -87,7 +97,7 @@ CREATE INDEX consent_ledger_user ON consent_ledger (user_id, id);
 -- One link for each write transaction that added to the ledger:
 -- hash = SHA-256(previous hash, first id, last id, digests of the rows between them).
 CREATE TABLE consent_links (
-  id       INTEGER PRIMARY KEY AUTOINCREMENT,
+  id       INTEGER PRIMARY KEY,
   first_id INTEGER NOT NULL,
   last_id  INTEGER NOT NULL CHECK (last_id >= first_id),
   hash     BLOB    NOT NULL CHECK (length(hash) = 32),
@@ -107,7 +117,8 @@ CREATE TABLE suppressions (
 
 CREATE TABLE imports (
   id          INTEGER PRIMARY KEY AUTOINCREMENT,
-  state       TEXT    NOT NULL CHECK (state IN ('queued', 'running', 'finished', 'failed')),
+  state       TEXT    NOT NULL CHECK (state = 'queued' OR state = 'running' OR state = 'finished'
+                                      OR state = 'failed'),
   file_name   TEXT    NOT NULL,
   spool_path  TEXT,                                  -- the copy that a restart goes on with
   format      TEXT,
@@ -178,8 +189,9 @@ CREATE TABLE template_versions (
 CREATE TABLE senders (
   id            INTEGER PRIMARY KEY AUTOINCREMENT,
   address       TEXT    NOT NULL UNIQUE,             -- '+1…', 'whatsapp:+…' or 'MG…'
-  kind          TEXT    NOT NULL CHECK (kind IN ('whatsapp', 'sandbox', 'long_code', 'toll_free',
-                                                 'ten_dlc', 'short_code', 'service')),
+  kind          TEXT    NOT NULL CHECK (kind = 'whatsapp' OR kind = 'sandbox' OR kind = 'long_code'
+                                        OR kind = 'toll_free' OR kind = 'ten_dlc' OR kind = 'short_code'
+                                        OR kind = 'service'),
   is_configured INTEGER NOT NULL DEFAULT 1 CHECK (is_configured IN (0, 1)),
   pause_reason  TEXT,
   paused_until  INTEGER,                             -- NULL with a reason: until somebody resumes
@@ -207,8 +219,9 @@ CREATE TABLE campaigns (
   id                    INTEGER PRIMARY KEY AUTOINCREMENT,
   name                  TEXT    NOT NULL,
   status                TEXT    NOT NULL DEFAULT 'draft'
-                        CHECK (status IN ('draft', 'scheduled', 'launching', 'running', 'paused',
-                                          'finished', 'cancelled')),
+                        CHECK (status = 'draft' OR status = 'scheduled' OR status = 'launching'
+                               OR status = 'running' OR status = 'paused' OR status = 'finished'
+                               OR status = 'cancelled'),
   pause_reason          TEXT,
   kind                  TEXT    NOT NULL CHECK (kind IN ('marketing', 'transactional')),
   channel               TEXT    NOT NULL CHECK (channel IN ('sms', 'whatsapp')),
@@ -224,7 +237,8 @@ CREATE TABLE campaigns (
   schedule_timezone     TEXT,
   local_to_recipient    INTEGER NOT NULL DEFAULT 0 CHECK (local_to_recipient IN (0, 1)),
   starts_at             INTEGER,                     -- the same as an instant
-  if_missed             TEXT    NOT NULL DEFAULT 'send' CHECK (if_missed IN ('send', 'skip', 'ask')),
+  if_missed             TEXT    NOT NULL DEFAULT 'send' CHECK (if_missed = 'send' OR if_missed = 'skip'
+                                                               OR if_missed = 'ask'),
   late_hours            REAL    NOT NULL DEFAULT 4,
   rate_limit_per_second REAL    CHECK (rate_limit_per_second > 0),
   quiet_hours           TEXT,                        -- JSON: null (preset), "off", a window, {"preset":…}
@@ -245,17 +259,20 @@ CREATE INDEX campaigns_live ON campaigns (status)
 
 -- Messages -----------------------------------------------------------------------------------------
 
--- The row is the queue. Indexes: the key, the UNIQUE, (user, id), and one over what waits.
+-- The row is the queue. Indexes: the key, the UNIQUE, (user, id), one over what waits, one over what failed.
 CREATE TABLE messages (
-  id               INTEGER PRIMARY KEY AUTOINCREMENT,
+  id               INTEGER PRIMARY KEY,
   campaign_id      INTEGER REFERENCES campaigns (id),
   user_id          INTEGER NOT NULL REFERENCES users (id),
   occasion         TEXT    NOT NULL DEFAULT '',      -- '' launch, a trigger's id, 'test:…', a run
   status           TEXT    NOT NULL DEFAULT 'queued'
-                   CHECK (status IN ('queued', 'sending', 'uncertain', 'accepted', 'sent', 'delivered',
-                                     'read', 'failed', 'undelivered', 'expired', 'skipped', 'cancelled')),
+                   CHECK (status = 'queued' OR status = 'sending' OR status = 'uncertain'
+                          OR status = 'accepted' OR status = 'sent' OR status = 'delivered'
+                          OR status = 'read' OR status = 'failed' OR status = 'undelivered'
+                          OR status = 'expired' OR status = 'skipped' OR status = 'cancelled'),
   reason           TEXT,                             -- why it waits, was skipped, failed, …
-  kind             TEXT    NOT NULL CHECK (kind IN ('marketing', 'transactional', 'reply', 'confirmation')),
+  kind             TEXT    NOT NULL CHECK (kind = 'marketing' OR kind = 'transactional' OR kind = 'reply'
+                                           OR kind = 'confirmation'),
   channel          TEXT    NOT NULL CHECK (channel IN ('sms', 'whatsapp')),
   lane             INTEGER NOT NULL,                 -- the queue it waits in: the campaign's id, or
                                                      --   -(2·sender + 1) transactional, -(2·sender) other
@@ -287,6 +304,7 @@ CREATE TABLE messages (
 ) STRICT;
 CREATE INDEX messages_user ON messages (user_id, id);
 CREATE INDEX messages_queue ON messages (lane, closes_at, due_at) WHERE status = 'queued';
+CREATE INDEX messages_failed ON messages (status, id) WHERE status IN ('failed', 'undelivered');
 CREATE INDEX messages_reference ON messages (reference) WHERE reference IS NOT NULL;
 
 -- One hand-over of a message to Twilio.
@@ -295,8 +313,9 @@ CREATE TABLE attempts (
   number        INTEGER NOT NULL CHECK (number >= 1),
   sender_id     INTEGER NOT NULL REFERENCES senders (id),
   outcome       TEXT    NOT NULL DEFAULT 'pending'
-                CHECK (outcome IN ('pending', 'accepted', 'refused', 'uncertain', 'withdrawn', 'settled',
-                                   'given_up')),
+                CHECK (outcome = 'pending' OR outcome = 'accepted' OR outcome = 'refused'
+                       OR outcome = 'uncertain' OR outcome = 'withdrawn' OR outcome = 'settled'
+                       OR outcome = 'given_up'),
   started_at    INTEGER NOT NULL,
   answered_at   INTEGER,
   http_status   INTEGER,
@@ -315,7 +334,7 @@ CREATE INDEX attempts_look ON attempts (look_at) WHERE look_at IS NOT NULL;
 -- What came from Twilio: the raw parameters in their order, and what was read out of them.
 -- A row is 'pending' when its effect failed and waits for a replay.
 CREATE TABLE inbound (
-  id           INTEGER PRIMARY KEY AUTOINCREMENT,
+  id           INTEGER PRIMARY KEY,
   message_sid  TEXT    NOT NULL UNIQUE,
   state        TEXT    NOT NULL CHECK (state IN ('pending', 'done')),
   source       TEXT    NOT NULL CHECK (source IN ('webhook', 'catch_up')),
@@ -323,8 +342,9 @@ CREATE TABLE inbound (
   from_address TEXT,
   to_address   TEXT,
   channel      TEXT    CHECK (channel IN ('sms', 'whatsapp')),
-  kind         TEXT    CHECK (kind IN ('message', 'stop', 'start', 'help', 'subscribe', 'unsubscribe',
-                                       'review', 'unmatched')),
+  kind         TEXT    CHECK (kind = 'message' OR kind = 'stop' OR kind = 'start' OR kind = 'help'
+                              OR kind = 'subscribe' OR kind = 'unsubscribe' OR kind = 'review'
+                              OR kind = 'unmatched'),
   body         TEXT,
   media        TEXT    NOT NULL DEFAULT '[]' CHECK (json_valid(media)),
   reply        TEXT,                                 -- what the webhook's answer said back
@@ -336,11 +356,11 @@ CREATE INDEX inbound_user ON inbound (user_id, id) WHERE user_id IS NOT NULL;
 CREATE INDEX inbound_pending ON inbound (id) WHERE state = 'pending';
 
 CREATE TABLE receipts (
-  id          INTEGER PRIMARY KEY AUTOINCREMENT,
+  id          INTEGER PRIMARY KEY,
   sid         TEXT    NOT NULL,
   status      TEXT    NOT NULL,
   error_code  INTEGER NOT NULL DEFAULT 0,
-  state       TEXT    NOT NULL CHECK (state IN ('pending', 'done', 'unmatched')),
+  state       TEXT    NOT NULL CHECK (state = 'pending' OR state = 'done' OR state = 'unmatched'),
   message_id  INTEGER REFERENCES messages (id),
   attempt     INTEGER,
   params      TEXT    CHECK (json_valid(params)),
@@ -440,7 +460,8 @@ CREATE TABLE daily_counts (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE user_counts (
-  consent TEXT    PRIMARY KEY CHECK (consent IN ('opt_in', 'unknown', 'opt_out', 'stop')),
+  consent TEXT    PRIMARY KEY CHECK (consent = 'opt_in' OR consent = 'unknown' OR consent = 'opt_out'
+                                     OR consent = 'stop'),
   n       INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 INSERT INTO user_counts (consent, n) VALUES ('opt_in', 0), ('unknown', 0), ('opt_out', 0), ('stop', 0);
@@ -451,7 +472,7 @@ CREATE TABLE operators (
   id            INTEGER PRIMARY KEY AUTOINCREMENT,
   email         TEXT    NOT NULL UNIQUE COLLATE NOCASE,
   password_hash TEXT    NOT NULL,                    -- argon2id, PHC string
-  role          TEXT    NOT NULL CHECK (role IN ('admin', 'operator', 'viewer')),
+  role          TEXT    NOT NULL CHECK (role = 'admin' OR role = 'operator' OR role = 'viewer'),
   created_at    INTEGER NOT NULL,
   last_login_at INTEGER,
   disabled_at   INTEGER

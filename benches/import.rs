@@ -5,15 +5,14 @@
 mod support;
 
 use std::fmt::Write;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use event_stream_engine::import::{self, NewImport, Options, Pace, Spool, spool_dir};
 use event_stream_engine::store::Store;
 use event_stream_engine::store::imports::{self, ImportState};
 use rusqlite::Connection;
 use serde_json::json;
+use support::memory::Peak;
 use support::table::Bench;
 use support::{bare, clock, folder, open, people, resident, runtime, value};
 
@@ -111,7 +110,7 @@ async fn product(store: &Store, n: u64, round: u64, options: serde_json::Value) 
 fn bare_import(n: u64, has_consent: bool) -> (f64, f64) {
     let dir = folder();
     let conn = bare::connect(&bare::create(&dir));
-    let new = timed(n, &conn, |i, (phone, attributes)| {
+    let new = timed(n, 0, &conn, |i, (phone, attributes)| {
         conn.prepare_cached(
             "INSERT INTO users (phone, country, consent, attributes, import_id, import_row, created_at, updated_at)
              VALUES (?1, 'US', 'opt_in', jsonb(?2), 1, ?3, 0, 0)",
@@ -130,7 +129,7 @@ fn bare_import(n: u64, has_consent: bool) -> (f64, f64) {
             .unwrap();
         }
     });
-    let again = timed(n, &conn, |i, (phone, attributes)| {
+    let again = timed(n, 1, &conn, |i, (phone, attributes)| {
         conn.prepare_cached(
             "UPDATE users SET attributes = jsonb(?2), import_id = 2, import_row = ?3, updated_at = 1 WHERE phone = ?1",
         )
@@ -141,7 +140,7 @@ fn bare_import(n: u64, has_consent: bool) -> (f64, f64) {
     (new, again)
 }
 
-fn timed(n: u64, conn: &Connection, each: impl Fn(u64, &(String, String))) -> f64 {
+fn timed(n: u64, round: u64, conn: &Connection, each: impl Fn(u64, &(String, String))) -> f64 {
     let mut seconds = 0.0;
     for from in (0..n).step_by(CHUNK as usize) {
         let rows: Vec<(String, String)> = (from..n.min(from + CHUNK))
@@ -150,7 +149,7 @@ fn timed(n: u64, conn: &Connection, each: impl Fn(u64, &(String, String))) -> f6
                     r#"{{"name":"Person {i}","city":"City {}","age":{},"plan":"{}","joined":"2026-0{}-11"}}"#,
                     i % 1_000,
                     18 + i % 60,
-                    plan(i, 0),
+                    plan(i, round),
                     1 + i % 9
                 );
                 (people::phone(i), attributes)
@@ -165,31 +164,4 @@ fn timed(n: u64, conn: &Connection, each: impl Fn(u64, &(String, String))) -> f6
         seconds += start.elapsed().as_secs_f64();
     }
     seconds
-}
-
-/// Watches the memory of this process.
-struct Peak {
-    is_over: Arc<AtomicBool>,
-    thread: std::thread::JoinHandle<f64>,
-}
-
-impl Peak {
-    fn start() -> Peak {
-        let is_over = Arc::new(AtomicBool::new(false));
-        let seen = is_over.clone();
-        let thread = std::thread::spawn(move || {
-            let mut most = 0.0_f64;
-            while !seen.load(Ordering::Relaxed) {
-                most = most.max(resident());
-                std::thread::sleep(Duration::from_millis(20));
-            }
-            most
-        });
-        Peak { is_over, thread }
-    }
-
-    fn stop(self) -> f64 {
-        self.is_over.store(true, Ordering::Relaxed);
-        self.thread.join().unwrap()
-    }
 }

@@ -5,14 +5,18 @@
 #![allow(dead_code)]
 
 pub mod bare;
+pub mod history;
 pub mod load;
+pub mod memory;
 pub mod people;
+pub mod plot;
 pub mod provider;
 pub mod sending;
+pub mod series;
 pub mod table;
 pub mod webhooks;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use event_stream_engine::clock::Clock;
@@ -72,7 +76,12 @@ fn checkpoint_from_the_side(store: &Store) {
 
 /// A new data file as the server opens it: WAL, `synchronous=FULL`, one sender.
 pub async fn open(dir: &tempfile::TempDir, clock: &Clock) -> Store {
-    let store = Store::open(StorePaths::inside(dir.path()), clock.clone()).unwrap();
+    open_at(dir.path(), clock).await
+}
+
+/// The same of the file in a folder that is kept.
+pub async fn open_at(dir: &Path, clock: &Clock) -> Store {
+    let store = Store::open(StorePaths::inside(dir), clock.clone()).unwrap();
     let configured = vec![(SENDER.to_owned(), "long_code".to_owned())];
     store.write::<_, _, StoreError>(move |tx| senders::synchronize(tx, &configured)).await.unwrap();
     checkpoint_from_the_side(&store);

@@ -14,7 +14,8 @@ use serde_json::json;
 
 use super::bare;
 
-const AREAS: &str = "212415312617206303404512619702813919";
+/// Area codes, three digits each.
+pub const AREAS: &str = "212415312617206303404512619702813919";
 
 /// The `n`th person's number.
 pub fn phone(n: u64) -> String {

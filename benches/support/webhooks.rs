@@ -44,7 +44,12 @@ fn post(address: SocketAddr, path: &str, signature: &str, body: &str) -> Vec<u8>
 
 /// A message from one of `people` known people; each has its own SID.
 pub fn inbound_request(address: SocketAddr, n: u64, people: u64) -> Vec<u8> {
-    let (sid, phone, sender) = (format!("SM{n:032x}"), people::phone(n % people), &SENDER[1..]);
+    inbound_request_as(address, n, &format!("SM{n:032x}"), n % people)
+}
+
+/// A message from this person, under this SID.
+pub fn inbound_request_as(address: SocketAddr, n: u64, sid: &str, person: u64) -> Vec<u8> {
+    let (phone, sender) = (people::phone(person), &SENDER[1..]);
     let number = &phone[1..];
     let signature = sign(&format!(
         "http://{address}/webhooks/twilio/inboundAccountSid{ACCOUNT}ApiVersion2010-04-01\

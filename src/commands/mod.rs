@@ -5,6 +5,7 @@ mod campaign;
 mod check;
 mod demo;
 mod drill;
+mod hours;
 mod import;
 mod key;
 mod operator;
@@ -59,6 +60,8 @@ enum Command {
     Check,
     /// Print the configuration in force, secrets redacted.
     Config,
+    /// Print the quiet hours by country and US state with their sources, or those of one number.
+    Hours(hours::Args),
     /// Try again webhooks whose effect failed; with --since, read all since then anew.
     Replay(replay::Args),
     /// Verify the consent chain, the counts and the file itself.
@@ -107,6 +110,7 @@ async fn run_configured(command: Command, loaded: Loaded) -> Result<()> {
         Command::Key(action) => key::run(config, action).await,
         Command::Check => check::run(config).await,
         Command::Config => print_config(&loaded),
+        Command::Hours(args) => hours::run(&config, &args),
         Command::Replay(args) => replay::run(config, args).await,
         Command::Verify => verify::run(config).await,
     }
@@ -133,8 +137,13 @@ fn log_to_stderr(level: &str, format: LogFormat) {
     let filter = EnvFilter::try_new(format!("actix_server=warn,{level}"))
         .unwrap_or_else(|_| EnvFilter::new("info,actix_server=warn"));
     let is_coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(is_coloured).with_writer(std::io::stderr);
+    // A line that can't be written (the log lies on the disk that is full, or nobody reads the pipe) is lost:
+    // telling of it on standard error would panic in whoever has something to say.
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(is_coloured)
+        .with_writer(std::io::stderr)
+        .log_internal_errors(false);
     // A process that set its own subscriber (a test) keeps it.
     let _ = match format {
         LogFormat::Json => builder.json().try_init(),

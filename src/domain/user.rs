@@ -30,6 +30,15 @@ fn refused(field: impl Into<String>, message: impl Into<String>) -> AttributesEr
 /// # Errors
 /// Names the attribute that breaks a limit.
 pub fn check_attributes(attributes: &Map<String, Value>) -> Result<(), AttributesError> {
+    checked_text(attributes).map(drop)
+}
+
+/// The attributes as JSON text, checked as by [`check_attributes`]: the size is that of the text, so it is
+/// written once.
+///
+/// # Errors
+/// Names the attribute that breaks a limit.
+pub fn checked_text(attributes: &Map<String, Value>) -> Result<String, AttributesError> {
     if attributes.len() > MAX_ATTRIBUTES {
         return Err(refused(
             "attributes",
@@ -52,14 +61,15 @@ pub fn check_attributes(attributes: &Map<String, Value>) -> Result<(), Attribute
             return Err(refused(format!("attributes.{name}"), "a NUL character can't be kept"));
         }
     }
-    let bytes = serde_json::to_vec(attributes).map_or(usize::MAX, |text| text.len());
-    if bytes > MAX_ATTRIBUTES_BYTES {
+    let text = serde_json::to_string(attributes)
+        .map_err(|error| refused("attributes", format!("can't be written as JSON: {error}")))?;
+    if text.len() > MAX_ATTRIBUTES_BYTES {
         return Err(refused(
             "attributes",
-            format!("{bytes} bytes; at most {MAX_ATTRIBUTES_BYTES} are kept for one person"),
+            format!("{} bytes; at most {MAX_ATTRIBUTES_BYTES} are kept for one person", text.len()),
         ));
     }
-    Ok(())
+    Ok(text)
 }
 
 fn is_deeper_than(value: &Value, depth: usize) -> bool {

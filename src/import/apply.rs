@@ -1,38 +1,14 @@
-//! What a row brings about: decided on any connection, so that a dry run counts what a real one would do,
-//! then carried out in a write.
-//!
-//! The rule of consent: a file says what it says about somebody new; about somebody known it only
-//! tightens, unless the options loosen with evidence; nobody leaves `stop` by a file.
+//! Carries rows out in a write. What was made out on a snapshot is taken over where it still holds, and
+//! decided anew where something came in between; a dry run decides and counts only.
 
-use crate::store::Connection;
-use serde_json::{Map, Value};
-
-use super::options::{Mode, Options};
-use super::row::{Person, Reading, RowReader, Said};
+use super::decide::{
+    Action, Change, Ground, Job, Membership, Outcome, Plan, Planned, Verdict, consent_of_new, decide, row_of,
+};
+use super::row::{Person, Reading};
 use crate::domain::consent::Consent;
-use crate::domain::user::{check_attributes, merge_patch};
-use crate::store::imports::{self, Known, MAX_ISSUES, NewIssue, NewPerson, Rehearsal, Tally};
+use crate::store::imports::{self, MAX_ISSUES, NewIssue, NewPerson, Rows, Tally};
 use crate::store::ledger::{self, ConsentChange};
-use crate::store::{StoreError, StoreKey, Tx, Withdrawal, suppressions};
-
-/// An import at work.
-#[derive(Debug)]
-pub(super) struct Job {
-    pub(super) id: i64,
-    /// `import:5`, in ledgers and lists.
-    pub(super) actor: String,
-    pub(super) file_name: String,
-    pub(super) options: Options,
-    pub(super) reader: RowReader,
-}
-
-/// Where decisions look things up.
-pub(super) struct Ground<'a> {
-    pub(super) conn: &'a Connection,
-    pub(super) key: &'a StoreKey,
-    /// In a dry run, what stood in the file before.
-    pub(super) seen: Option<&'a Rehearsal>,
-}
+use crate::store::{StoreError, Tx, Withdrawal, suppressions};
 
 /// What is counted, and what is kept beside it.
 #[derive(Debug)]
@@ -42,93 +18,45 @@ pub(super) struct Progress {
     pub(super) issues: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
-    Created,
-    Updated,
-    Unchanged,
-    Duplicate,
-    Rejected,
-}
-
-/// What is to be written for a row.
-#[derive(Debug)]
-enum Action {
-    Nothing,
-    Add { consent: Option<Consent> },
-    Change(Change),
-    Suppress { user_id: Option<i64> },
-}
-
-#[derive(Debug)]
-struct Change {
-    user_id: i64,
-    attributes: Option<String>,
-    consent: Option<(Consent, Consent)>,
-    topics: Vec<i64>,
-    /// Signed: negative when this import added the person.
-    row: i64,
-}
-
-#[derive(Debug)]
-struct Verdict {
-    outcome: Outcome,
-    action: Action,
-    issues: Vec<NewIssue>,
-}
-
-impl Verdict {
-    fn new(outcome: Outcome, action: Action) -> Verdict {
-        Verdict { outcome, action, issues: Vec::new() }
-    }
-}
-
-/// Takes in the rows of one chunk.
+/// Takes in the rows of one chunk. Returns how many plans did not hold.
 pub(super) fn apply(
     tx: &Tx<'_>,
     job: &Job,
-    rows: &[Reading],
+    rows: &mut [Planned],
     progress: &mut Progress,
-) -> Result<(), StoreError> {
+) -> Result<usize, StoreError> {
     let ground = Ground { conn: tx.conn(), key: tx.key(), seen: None };
-    let hand = Hand { tx, job, is_list_empty: !imports::has_suppressions(tx.conn())? };
-    // People who are new come in rows: one who follows such a one is added without being looked for.
-    let mut is_likely_new = progress.tally.updated + progress.tally.unchanged == 0;
-    for reading in rows {
-        let row = row_of(reading);
-        let added = match &reading.person {
-            Some(person) if is_likely_new && job.options.mode != Mode::Suppress => {
-                hand.try_add(person, row)?
-            }
-            _ => None,
-        };
-        let verdict = match added {
+    let is_list_empty = !imports::has_suppressions(tx.conn())?;
+    let mut hand = Hand { tx, job, rows: Rows::new(tx)?, is_list_empty };
+    let mut overtaken = 0;
+    for Planned { reading, plan } in rows {
+        let was_planned = !matches!(plan, Plan::Open);
+        let verdict = match hand.take_over(reading, std::mem::replace(plan, Plan::Open))? {
             Some(verdict) => verdict,
             None => {
-                let verdict = decide(&ground, job, reading)?;
-                if let Some(person) = &reading.person {
-                    hand.carry_out(person, row, &verdict.action)?;
-                }
+                overtaken += usize::from(was_planned);
+                let mut verdict = decide(&ground, job, reading)?;
+                let action = std::mem::replace(&mut verdict.action, Action::Nothing);
+                hand.carry_out(reading, action)?;
                 verdict
             }
         };
-        is_likely_new = matches!(verdict.outcome, Outcome::Created | Outcome::Rejected);
         for issue in count(progress, reading, verdict) {
             imports::insert_issue(tx, job.id, &issue)?;
         }
     }
-    Ok(())
+    Ok(overtaken)
 }
 
 /// Counts the rows of one chunk as [`apply`] would, and returns the issues to keep.
 pub(super) fn rehearse(
     ground: &Ground<'_>,
     job: &Job,
-    rows: &[Reading],
+    rows: &[Planned],
     progress: &mut Progress,
 ) -> Result<Vec<NewIssue>, StoreError> {
     let mut issues = Vec::new();
-    for reading in rows {
+    for Planned { reading, .. } in rows {
         let verdict = decide(ground, job, reading)?;
         issues.extend(count(progress, reading, verdict));
     }
@@ -156,227 +84,115 @@ fn count(progress: &mut Progress, reading: &Reading, verdict: Verdict) -> Vec<Ne
     kept
 }
 
-fn row_of(reading: &Reading) -> i64 {
-    i64::try_from(reading.raw.number).unwrap_or(i64::MAX)
-}
-
-fn decide(ground: &Ground<'_>, job: &Job, reading: &Reading) -> Result<Verdict, StoreError> {
-    let Some(person) = &reading.person else {
-        return Ok(Verdict::new(Outcome::Rejected, Action::Nothing));
-    };
-    let known = imports::find_known(ground.conn, person.phone.as_str())?;
-    let rehearsed = match ground.seen {
-        Some(seen) => seen.note(person.phone.as_str(), row_of(reading))?,
-        None => None,
-    };
-    if job.options.mode == Mode::Suppress {
-        let user_id = known.map(|known| known.id);
-        return decide_suppression(ground, job, reading, (user_id, rehearsed));
-    }
-    let (mut verdict, earlier) = match &known {
-        None => {
-            let consent = consent_of_new(&job.options, person.consent);
-            (Verdict::new(Outcome::Created, Action::Add { consent }), rehearsed)
-        }
-        Some(known) => {
-            let marked = known.import_row.filter(|_| known.import_id == Some(job.id));
-            let verdict = decide_known(ground, job, reading, (known, marked))?;
-            (verdict, marked.or(rehearsed))
-        }
-    };
-    if let Some(earlier) = earlier
-        && verdict.outcome != Outcome::Rejected
-    {
-        verdict.outcome = Outcome::Duplicate;
-        let message =
-            format!("The number stood in row {} already; this row replaced that one.", earlier.abs());
-        verdict.issues.push(job.reader.note(reading, "duplicate_in_file", message, false));
-    }
-    Ok(verdict)
-}
-
-/// The person is known: from before, or (`marked`) from an earlier row of this file.
-fn decide_known(
-    ground: &Ground<'_>,
-    job: &Job,
-    reading: &Reading,
-    (known, marked): (&Known, Option<i64>),
-) -> Result<Verdict, StoreError> {
-    let Some(person) = &reading.person else {
-        return Ok(Verdict::new(Outcome::Rejected, Action::Nothing));
-    };
-    let was_added_here = marked.is_some_and(|row| row < 0);
-    let row = if was_added_here { -row_of(reading) } else { row_of(reading) };
-    let mut change = Change { user_id: known.id, attributes: None, consent: None, topics: Vec::new(), row };
-    if job.options.mode == Mode::SkipExisting && !was_added_here {
-        return Ok(Verdict::new(Outcome::Unchanged, Action::Change(change)));
-    }
-    match merged(job.options.mode, person, known) {
-        Ok(attributes) => change.attributes = attributes,
-        Err(message) => {
-            let mut verdict = Verdict::new(Outcome::Rejected, Action::Nothing);
-            verdict.issues.push(job.reader.note(reading, "attributes_invalid", message, true));
-            return Ok(verdict);
-        }
-    }
-    let may_restate = was_added_here && imports::is_ledger_of(ground.conn, known.id, &job.actor)?;
-    let next = if may_restate {
-        consent_restated(person.consent, known.consent)
-    } else {
-        consent_of_known(&job.options, person.consent, known.consent)
-    };
-    change.consent = next.map(|next| (known.consent, next));
-    let mut issues = Vec::new();
-    for topic in &person.topics {
-        match imports::membership(ground.conn, known.id, *topic)? {
-            Some(true) => {}
-            Some(false) if !job.options.consent.loosen => {
-                let message = "The person left this topic; an import does not bring them back.".to_owned();
-                issues.push(job.reader.note(reading, "topic_left", message, false));
-            }
-            Some(false) | None => change.topics.push(*topic),
-        }
-    }
-    let is_changed = change.attributes.is_some() || change.consent.is_some() || !change.topics.is_empty();
-    let outcome = if is_changed { Outcome::Updated } else { Outcome::Unchanged };
-    Ok(Verdict { outcome, action: Action::Change(change), issues })
-}
-
-fn decide_suppression(
-    ground: &Ground<'_>,
-    job: &Job,
-    reading: &Reading,
-    (user_id, rehearsed): (Option<i64>, Option<i64>),
-) -> Result<Verdict, StoreError> {
-    let phone = reading.person.as_ref().map_or("", |person| person.phone.as_str());
-    let source = imports::suppressed_by(ground.conn, ground.key, phone)?;
-    if rehearsed.is_some() || source.as_ref() == Some(&job.actor) {
-        let mut verdict = Verdict::new(Outcome::Duplicate, Action::Nothing);
-        let message = "The number stood in an earlier row already.".to_owned();
-        verdict.issues.push(job.reader.note(reading, "duplicate_in_file", message, false));
-        return Ok(verdict);
-    }
-    Ok(match (source, user_id) {
-        (Some(_), _) => Verdict::new(Outcome::Unchanged, Action::Nothing),
-        (None, Some(_)) => Verdict::new(Outcome::Updated, Action::Suppress { user_id }),
-        (None, None) => Verdict::new(Outcome::Created, Action::Suppress { user_id }),
-    })
-}
-
-/// The attributes as they are to be, or `None` when they are that already.
-fn merged(mode: Mode, person: &Person, known: &Known) -> Result<Option<String>, String> {
-    if person.json == known.attributes {
-        return Ok(None);
-    }
-    let kept: Map<String, Value> = serde_json::from_str(&known.attributes).unwrap_or_default();
-    if mode == Mode::Replace {
-        return Ok((person.attributes != kept).then(|| person.json.clone()));
-    }
-    let mut merged = kept;
-    if !merge_patch(&mut merged, &person.attributes) {
-        return Ok(None);
-    }
-    check_attributes(&merged).map_err(|error| format!("{}: {}.", error.field, error.message))?;
-    Ok(serde_json::to_string(&merged).ok())
-}
-
-/// The consent of somebody who comes in by this row; `None` is `unknown`.
-fn consent_of_new(options: &Options, said: Said) -> Option<Consent> {
-    let state = match said {
-        Said::Clearly(state) => Some(state),
-        Said::Unclear => None,
-        Said::Nothing => options.consent.state,
-    };
-    state.filter(|state| *state != Consent::Unknown)
-}
-
-/// What a row makes of the consent of somebody known; `None`: it stays.
-fn consent_of_known(options: &Options, said: Said, now: Consent) -> Option<Consent> {
-    let next = match said {
-        Said::Clearly(state) => state,
-        Said::Unclear => return None,
-        // That nothing is known of the people in the file says nothing against what we know.
-        Said::Nothing => options.consent.state.filter(|state| *state != Consent::Unknown)?,
-    };
-    let is_allowed = Consent::tightens(now, next) || options.consent.loosen;
-    (now != Consent::Stop && next != now && is_allowed).then_some(next)
-}
-
-/// The last row wins about somebody whom this file brought and about whose consent nobody else said
-/// anything since.
-fn consent_restated(said: Said, now: Consent) -> Option<Consent> {
-    let next = match said {
-        Said::Clearly(state) => state,
-        Said::Unclear => Consent::Unknown,
-        Said::Nothing => return None,
-    };
-    (now != Consent::Stop && next != now).then_some(next)
-}
-
 /// Writes what was decided.
 struct Hand<'a> {
     tx: &'a Tx<'a>,
     job: &'a Job,
+    rows: Rows<'a>,
     /// No number was suppressed when the chunk began, and no row of this mode suppresses one.
     is_list_empty: bool,
 }
 
 impl Hand<'_> {
-    fn carry_out(&self, person: &Person, row: i64, action: &Action) -> Result<(), StoreError> {
-        match action {
-            Action::Nothing => Ok(()),
-            Action::Add { consent } => self.add(person, row, *consent).map(drop),
-            Action::Change(change) => self.change(change),
-            Action::Suppress { user_id } => {
-                suppressions::insert(self.tx, person.phone.as_str(), "do_not_contact", &self.job.actor)?;
-                if let Some(user_id) = user_id {
-                    self.tx.withdraw(Withdrawal::User(*user_id));
-                }
-                Ok(())
+    /// Carries out what was made out before, if it still holds; else it writes nothing.
+    fn take_over(&mut self, reading: &Reading, plan: Plan) -> Result<Option<Verdict>, StoreError> {
+        let Some(person) = &reading.person else {
+            return Ok(None);
+        };
+        match plan {
+            Plan::Add { attributes, address_hash } => {
+                let is_added = self.add(person, row_of(reading), &attributes, address_hash)?;
+                Ok(is_added.then(|| Verdict::new(Outcome::Created, Action::Nothing)))
             }
+            Plan::Change(change, outcome, issues) => {
+                let is_changed = self.change(person, &change)?;
+                Ok(is_changed.then_some(Verdict { outcome, action: Action::Nothing, issues }))
+            }
+            Plan::Open => Ok(None),
         }
     }
 
-    /// Adds the person, or does nothing when the number is known.
-    fn try_add(&self, person: &Person, row: i64) -> Result<Option<Verdict>, StoreError> {
-        let consent = consent_of_new(&self.job.options, person.consent);
-        let is_added = self.add(person, row, consent)?;
-        Ok(is_added.then(|| Verdict::new(Outcome::Created, Action::Nothing)))
+    /// What was decided in this write holds.
+    fn carry_out(&mut self, reading: &Reading, action: Action) -> Result<(), StoreError> {
+        let Some(person) = &reading.person else {
+            return Ok(());
+        };
+        match action {
+            Action::Nothing => {}
+            Action::Add => {
+                let attributes = imports::jsonb(self.tx.conn(), &person.json)?;
+                self.add(person, row_of(reading), &attributes, None)?;
+            }
+            Action::Change(change) => {
+                if !self.change(person, &change)? {
+                    return Err(StoreError::Internal("a person changed within a write".to_owned()));
+                }
+            }
+            Action::Suppress { user_id } => {
+                suppressions::insert(self.tx, person.phone.as_str(), "do_not_contact", &self.job.actor)?;
+                if let Some(user_id) = user_id {
+                    self.tx.withdraw(Withdrawal::User(user_id));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Returns false when the number is known.
-    fn add(&self, person: &Person, row: i64, consent: Option<Consent>) -> Result<bool, StoreError> {
+    fn add(
+        &mut self,
+        person: &Person,
+        row: i64,
+        attributes: &[u8],
+        address_hash: Option<[u8; 32]>,
+    ) -> Result<bool, StoreError> {
+        let consent = consent_of_new(&self.job.options, person.consent);
         let words = consent.map(|_| evidence(self.job, row)).unwrap_or_default();
+        let is_suppressed = !self.is_list_empty && {
+            let hash = address_hash.unwrap_or_else(|| self.tx.key().hash(person.phone.as_str()));
+            imports::suppressed_by(self.tx.conn(), &hash)?.is_some()
+        };
         let new = NewPerson {
             phone: person.phone.as_str(),
             country: person.country,
-            attributes: &person.json,
+            attributes,
             consent: consent.map(|state| consent_change(self.job, state, &words)),
             import: (self.job.id, row),
-            is_list_empty: self.is_list_empty,
+            is_suppressed,
         };
-        let Some(user_id) = imports::insert_person(self.tx, &new)? else {
+        let Some(user_id) = self.rows.insert(&new)? else {
             return Ok(false);
         };
         person.topics.iter().try_for_each(|topic| imports::join(self.tx, user_id, *topic))?;
         Ok(true)
     }
 
-    fn change(&self, change: &Change) -> Result<(), StoreError> {
-        let marker = (self.job.id, change.row);
-        match &change.attributes {
-            Some(attributes) => imports::update_person(self.tx, change.user_id, attributes, marker)?,
-            None => imports::touch(self.tx, change.user_id, marker)?,
-        }
-        if let Some((now, next)) = change.consent {
-            let words = evidence(self.job, change.row.abs());
-            ledger::record(self.tx, change.user_id, now, &consent_change(self.job, next, &words))?;
-            if Consent::tightens(now, next) {
-                // Whatever was claimed under the old consent passes the gate again.
-                self.tx.withdraw(Withdrawal::User(change.user_id));
+    /// Returns false, and writes nothing, when the person no longer stands as the decision found them.
+    fn change(&mut self, person: &Person, change: &Change) -> Result<bool, StoreError> {
+        let id = change.known.id;
+        for Membership { topic_id, found, .. } in &change.topics {
+            if imports::membership(self.tx.conn(), id, *topic_id)? != *found {
+                return Ok(false);
             }
         }
-        change.topics.iter().try_for_each(|topic| imports::join(self.tx, change.user_id, *topic))
+        let marker = (self.job.id, change.row);
+        let phone = person.phone.as_str();
+        if !self.rows.update(phone, &change.known, change.attributes.as_deref(), marker)? {
+            return Ok(false);
+        }
+        if let Some(next) = change.consent {
+            let now = change.known.consent;
+            let words = evidence(self.job, change.row.abs());
+            ledger::record(self.tx, id, now, &consent_change(self.job, next, &words))?;
+            if Consent::tightens(now, next) {
+                // Whatever was claimed under the old consent passes the gate again.
+                self.tx.withdraw(Withdrawal::User(id));
+            }
+        }
+        for membership in change.topics.iter().filter(|membership| membership.joins) {
+            imports::join(self.tx, id, membership.topic_id)?;
+        }
+        Ok(true)
     }
 }
 
@@ -399,58 +215,212 @@ fn consent_change<'a>(job: &'a Job, state: Consent, evidence: &'a str) -> Consen
 
 #[cfg(test)]
 mod tests {
-    use super::super::options::ConsentOptions;
+    use std::collections::HashMap;
+
+    use super::super::columns::Field;
+    use super::super::decide::foresee;
+    use super::super::file::{Cell, RawRow};
+    use super::super::options::{ConsentOptions, Options};
+    use super::super::row::RowReader;
     use super::*;
-    use Consent::{OptIn, OptOut, Stop, Unknown};
-    use Said::{Clearly, Nothing, Unclear};
+    use crate::clock::Clock;
+    use crate::store::users::{self, NewUser, User, UserKey};
+    use crate::store::{Store, StorePaths, topics};
 
-    fn options(state: Option<Consent>, loosen: bool) -> Options {
-        Options { consent: ConsentOptions { state, loosen, ..Default::default() }, ..Default::default() }
+    const PHONE: &str = "+94771100001";
+
+    struct Shop {
+        _dir: tempfile::TempDir,
+        store: Store,
+        job: std::sync::Arc<Job>,
+        topic_id: i64,
     }
 
-    #[test]
-    fn somebody_new_has_the_consent_that_the_row_clearly_says() {
-        for (state, said, expected) in [
-            (None, Nothing, None),
-            (None, Clearly(OptIn), Some(OptIn)),
-            (None, Clearly(Unknown), None),
-            (None, Unclear, None),
-            (Some(OptIn), Nothing, Some(OptIn)),
-            (Some(OptIn), Unclear, None),
-            (Some(OptIn), Clearly(Unknown), None),
-            (Some(OptIn), Clearly(Stop), Some(Stop)),
-            (Some(Unknown), Nothing, None),
-        ] {
-            assert_eq!(consent_of_new(&options(state, false), said), expected, "{state:?} {said:?}");
-        }
+    /// A file with the columns phone, name and consent that lets everybody join a topic.
+    async fn shop(loosen: bool) -> Shop {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Clock::manual("2026-11-23T12:00:00Z".parse().unwrap());
+        let store = Store::open(StorePaths::inside(dir.path()), clock).unwrap();
+        let topic_id = store.write(|tx| topics::insert(tx, "news", false)).await.unwrap().unwrap();
+        let consent = ConsentOptions { loosen, ..ConsentOptions::default() };
+        let id = store
+            .write(|tx| {
+                let options = serde_json::json!({});
+                let queued = imports::QueuedImport {
+                    file_name: "people.csv",
+                    spool_path: "",
+                    bytes: 1,
+                    options: &options,
+                    actor: "key:1",
+                };
+                imports::insert(tx, &queued)
+            })
+            .await
+            .unwrap();
+        let job = Job {
+            id,
+            actor: format!("import:{id}"),
+            file_name: "people.csv".to_owned(),
+            options: Options { consent, ..Options::default() },
+            reader: RowReader {
+                header: ["phone", "name", "consent"].map(str::to_owned).to_vec(),
+                fields: vec![Field::Phone, Field::Attribute("name".to_owned()), Field::Consent],
+                phone_column: 0,
+                default_region: None,
+                topics: HashMap::new(),
+                joined: vec![topic_id],
+            },
+        };
+        Shop { _dir: dir, store, job: std::sync::Arc::new(job), topic_id }
     }
 
-    #[test]
-    fn for_somebody_known_a_file_only_tightens_unless_told_and_never_leaves_stop() {
-        for loosen in [false, true] {
-            for now in Consent::ALL {
-                for said in [Nothing, Unclear].into_iter().chain(Consent::ALL.map(Clearly)) {
-                    let next = consent_of_known(&options(None, loosen), said, now);
-                    let expected = match said {
-                        Clearly(said) if now != Stop && said != now && (loosen || said > now) => Some(said),
-                        _ => None,
-                    };
-                    assert_eq!(next, expected, "loosen {loosen}, {now} and {said:?}");
-                }
-            }
-        }
-        assert_eq!(consent_of_known(&options(Some(OptIn), false), Nothing, Unknown), None);
-        assert_eq!(consent_of_known(&options(Some(OptIn), true), Nothing, Unknown), Some(OptIn));
-        assert_eq!(consent_of_known(&options(Some(OptIn), true), Nothing, Stop), None);
-        assert_eq!(consent_of_known(&options(Some(OptOut), false), Nothing, OptIn), Some(OptOut));
-        assert_eq!(consent_of_known(&options(Some(Unknown), true), Nothing, OptIn), None);
+    fn add(tx: &Tx<'_>) -> Result<i64, StoreError> {
+        let attributes = serde_json::json!({"name": "Ana", "city": "Kandy"});
+        users::insert(
+            tx,
+            &NewUser {
+                phone: Some(PHONE),
+                channel_address: None,
+                country: Some("LK"),
+                attributes: attributes.as_object().unwrap(),
+                consent: None,
+                actor: "key:1",
+                import: None,
+            },
+        )
     }
 
-    #[test]
-    fn the_last_row_wins_but_for_stop() {
-        assert_eq!(consent_restated(Clearly(OptIn), OptOut), Some(OptIn));
-        assert_eq!(consent_restated(Unclear, OptIn), Some(Unknown));
-        assert_eq!(consent_restated(Nothing, OptIn), None);
-        assert_eq!(consent_restated(Clearly(OptIn), Stop), None);
+    fn user(conn: &crate::store::Connection) -> User {
+        users::find(conn, &UserKey::Phone(PHONE.to_owned())).unwrap().unwrap()
+    }
+
+    fn stop(tx: &Tx<'_>) {
+        let person = user(tx.conn());
+        let change = ConsentChange {
+            state: Consent::Stop,
+            source: "keyword",
+            actor: "user",
+            evidence: None,
+            obtained_at: None,
+        };
+        ledger::record(tx, person.id, person.consent, &change).unwrap();
+    }
+
+    /// Plans one row, lets `between` happen, takes the row in. Returns the outcome counts and the overtaken.
+    async fn take_in(
+        shop: &Shop,
+        number: u64,
+        is_likely_new: bool,
+        between: impl FnOnce(&Tx<'_>) + Send + 'static,
+    ) -> (Tally, usize) {
+        let cells = [PHONE, "Bo", "yes"].map(|text| Cell::Text(text.to_owned())).to_vec();
+        let reading = shop.job.reader.read(RawRow { number, cells, problem: None });
+        let (job, key) = (shop.job.clone(), shop.store.key().clone());
+        let planned = shop
+            .store
+            .read::<_, _, StoreError>(move |conn| {
+                let plan = foresee(&Ground { conn, key: &key, seen: None }, &job, &reading, is_likely_new)?;
+                assert!(!matches!(plan, Plan::Open), "{plan:?}");
+                Ok(Planned { reading, plan })
+            })
+            .await
+            .unwrap();
+        shop.store.write::<_, _, StoreError>(move |tx| Ok(between(tx))).await.unwrap();
+        let job = shop.job.clone();
+        shop.store
+            .write::<_, _, StoreError>(move |tx| {
+                let mut progress = Progress { tally: Tally::default(), issues: 0 };
+                let overtaken = apply(tx, &job, &mut [planned], &mut progress)?;
+                Ok((progress.tally, overtaken))
+            })
+            .await
+            .unwrap()
+    }
+
+    async fn person(shop: &Shop) -> (Consent, serde_json::Value) {
+        shop.store
+            .read::<_, _, StoreError>(|conn| {
+                let user = user(conn);
+                Ok((user.consent, serde_json::Value::Object(user.attributes)))
+            })
+            .await
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_stop_between_plan_and_write_is_respected() {
+        let shop = shop(true).await;
+        shop.store.write(add).await.unwrap();
+        let (tally, overtaken) = take_in(&shop, 2, false, stop).await;
+        let expected = serde_json::json!({"name": "Bo", "city": "Kandy"});
+        assert_eq!(person(&shop).await, (Consent::Stop, expected));
+        assert_eq!((tally.updated, overtaken), (1, 1));
+        let (tally, overtaken) = take_in(&shop, 3, true, |_| {}).await;
+        assert_eq!((tally.duplicates, overtaken), (1, 1));
+        assert_eq!(person(&shop).await.0, Consent::Stop);
+    }
+
+    #[tokio::test]
+    async fn a_stranger_who_says_stop_between_plan_and_write_stays_stopped() {
+        let shop = shop(true).await;
+        let come_and_stop = |tx: &Tx<'_>| {
+            add(tx).unwrap();
+            stop(tx);
+        };
+        let (tally, overtaken) = take_in(&shop, 2, false, come_and_stop).await;
+        assert_eq!((tally.created, tally.updated, overtaken), (0, 1, 1));
+        assert_eq!(person(&shop).await.0, Consent::Stop);
+    }
+
+    #[tokio::test]
+    async fn attributes_that_change_between_plan_and_write_are_merged() {
+        let shop = shop(true).await;
+        shop.store.write(add).await.unwrap();
+        let change = |tx: &Tx<'_>| {
+            let galle = serde_json::json!({"city": "Galle"});
+            users::set_attributes(tx, user(tx.conn()).id, galle.as_object().unwrap(), "key:1").unwrap();
+        };
+        let (_, overtaken) = take_in(&shop, 2, false, change).await;
+        assert_eq!(overtaken, 1);
+        let expected = serde_json::json!({"city": "Galle", "name": "Bo"});
+        assert_eq!(person(&shop).await, (Consent::OptIn, expected));
+    }
+
+    #[tokio::test]
+    async fn a_topic_that_is_left_between_plan_and_write_stays_left() {
+        let shop = shop(false).await;
+        let id = shop.store.write(add).await.unwrap();
+        let topic_id = shop.topic_id;
+        let leave = move |tx: &Tx<'_>| {
+            let topic = topics::find(tx.conn(), "news").unwrap().unwrap();
+            topics::set(tx, id, &topic, false, "user").unwrap();
+        };
+        let (tally, overtaken) = take_in(&shop, 2, false, leave).await;
+        assert_eq!((tally.reasons.get("topic_left"), overtaken), (Some(&1), 1));
+        let found = shop.store.read(move |conn| imports::membership(conn, id, topic_id)).await.unwrap();
+        assert_eq!(found, Some(false));
+    }
+
+    #[tokio::test]
+    async fn somebody_erased_between_plan_and_write_comes_in_anew_and_suppressed() {
+        let shop = shop(true).await;
+        let id = shop.store.write(add).await.unwrap();
+        let erase = |tx: &Tx<'_>| users::erase(tx, &user(tx.conn()), "operator:1").unwrap();
+        let (tally, overtaken) = take_in(&shop, 2, false, erase).await;
+        assert_eq!((tally.created, overtaken), (1, 1));
+        let found = shop.store.read::<_, _, StoreError>(|conn| Ok(user(conn))).await.unwrap();
+        assert!(found.is_suppressed && found.id != id);
+    }
+
+    #[tokio::test]
+    async fn a_number_suppressed_between_plan_and_write_comes_in_suppressed() {
+        let shop = shop(true).await;
+        let suppress = |tx: &Tx<'_>| {
+            suppressions::insert(tx, PHONE, "do_not_contact", "key:1").unwrap();
+        };
+        let (tally, overtaken) = take_in(&shop, 2, true, suppress).await;
+        assert_eq!((tally.created, overtaken), (1, 0));
+        let is_suppressed = shop.store.read::<_, _, StoreError>(|conn| Ok(user(conn).is_suppressed)).await;
+        assert!(is_suppressed.unwrap());
     }
 }

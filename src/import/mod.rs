@@ -7,6 +7,7 @@
 
 mod apply;
 mod columns;
+mod decide;
 mod file;
 mod options;
 mod rejected;

@@ -1,5 +1,6 @@
 //! From a row of the file to what it says about a person: pure, and run on the reader's thread.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use jiff::tz::TimeZone;
@@ -9,7 +10,7 @@ use super::columns::Field;
 use super::file::{Cell, RawRow, RowProblem, as_object};
 use crate::domain::consent::Consent;
 use crate::domain::phone::{Phone, PhoneError};
-use crate::domain::user::check_attributes;
+use crate::domain::user::checked_text;
 use crate::store::imports::NewIssue;
 
 /// Bytes of a row kept with an issue.
@@ -73,15 +74,15 @@ struct Complaint {
 impl RowReader {
     /// Reads one row.
     pub(super) fn read(&self, raw: RawRow) -> Reading {
-        let phone = match self.phone(&raw) {
-            Ok(phone) => phone,
+        let (phone, country) = match self.phone(&raw) {
+            Ok(found) => found,
             Err(complaint) => return self.rejected(raw, None, complaint),
         };
         let mut complaints = Vec::new();
         let mut person = Person {
-            country: phone.country(),
+            country,
             phone,
-            attributes: Map::new(),
+            attributes: Map::with_capacity(self.fields.len().min(raw.cells.len())),
             json: String::new(),
             consent: Said::Nothing,
             topics: self.joined.clone(),
@@ -93,12 +94,14 @@ impl RowReader {
                 complaints.push(Complaint { reason, column: Some(at), message });
             }
         }
-        if let Err(error) = check_attributes(&person.attributes) {
-            let message = format!("{}: {}.", error.field, error.message);
-            let complaint = Complaint { reason: "attributes_invalid", column: None, message };
-            return self.rejected(raw, Some(&person.phone), complaint);
+        match checked_text(&person.attributes) {
+            Ok(json) => person.json = json,
+            Err(error) => {
+                let message = format!("{}: {}.", error.field, error.message);
+                let complaint = Complaint { reason: "attributes_invalid", column: None, message };
+                return self.rejected(raw, Some(&person.phone), complaint);
+            }
         }
-        person.json = serde_json::to_string(&person.attributes).unwrap_or_else(|_| "{}".to_owned());
         let issues =
             complaints.into_iter().map(|c| self.issue(&raw, Some(&person.phone), c, false)).collect();
         Reading { raw, person: Some(Box::new(person)), issues }
@@ -141,7 +144,7 @@ impl RowReader {
         }
     }
 
-    fn phone(&self, raw: &RawRow) -> Result<Phone, Complaint> {
+    fn phone(&self, raw: &RawRow) -> Result<(Phone, Option<&'static str>), Complaint> {
         if let Some(problem) = &raw.problem {
             return Err(self.misshapen(problem));
         }
@@ -149,8 +152,10 @@ impl RowReader {
         let refuse = |reason, message| Complaint { reason, column: Some(self.phone_column), message };
         let text = match cell {
             Cell::Blank => return Err(refuse("phone_missing", PhoneError::Empty.to_string())),
-            Cell::Text(text) => text.clone(),
-            Cell::Json(Value::Number(number)) if number.is_i64() || number.is_u64() => number.to_string(),
+            Cell::Text(text) => Cow::from(text),
+            Cell::Json(Value::Number(number)) if number.is_i64() || number.is_u64() => {
+                Cow::from(number.to_string())
+            }
             Cell::Json(Value::Number(number)) => {
                 let error = PhoneError::ScientificNotation(number.to_string());
                 return Err(refuse(error.reason(), error.to_string()));
@@ -160,7 +165,7 @@ impl RowReader {
                 return Err(refuse(error.reason(), error.to_string()));
             }
         };
-        Phone::parse(&text, self.default_region.as_deref()).map_err(|error| {
+        Phone::parse_with_country(&text, self.default_region.as_deref()).map_err(|error| {
             let reason = if error == PhoneError::Empty { "phone_missing" } else { error.reason() };
             refuse(reason, error.to_string())
         })

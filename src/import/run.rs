@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use super::apply::{Ground, Job, Progress, apply, rehearse};
+use super::apply::{Progress, apply, rehearse};
 use super::columns::{self, Field};
+use super::decide::{Ground, Job, Plan, Planned, foresee};
 use super::file::{self, FileError, Layout};
 use super::options::Options;
 use super::row::{Reading, RowReader};
@@ -163,6 +164,8 @@ struct Run<'a> {
     tally: Tally,
     issues: u64,
     rehearsal: Option<Arc<Mutex<Rehearsal>>>,
+    /// Cleared while the file brings nobody but new people: they need not be looked up.
+    looks_up: Arc<AtomicBool>,
 }
 
 impl<'a> Run<'a> {
@@ -173,21 +176,30 @@ impl<'a> Run<'a> {
         let rehearsal = if is_dry_run { Some(Arc::new(Mutex::new(Rehearsal::new()?))) } else { None };
         let tally = if is_dry_run { Tally::default() } else { import.tally.clone() };
         let Prepared { layout, job } = prepared;
-        Ok(Run { store, import, layout, job: Arc::new(job), tally, issues, rehearsal })
+        let looks_up = Arc::new(AtomicBool::new(true));
+        Ok(Run { store, import, layout, job: Arc::new(job), tally, issues, rehearsal, looks_up })
     }
 
     async fn go(&mut self, pace: &Pace) -> Result<Left, StoreError> {
         let size = Arc::new(AtomicUsize::new(FEWEST.min(pace.rows_per_chunk)));
-        let (mut chunks, reading) = self.read_ahead(Arc::clone(&size));
+        let (readings, reading) = self.read_ahead(Arc::clone(&size));
+        let mut chunks = self.plan_ahead(readings);
         let mut left = pace.chunks;
         while let Some(rows) = chunks.recv().await {
             if pace.stop.load(Ordering::Relaxed) || left == Some(0) {
                 return Ok(Left::Stopped);
             }
             left = left.map(|chunks| chunks - 1);
-            let first = rows.first().map_or(0, |row| row.raw.number);
-            let count = rows.len();
-            match self.take_in(rows).await {
+            let (mut first, mut count) = (self.tally.rows + 1, 0);
+            let taken = match rows {
+                Ok(rows) => {
+                    first = rows.first().map_or(0, |row| row.reading.raw.number);
+                    count = rows.len();
+                    self.take_in(rows).await
+                }
+                Err(error) => Err(ChunkError::Store(error)),
+            };
+            match taken {
                 Ok(time) => size.store(next_size(count, time, pace.rows_per_chunk), Ordering::Relaxed),
                 Err(ChunkError::Elsewhere) => return Ok(Left::Elsewhere),
                 Err(ChunkError::Store(error)) if error.is_transient() => return Err(error),
@@ -245,8 +257,37 @@ impl<'a> Run<'a> {
         (chunks, reading)
     }
 
+    /// Makes out on snapshots what the rows bring about, ahead of the writer. A snapshot is as old as the
+    /// chunks between it and the writer, so the write compares what a plan was based on.
+    fn plan_ahead(
+        &self,
+        mut readings: mpsc::Receiver<Vec<Reading>>,
+    ) -> mpsc::Receiver<Result<Vec<Planned>, StoreError>> {
+        let (sender, chunks) = mpsc::channel(1);
+        let (store, job, looks_up) = (self.store.clone(), Arc::clone(&self.job), Arc::clone(&self.looks_up));
+        let is_dry_run = self.rehearsal.is_some();
+        tokio::spawn(async move {
+            while let Some(rows) = readings.recv().await {
+                let planned = if is_dry_run {
+                    Ok(rows.into_iter().map(|reading| Planned { reading, plan: Plan::Open }).collect())
+                } else {
+                    let (key, job, looks_up) = (store.key().clone(), Arc::clone(&job), Arc::clone(&looks_up));
+                    store
+                        .read(move |conn| {
+                            Ok(plan(&Ground { conn, key: &key, seen: None }, &job, rows, &looks_up))
+                        })
+                        .await
+                };
+                if sender.send(planned).await.is_err() {
+                    return;
+                }
+            }
+        });
+        chunks
+    }
+
     /// Writes one chunk and moves the counters. Returns how long the writer was held.
-    async fn take_in(&mut self, rows: Vec<Reading>) -> Result<Duration, ChunkError> {
+    async fn take_in(&mut self, mut rows: Vec<Planned>) -> Result<Duration, ChunkError> {
         let id = self.import.id;
         let before = self.tally.rows;
         let after = before + rows.len() as u64;
@@ -278,15 +319,18 @@ impl<'a> Run<'a> {
                 .await?
         } else {
             // The rows come back, so that the writer's thread does not spend its time on freeing them.
-            let (progress, time, _rows) = self
+            let (progress, time, overtaken, rows) = self
                 .store
                 .write(move |tx| {
                     let started = Instant::now();
-                    apply(tx, &job, &rows, &mut progress)?;
+                    let overtaken = apply(tx, &job, &mut rows, &mut progress)?;
                     move_on(tx, id, (before, bytes_read), &progress)?;
-                    Ok::<_, ChunkError>((progress, started.elapsed(), rows))
+                    Ok::<_, ChunkError>((progress, started.elapsed(), overtaken, rows))
                 })
                 .await?;
+            if overtaken > rows.len() / 100 {
+                self.looks_up.store(true, Ordering::Relaxed);
+            }
             (progress, time)
         };
         self.tally = progress.tally;
@@ -302,6 +346,24 @@ impl<'a> Run<'a> {
         remove(self.import);
         Ok(Left::Ended)
     }
+}
+
+/// Plans the rows of one chunk. A row that can't be planned is decided in the write.
+fn plan(ground: &Ground<'_>, job: &Job, rows: Vec<Reading>, looks_up: &AtomicBool) -> Vec<Planned> {
+    let is_likely_new = !looks_up.load(Ordering::Relaxed);
+    let planned: Vec<Planned> = rows
+        .into_iter()
+        .map(|reading| {
+            let plan = foresee(ground, job, &reading, is_likely_new).unwrap_or(Plan::Open);
+            Planned { reading, plan }
+        })
+        .collect();
+    let has_known =
+        planned.iter().any(|row| row.reading.person.is_some() && !matches!(row.plan, Plan::Add { .. }));
+    if planned.len() >= FEWEST && !has_known {
+        looks_up.store(false, Ordering::Relaxed);
+    }
+    planned
 }
 
 fn move_on(

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::body::parse_time;
 use super::error::{FieldError, Problem};
 use crate::clock::Millis;
+use crate::store::reports::Slice;
 
 /// Rows of a page if nothing is said, and at most.
 const DEFAULT_LIMIT: usize = 50;
@@ -191,6 +192,34 @@ impl Page {
     pub fn answer<T>(&self, rows: Vec<T>, id: impl Fn(&T) -> i64, show: impl Fn(&T) -> Value) -> Value {
         paged(rows, self.limit, |row| encode(self.list, &[json!(id(row))]), show)
     }
+}
+
+impl Page {
+    /// The same of a list whose pages may end early.
+    pub fn answer_slice<T>(
+        &self,
+        slice: Slice<T, i64>,
+        id: impl Fn(&T) -> i64,
+        show: impl Fn(&T) -> Value,
+    ) -> Value {
+        let reached = slice.reached.map(|id| encode(self.list, &[json!(id)]));
+        paged_until(slice.rows, self.limit, |row| encode(self.list, &[json!(id(row))]), show, reached)
+    }
+}
+
+/// `{"data","next_cursor"}` from one row more than fits; `reached` is the cursor of a page that ended early.
+pub fn paged_until<T>(
+    rows: Vec<T>,
+    limit: usize,
+    cursor: impl Fn(&T) -> String,
+    show: impl Fn(&T) -> Value,
+    reached: Option<String>,
+) -> Value {
+    let mut page = paged(rows, limit, cursor, show);
+    if let Some((next, reached)) = page.get_mut("next_cursor").filter(|next| next.is_null()).zip(reached) {
+        *next = Value::from(reached);
+    }
+    page
 }
 
 /// `{"data","next_cursor"}` from one row more than fits.

@@ -15,13 +15,17 @@ mod catch_up;
 mod delivery;
 mod drill;
 mod gate_property;
+mod hours;
 mod imports;
 mod inbound;
 mod interleavings;
 mod process;
 mod schedule;
 mod segments;
+mod sequences;
 mod simulator;
 mod store;
+#[cfg(target_os = "linux")]
+mod stress;
 mod support;
 mod webhooks;

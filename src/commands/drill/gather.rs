@@ -122,7 +122,7 @@ fn all_messages(conn: &Connection) -> Result<HashMap<i64, Message>, StoreError> 
     let mut found = HashMap::new();
     let mut before = i64::MAX;
     loop {
-        let page = messages::list(conn, &messages::MessageFilter::default(), before, PAGE)?;
+        let page = messages::list(conn, &messages::MessageFilter::default(), before, PAGE)?.rows;
         let Some(last) = page.last() else { return Ok(found) };
         before = last.id;
         for view in page {

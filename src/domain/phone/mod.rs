@@ -66,7 +66,16 @@ impl Phone {
     /// That metadata counts the fictional 555-0100 to 555-0199 and Twilio's magic +1500555xxxx
     /// as valid, so they need no exception here; a test holds that.
     pub fn parse(raw: &str, default_region: Option<&str>) -> Result<Phone, PhoneError> {
+        read::read(raw, default_region).map(|(phone, _)| phone)
+    }
+
+    /// [`Phone::parse`] together with [`Phone::country`], for half the price of one after the other.
+    pub fn parse_with_country(
+        raw: &str,
+        default_region: Option<&str>,
+    ) -> Result<(Phone, Option<&'static str>), PhoneError> {
         read::read(raw, default_region)
+            .map(|(phone, region)| (phone, alpha_2(region.as_region_str().as_bytes())))
     }
 
     /// Takes a text that is E.164 already, such as a value from our own tables or Twilio's
@@ -218,6 +227,9 @@ mod tests {
             let phone = Phone::from_e164(text).unwrap();
             assert_eq!(phone.country(), country, "{text}");
             assert_eq!(phone.calling_code(), code, "{text}");
+            if let Ok(found) = Phone::parse_with_country(text, None) {
+                assert_eq!(found, (phone, country), "{text}");
+            }
         }
     }
 

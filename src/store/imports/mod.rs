@@ -18,8 +18,8 @@ use crate::domain::event::EventType;
 
 pub use issues::{Issue, MAX_ISSUES, NewIssue, count_issues, insert_issue, issue_columns, issues};
 pub use people::{
-    Known, NewPerson, find_known, has_suppressions, insert_person, is_ledger_of, join, membership,
-    suppressed_by, touch, update_person,
+    Known, NewPerson, Rows, find_known, has_suppressions, is_ledger_of, join, jsonb, membership,
+    suppressed_by,
 };
 pub use rehearsal::Rehearsal;
 

@@ -1,10 +1,10 @@
 //! What a row of an import does to `users`, `subscriptions` and `suppressions`: the statements that run
 //! once a row, kept lean. A person who comes in by an import has no event of their own.
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use super::super::ledger::{self, ConsentChange};
-use super::super::{StoreError, StoreKey, Tx, suppressions, topics};
+use super::super::{StoreError, Tx, topics};
 use crate::domain::consent::Consent;
 
 /// A person whom we know, as far as an import asks.
@@ -16,6 +16,8 @@ pub struct Known {
     pub consent: Consent,
     /// As JSON text.
     pub attributes: String,
+    /// The same as it is kept, JSONB: what [`Rows::update`] knows a changed person by.
+    pub kept: Vec<u8>,
     /// The import that touched the person last.
     pub import_id: Option<i64>,
     /// Its row; negative when that import added the person.
@@ -29,36 +31,29 @@ pub struct Known {
 pub fn find_known(conn: &Connection, phone: &str) -> Result<Option<Known>, StoreError> {
     Ok(conn
         .prepare_cached(
-            "SELECT id, consent, json(attributes), import_id, import_row FROM users WHERE phone = ?1",
+            "SELECT id, consent, json(attributes), attributes, import_id, import_row
+             FROM users WHERE phone = ?1",
         )?
         .query_row([phone], |row| {
-            let consent: String = row.get(1)?;
+            let consent = row.get_ref(1)?.as_str()?;
             Ok(Known {
                 id: row.get(0)?,
                 consent: consent.parse().unwrap_or(Consent::Stop),
                 attributes: row.get(2)?,
-                import_id: row.get(3)?,
-                import_row: row.get(4)?,
+                kept: row.get(3)?,
+                import_id: row.get(4)?,
+                import_row: row.get(5)?,
             })
         })
         .optional()?)
 }
 
-/// A person whom an import adds.
-#[derive(Debug)]
-pub struct NewPerson<'a> {
-    /// E.164.
-    pub phone: &'a str,
-    /// ISO 3166 alpha-2.
-    pub country: Option<&'a str>,
-    /// A JSON object, checked.
-    pub attributes: &'a str,
-    /// `None`: unknown, and nothing in the ledger.
-    pub consent: Option<ConsentChange<'a>>,
-    /// The import and its row.
-    pub import: (i64, i64),
-    /// What [`has_suppressions`] says within this write: an empty list need not be asked for each number.
-    pub is_list_empty: bool,
+/// JSON text as JSONB. How that looks is SQLite's own affair, so SQLite is asked.
+///
+/// # Errors
+/// [`StoreError`] from SQLite, also for text that is no JSON.
+pub fn jsonb(conn: &Connection, text: &str) -> Result<Vec<u8>, StoreError> {
+    Ok(conn.prepare_cached("SELECT jsonb(?1)")?.query_row([text], |row| row.get(0))?)
 }
 
 /// Whether any number is on the list of those never sent to.
@@ -69,71 +64,116 @@ pub fn has_suppressions(conn: &Connection) -> Result<bool, StoreError> {
     Ok(conn.prepare_cached("SELECT 1 FROM suppressions LIMIT 1")?.exists([])?)
 }
 
-/// Adds a person and returns the id, or `None` when the number is known. A suppressed number comes in
-/// suppressed.
-///
-/// # Errors
-/// [`StoreError`] from SQLite.
-pub fn insert_person(tx: &Tx<'_>, person: &NewPerson<'_>) -> Result<Option<i64>, StoreError> {
-    let consent = person.consent.as_ref().map_or(Consent::Unknown, |change| change.state);
-    let is_suppressed = !person.is_list_empty && suppressions::contains(tx, person.phone)?;
-    let added = tx
-        .conn
-        .prepare_cached(
+/// A person whom an import adds.
+#[derive(Debug)]
+pub struct NewPerson<'a> {
+    /// E.164.
+    pub phone: &'a str,
+    /// ISO 3166 alpha-2.
+    pub country: Option<&'a str>,
+    /// An object as JSONB, checked.
+    pub attributes: &'a [u8],
+    /// `None`: unknown, and nothing in the ledger.
+    pub consent: Option<ConsentChange<'a>>,
+    /// The import and its row.
+    pub import: (i64, i64),
+    /// The number is on the list of those never sent to.
+    pub is_suppressed: bool,
+}
+
+/// The statements that run once a row, prepared once a chunk.
+pub struct Rows<'a> {
+    tx: &'a Tx<'a>,
+    insert: CachedStatement<'a>,
+    update: CachedStatement<'a>,
+    touch: CachedStatement<'a>,
+}
+
+impl<'a> Rows<'a> {
+    /// For the rows of one chunk.
+    ///
+    /// # Errors
+    /// [`StoreError`] from SQLite.
+    pub fn new(tx: &'a Tx<'a>) -> Result<Rows<'a>, StoreError> {
+        let insert = tx.conn.prepare_cached(
             "INSERT INTO users (phone, country, consent, suppressed, attributes, import_id, import_row,
                                 created_at, updated_at)
-             VALUES (?1, ?2, ?3, ?4, jsonb(?5), ?6, ?7, ?8, ?8)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8)
              ON CONFLICT (phone) DO NOTHING",
-        )?
-        .execute((
+        )?;
+        let update = tx.conn.prepare_cached(
+            "UPDATE users SET import_id = ?7, import_row = ?8, attributes = ?9, updated_at = ?10
+             WHERE id = ?1 AND phone = ?2 AND consent = ?3 AND attributes = ?4
+               AND import_id IS ?5 AND import_row IS ?6",
+        )?;
+        let touch = tx.conn.prepare_cached(
+            "UPDATE users SET import_id = ?7, import_row = ?8
+             WHERE id = ?1 AND phone = ?2 AND consent = ?3 AND attributes = ?4
+               AND import_id IS ?5 AND import_row IS ?6",
+        )?;
+        Ok(Rows { tx, insert, update, touch })
+    }
+
+    /// Adds a person and returns the id, or `None` when the number is known.
+    ///
+    /// # Errors
+    /// [`StoreError`] from SQLite.
+    pub fn insert(&mut self, person: &NewPerson<'_>) -> Result<Option<i64>, StoreError> {
+        let tx = self.tx;
+        let consent = person.consent.as_ref().map_or(Consent::Unknown, |change| change.state);
+        let added = self.insert.execute((
             person.phone,
             person.country,
             consent.as_str(),
-            is_suppressed,
+            person.is_suppressed,
             person.attributes,
             person.import.0,
             -person.import.1,
             tx.now,
         ))?;
-    if added == 0 {
-        return Ok(None);
+        if added == 0 {
+            return Ok(None);
+        }
+        let id = tx.conn.last_insert_rowid();
+        *tx.effects.borrow_mut().users.entry(consent).or_default() += 1;
+        if let Some(change) = &person.consent {
+            ledger::append(tx, id, Consent::Unknown, change)?;
+        }
+        Ok(Some(id))
     }
-    let id = tx.conn.last_insert_rowid();
-    *tx.effects.borrow_mut().users.entry(consent).or_default() += 1;
-    if let Some(change) = &person.consent {
-        ledger::append(tx, id, Consent::Unknown, change)?;
+
+    /// Notes which row of which import touched the person (`row` keeps the sign that it has), with
+    /// attributes (JSONB, checked) that replace those kept. Returns false, and changes nothing, when the
+    /// person does not stand as `known` says: whatever a decision was based on is compared.
+    ///
+    /// # Errors
+    /// [`StoreError`] from SQLite.
+    pub fn update(
+        &mut self,
+        phone: &str,
+        known: &Known,
+        attributes: Option<&[u8]>,
+        (import_id, row): (i64, i64),
+    ) -> Result<bool, StoreError> {
+        let (consent, kept) = (known.consent.as_str(), known.kept.as_slice());
+        let stood = (known.import_id, known.import_row);
+        let changed = match attributes {
+            Some(attributes) => self.update.execute(params![
+                known.id,
+                phone,
+                consent,
+                kept,
+                stood.0,
+                stood.1,
+                import_id,
+                row,
+                attributes,
+                self.tx.now
+            ])?,
+            None => self.touch.execute((known.id, phone, consent, kept, stood.0, stood.1, import_id, row))?,
+        };
+        Ok(changed > 0)
     }
-    Ok(Some(id))
-}
-
-/// Notes which row of which import touched the person. `row` keeps the sign that it has.
-///
-/// # Errors
-/// [`StoreError`] from SQLite.
-pub fn touch(tx: &Tx<'_>, user_id: i64, (import_id, row): (i64, i64)) -> Result<(), StoreError> {
-    tx.conn
-        .prepare_cached("UPDATE users SET import_id = ?2, import_row = ?3 WHERE id = ?1")?
-        .execute((user_id, import_id, row))?;
-    Ok(())
-}
-
-/// The same, with attributes (a JSON object, checked) that replace those kept.
-///
-/// # Errors
-/// [`StoreError`] from SQLite.
-pub fn update_person(
-    tx: &Tx<'_>,
-    user_id: i64,
-    attributes: &str,
-    (import_id, row): (i64, i64),
-) -> Result<(), StoreError> {
-    tx.conn
-        .prepare_cached(
-            "UPDATE users SET attributes = jsonb(?2), import_id = ?3, import_row = ?4, updated_at = ?5
-             WHERE id = ?1",
-        )?
-        .execute((user_id, attributes, import_id, row, tx.now))?;
-    Ok(())
 }
 
 /// Whether everything in the person's ledger, if anything, was recorded by `actor`.
@@ -169,13 +209,13 @@ pub fn join(tx: &Tx<'_>, user_id: i64, topic_id: i64) -> Result<(), StoreError> 
     Ok(())
 }
 
-/// Where the list of suppressed numbers has a number from, if it is there.
+/// Where the list of suppressed numbers has a number (as its keyed hash) from, if it is there.
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
-pub fn suppressed_by(conn: &Connection, key: &StoreKey, phone: &str) -> Result<Option<String>, StoreError> {
+pub fn suppressed_by(conn: &Connection, address_hash: &[u8; 32]) -> Result<Option<String>, StoreError> {
     Ok(conn
         .prepare_cached("SELECT source FROM suppressions WHERE address_hash = ?1")?
-        .query_row([key.hash(phone)], |row| row.get(0))
+        .query_row([address_hash], |row| row.get(0))
         .optional()?)
 }

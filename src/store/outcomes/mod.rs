@@ -147,9 +147,10 @@ fn advance(tx: &Tx<'_>, standing: &Standing, to: Status, change: &Change<'_>) ->
         .prepare_cached(
             "UPDATE messages SET status = ?2, reason = ?3, error_code = ?4, last_event_id = ?5,
                sid = coalesce(?7, sid), parts = coalesce(?8, parts),
-               accepted_at = CASE WHEN ?2 IN ('accepted', 'sent', 'delivered', 'read')
+               accepted_at = CASE WHEN ?2 = 'accepted' OR ?2 = 'sent' OR ?2 = 'delivered' OR ?2 = 'read'
                  THEN coalesce(accepted_at, ?6) ELSE accepted_at END,
-               sent_at = CASE WHEN ?2 IN ('sent', 'delivered', 'read') THEN coalesce(sent_at, ?6) ELSE sent_at END,
+               sent_at = CASE WHEN ?2 = 'sent' OR ?2 = 'delivered' OR ?2 = 'read'
+                 THEN coalesce(sent_at, ?6) ELSE sent_at END,
                delivered_at = CASE WHEN ?2 IN ('delivered', 'read')
                  THEN coalesce(delivered_at, ?6) ELSE delivered_at END,
                read_at = CASE WHEN ?2 = 'read' THEN coalesce(read_at, ?6) ELSE read_at END
@@ -382,6 +383,7 @@ pub fn apply_news(
             .execute((key.message_id, news.sid))?;
     }
     let found = lookups::call_off(tx, found, news)?;
+    let found = if news.status.is_none() { taken(tx, found, news)? } else { found };
     let standing = &found.standing;
     let Some(status) = news.status else {
         let data = json!({"status": news.twilio_status});
@@ -404,6 +406,18 @@ pub fn apply_news(
         note_acceptance(tx, &found, found.parts);
     }
     advance(tx, standing, status, &Change { sid: Some(news.sid), ..Change::default() })
+}
+
+/// A word that this release does not know shows all the same that Twilio has the message. Its attempt is
+/// settled by now: were the message left open, nobody would look after it any more.
+fn taken(tx: &Tx<'_>, found: Found, news: &News<'_>) -> Result<Found, StoreError> {
+    if !matches!(found.standing.status, Status::Sending | Status::Uncertain) {
+        return Ok(found);
+    }
+    note_acceptance(tx, &found, found.parts);
+    let change = Change { sid: Some(news.sid), ..Change::default() };
+    advance(tx, &found.standing, Status::Accepted, &change)?;
+    Ok(find(tx.conn, found.standing.id)?.unwrap_or(found))
 }
 
 /// Notes Twilio's last word on an attempt. An answered one keeps what its indexes hold, so that they need

@@ -4,8 +4,14 @@ use rusqlite::types::Value as SqlValue;
 use rusqlite::{Connection, Row, params_from_iter};
 use serde_json::Value;
 
+use super::walk::{Slice, Timed, Window};
 use crate::clock::Millis;
 use crate::store::StoreError;
+
+const TIMED: Timed = Timed {
+    from: "SELECT id, received_at FROM inbound WHERE id >= ?1 ORDER BY id LIMIT 1",
+    highest: "SELECT max(id) FROM inbound",
+};
 
 /// How a message from a person can have been understood.
 pub const KINDS: [&str; 8] =
@@ -72,7 +78,8 @@ pub struct InboundFilter {
     pub since: Option<Millis>,
 }
 
-/// Messages that fit, newest first, below id `before`.
+/// Messages that fit, newest first, below id `before`. A kind or a time is looked for in a window of ids; see
+/// [`Slice`].
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
@@ -81,9 +88,14 @@ pub fn list(
     filter: &InboundFilter,
     before: i64,
     limit: usize,
-) -> Result<Vec<InboundView>, StoreError> {
+) -> Result<Slice<InboundView, i64>, StoreError> {
+    let mut window = Window { low: 0, high: before, goes_on: false };
+    if filter.user_id.is_none() && (filter.kind.is_some() || filter.since.is_some()) {
+        window = Window::below(conn, &TIMED, before, filter.since)?;
+    }
     let all = [
-        ("i.id < ?", Some(SqlValue::from(before))),
+        ("i.id < ?", Some(SqlValue::from(window.high))),
+        ("i.id >= ?", Some(SqlValue::from(window.low))),
         ("i.user_id = ?", filter.user_id.map(SqlValue::from)),
         ("i.kind = ?", filter.kind.clone().map(SqlValue::Text)),
         ("i.received_at >= ?", filter.since.map(SqlValue::from)),
@@ -98,9 +110,10 @@ pub fn list(
          WHERE {} ORDER BY i.id DESC LIMIT ?",
         conditions.join(" AND ")
     );
-    let found = conn
+    let rows: Vec<InboundView> = conn
         .prepare_cached(&sql)?
         .query_map(params_from_iter(values), from_row)?
         .collect::<Result<_, _>>()?;
-    Ok(found)
+    let reached = (window.goes_on && rows.len() < limit).then_some(window.low);
+    Ok(Slice { rows, reached })
 }

@@ -4,9 +4,15 @@ use rusqlite::types::Value as SqlValue;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 use serde_json::Value;
 
+use super::walk::{Slice, Timed, WINDOW, Window};
 use crate::clock::Millis;
 use crate::domain::message::{Kind, Status};
 use crate::store::StoreError;
+
+const TIMED: Timed = Timed {
+    from: "SELECT id, created_at FROM messages WHERE id >= ?1 ORDER BY id LIMIT 1",
+    highest: "SELECT max(id) FROM messages",
+};
 
 /// A message with its person's number and its campaign's name.
 #[derive(Clone, Debug)]
@@ -147,9 +153,32 @@ impl MessageFilter {
         ];
         all.into_iter().filter_map(|(sql, value)| Some((sql, value?))).unzip()
     }
+
+    /// Something is asked that an index leads to, beside the order of the list.
+    fn is_led(&self) -> bool {
+        self.user_id.is_some() || self.reference.is_some() || self.rare().is_some()
+    }
+
+    /// States in which few messages are, by the index that knows them.
+    fn rare(&self) -> Option<&'static str> {
+        match self.status? {
+            Status::Failed => Some("m.status = 'failed'"),
+            Status::Undelivered => Some("m.status = 'undelivered'"),
+            Status::Sending | Status::Uncertain => {
+                Some("m.id IN (SELECT message_id FROM attempts WHERE outcome IN ('pending', 'uncertain'))")
+            }
+            _ => None,
+        }
+    }
+
+    /// Nothing is asked: every row fits.
+    fn is_open(&self) -> bool {
+        self.conditions().0.is_empty()
+    }
 }
 
-/// Messages that fit, newest first, below id `before`.
+/// Messages that fit, newest first, below id `before`. What no index leads to is looked for in a window of
+/// ids; see [`Slice`].
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
@@ -158,20 +187,24 @@ pub fn list(
     filter: &MessageFilter,
     before: i64,
     limit: usize,
-) -> Result<Vec<MessageView>, StoreError> {
-    let (conditions, mut values) = filter.conditions();
-    values.push(SqlValue::from(before));
-    values.push(SqlValue::from(limit as i64));
-    let sql = newest_first(conditions);
-    let found = conn
-        .prepare_cached(&sql)?
+) -> Result<Slice<MessageView, i64>, StoreError> {
+    let (mut conditions, mut values) = filter.conditions();
+    conditions.extend(filter.rare());
+    let mut window = Window { low: 0, high: before, goes_on: false };
+    if !filter.is_led() && !filter.is_open() {
+        window = Window::below(conn, &TIMED, before, filter.since)?;
+    }
+    values.extend([window.high, window.low, limit as i64].map(SqlValue::from));
+    let rows: Vec<MessageView> = conn
+        .prepare_cached(&newest_first(conditions))?
         .query_map(params_from_iter(values), from_row)?
         .collect::<Result<_, _>>()?;
-    Ok(found)
+    let reached = (window.goes_on && rows.len() < limit).then_some(window.low);
+    Ok(Slice { rows, reached })
 }
 
 fn newest_first(mut conditions: Vec<&'static str>) -> String {
-    conditions.push("m.id < ?");
+    conditions.push("m.id < ? AND m.id >= ?");
     format!("SELECT {COLUMNS} {FROM} WHERE {} ORDER BY m.id DESC LIMIT ?", conditions.join(" AND "))
 }
 
@@ -183,6 +216,20 @@ fn by_person(mut conditions: Vec<&'static str>) -> String {
          ORDER BY m.user_id, m.occasion LIMIT ?",
         conditions.join(" AND ")
     )
+}
+
+/// Person and occasion of the row that is [`WINDOW`] rows behind the beginning of a page.
+fn end_of_window(conn: &Connection, page: &CampaignPage) -> Result<Option<(i64, String)>, StoreError> {
+    Ok(conn
+        .prepare_cached(
+            "SELECT user_id, occasion FROM messages
+             WHERE campaign_id = ?1 AND (user_id, occasion) > (?2, ?3)
+             ORDER BY user_id, occasion LIMIT 1 OFFSET ?4",
+        )?
+        .query_row((page.campaign_id, page.after.0, &page.after.1, WINDOW), |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .optional()?)
 }
 
 /// Which part of a campaign's messages a page shows: those behind this person and occasion.
@@ -198,7 +245,8 @@ pub struct CampaignPage {
     pub limit: usize,
 }
 
-/// A campaign's messages that fit, by person: the order of the index, so any page costs the same.
+/// A campaign's messages that fit, by person: the order of the index, so any page costs the same. With a
+/// filter it looks at a window of them; see [`Slice`].
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
@@ -206,24 +254,32 @@ pub fn of_campaign(
     conn: &Connection,
     page: &CampaignPage,
     filter: &MessageFilter,
-) -> Result<Vec<MessageView>, StoreError> {
+) -> Result<Slice<MessageView, (i64, String)>, StoreError> {
     let (mut conditions, rest) = filter.conditions();
+    let end = match filter.is_open() || filter.user_id.is_some() {
+        true => None,
+        false => end_of_window(conn, page)?,
+    };
     if !page.with_tests {
         conditions.push("m.occasion NOT LIKE 'test:%'");
     }
-    let sql = by_person(conditions);
     let mut values = vec![
         SqlValue::from(page.campaign_id),
         SqlValue::from(page.after.0),
         SqlValue::Text(page.after.1.clone()),
     ];
     values.extend(rest);
+    if let Some((user_id, occasion)) = &end {
+        conditions.push("(m.user_id, m.occasion) <= (?, ?)");
+        values.extend([SqlValue::from(*user_id), SqlValue::Text(occasion.clone())]);
+    }
     values.push(SqlValue::from(page.limit as i64));
-    let found = conn
-        .prepare_cached(&sql)?
+    let rows: Vec<MessageView> = conn
+        .prepare_cached(&by_person(conditions))?
         .query_map(params_from_iter(values), from_row)?
         .collect::<Result<_, _>>()?;
-    Ok(found)
+    let reached = end.filter(|_| rows.len() < page.limit);
+    Ok(Slice { rows, reached })
 }
 
 /// One hand-over of a message.
@@ -350,25 +406,39 @@ mod tests {
             reason: Some(String::new()),
             ..MessageFilter::default()
         };
-        for (filter, parameters) in [(MessageFilter::default(), 4), (all, 6)] {
-            let plan = plan(&by_person(filter.conditions().0), parameters);
+        for (filter, end, parameters) in
+            [(MessageFilter::default(), None, 4), (all, Some("(m.user_id, m.occasion) <= (?, ?)"), 8)]
+        {
+            let mut conditions = filter.conditions().0;
+            conditions.extend(end);
+            let plan = plan(&by_person(conditions), parameters);
             assert!(plan.contains("SEARCH m USING INDEX sqlite_autoindex_messages_1"), "{plan}");
             assert!(!plan.contains("B-TREE") && !plan.contains("SCAN"), "{plan}");
         }
     }
 
     #[test]
-    fn a_page_of_a_person_or_a_reference_is_looked_up() {
+    fn a_page_of_a_person_a_reference_or_a_rare_state_is_looked_up() {
+        let of = |filter: &MessageFilter| {
+            let (mut conditions, values) = filter.conditions();
+            conditions.extend(filter.rare());
+            plan(&newest_first(conditions), values.len() + 3)
+        };
+        let with = |status| MessageFilter { status: Some(status), ..MessageFilter::default() };
         let person = MessageFilter { user_id: Some(1), ..MessageFilter::default() };
-        let of_person = plan(&newest_first(person.conditions().0), 3);
-        assert!(of_person.contains("SEARCH m USING INDEX messages_user"), "{of_person}");
         let reference = MessageFilter { reference: Some(String::new()), ..MessageFilter::default() };
-        let by_reference = plan(&newest_first(reference.conditions().0), 3);
-        assert!(by_reference.contains("SEARCH m USING INDEX messages_reference"), "{by_reference}");
-        let any = plan(&newest_first(Vec::new()), 2);
-        assert!(any.contains("SEARCH m USING INTEGER PRIMARY KEY"), "{any}");
-        for plan in [of_person, by_reference, any] {
-            assert!(!plan.contains("B-TREE"), "{plan}");
+        for (filter, index) in [
+            (person, "SEARCH m USING INDEX messages_user"),
+            (reference, "SEARCH m USING INDEX messages_reference"),
+            (with(Status::Failed), "SEARCH m USING INDEX messages_failed"),
+            (with(Status::Undelivered), "SEARCH m USING INDEX messages_failed"),
+            (with(Status::Uncertain), "SEARCH attempts USING COVERING INDEX attempts_open"),
+            (MessageFilter::default(), "SEARCH m USING INTEGER PRIMARY KEY"),
+            (with(Status::Delivered), "SEARCH m USING INTEGER PRIMARY KEY"),
+        ] {
+            let plan = of(&filter);
+            assert!(plan.contains(index), "{filter:?}: {plan}");
+            assert!(!plan.contains("TEMP B-TREE") && !plan.contains("SCAN"), "{filter:?}: {plan}");
         }
     }
 }

@@ -81,10 +81,12 @@ pub fn page(
     let from_person = InboundFilter { user_id: Some(user_id), ..InboundFilter::default() };
     let sources: [Vec<Entry>; 4] = [
         messages::list(conn, &to_person, place.message, fetch)?
+            .rows
             .into_iter()
             .map(|message| Entry::Message(Box::new(message), Vec::new()))
             .collect(),
         inbound::list(conn, &from_person, place.inbound, fetch)?
+            .rows
             .into_iter()
             .map(|inbound| Entry::Inbound(Box::new(inbound)))
             .collect(),

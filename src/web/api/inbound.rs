@@ -38,7 +38,7 @@ pub(super) async fn list(_: Scoped<Read>, state: Data<State>, request: HttpReque
     let kind = query.choice("kind", |word| KINDS.contains(&word).then(|| word.to_owned()), &KINDS);
     let since = query.time("since");
     query.finish()?;
-    let rows = state
+    let slice = state
         .store
         .read(move |conn| {
             let user_id = phone.map(|phone| users::id_of_phone(conn, &phone)).transpose()?;
@@ -46,5 +46,5 @@ pub(super) async fn list(_: Scoped<Read>, state: Data<State>, request: HttpReque
             inbound::list(conn, &filter, page.before, page.fetch())
         })
         .await?;
-    Ok(Reply::ok(page.answer(rows, |row| row.id, shape)))
+    Ok(Reply::ok(page.answer_slice(slice, |row| row.id, shape)))
 }

@@ -13,6 +13,7 @@ use crate::domain::message::{Kind, Status};
 use crate::domain::phone::{Channel, Phone};
 use crate::domain::plan::MAX_BODY;
 use crate::store::messages::{by_reference, standing};
+use crate::store::reports::Slice;
 use crate::store::reports::messages::{
     self, AttemptView, CampaignPage, MessageFilter, MessageView, ReceiptView,
 };
@@ -22,7 +23,7 @@ use crate::web::auth::{Read, Scoped, Send};
 use crate::web::body::Fields;
 use crate::web::error::Problem;
 use crate::web::idempotency::{Post, PostWithQuery};
-use crate::web::page::{Query, encode, paged};
+use crate::web::page::{Query, encode, paged_until};
 use crate::web::reply::{Reply, time, time_or_null};
 
 /// Longest reference, in characters.
@@ -112,25 +113,25 @@ pub(super) async fn list(_: Scoped<Read>, state: Data<State>, request: HttpReque
     if let Some(campaign_id) = campaign_id {
         let page = read_campaign_page(&mut query, campaign_id, true);
         query.finish()?;
-        let rows = state
+        let (slice, limit) = state
             .store
             .read(move |conn| {
                 filter.user_id = phone.map(|phone| users::id_of_phone(conn, &phone)).transpose()?;
                 Ok::<_, StoreError>((messages::of_campaign(conn, &page, &filter)?, page.limit))
             })
             .await?;
-        return Ok(Reply::ok(by_person(rows.0, rows.1)));
+        return Ok(Reply::ok(by_person(slice, limit)));
     }
     let page = query.page("messages");
     query.finish()?;
-    let rows = state
+    let slice = state
         .store
         .read(move |conn| {
             filter.user_id = phone.map(|phone| users::id_of_phone(conn, &phone)).transpose()?;
             messages::list(conn, &filter, page.before, page.fetch())
         })
         .await?;
-    Ok(Reply::ok(page.answer(rows, |row| row.id, shape)))
+    Ok(Reply::ok(page.answer_slice(slice, |row| row.id, shape)))
 }
 
 const BY_PERSON: &str = "campaign_messages";
@@ -152,9 +153,11 @@ pub(super) fn read_campaign_page(query: &mut Query, campaign_id: i64, with_tests
 }
 
 /// A page of a campaign's messages.
-pub(super) fn by_person(rows: Vec<MessageView>, fetched: usize) -> Value {
-    let cursor = |row: &MessageView| encode(BY_PERSON, &[json!(row.user_id), json!(row.occasion)]);
-    paged(rows, fetched - 1, cursor, shape)
+pub(super) fn by_person(slice: Slice<MessageView, (i64, String)>, fetched: usize) -> Value {
+    let place = |user_id: i64, occasion: &str| encode(BY_PERSON, &[json!(user_id), json!(occasion)]);
+    let reached = slice.reached.map(|(user_id, occasion)| place(user_id, &occasion));
+    let cursor = |row: &MessageView| place(row.user_id, &row.occasion);
+    paged_until(slice.rows, fetched - 1, cursor, shape, reached)
 }
 
 /// `GET /messages/{id}`: with every hand-over in `attempts`, and its events and receipts.

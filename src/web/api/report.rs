@@ -14,6 +14,7 @@ use super::messages::{by_person, read_campaign_page, read_status};
 use crate::clock::Millis;
 use crate::store::campaigns::{self, CampaignCount, CampaignRow, CampaignSums};
 use crate::store::messages::rfc3339;
+use crate::store::reports::Slice;
 use crate::store::reports::messages::{self, CampaignPage, MessageFilter, MessageView};
 use crate::store::{Store, StoreError};
 use crate::twilio::error::explain;
@@ -146,8 +147,8 @@ pub(super) async fn people(
         return Ok(sheet(state.store.clone(), page, filter));
     }
     let limit = page.limit;
-    let rows = state.store.read(move |conn| messages::of_campaign(conn, &page, &filter)).await?;
-    Ok(Reply::ok(by_person(rows, limit)).respond_to(&request).map_into_boxed_body())
+    let slice = state.store.read(move |conn| messages::of_campaign(conn, &page, &filter)).await?;
+    Ok(Reply::ok(by_person(slice, limit)).respond_to(&request).map_into_boxed_body())
 }
 
 const COLUMNS: [&str; 14] = [
@@ -176,12 +177,12 @@ fn sheet(store: Store, page: CampaignPage, filter: MessageFilter) -> HttpRespons
         async move {
             let (page, is_first) = at?;
             let wanted = page.clone();
-            let rows = store.read(move |conn| messages::of_campaign(conn, &wanted, &filter)).await;
-            match rows {
-                Ok(rows) => {
-                    let next = rows.last().filter(|_| rows.len() == page.limit).map(|last| {
-                        (CampaignPage { after: (last.user_id, last.occasion.clone()), ..page }, false)
-                    });
+            let slice = store.read(move |conn| messages::of_campaign(conn, &wanted, &filter)).await;
+            match slice {
+                Ok(Slice { rows, reached }) => {
+                    let last = rows.last().filter(|_| rows.len() == page.limit);
+                    let after = last.map(|last| (last.user_id, last.occasion.clone())).or(reached);
+                    let next = after.map(|after| (CampaignPage { after, ..page }, false));
                     Some((Ok(written(&rows, is_first)), next))
                 }
                 // The answer breaks off, so that nobody takes half a sheet for a whole one.
