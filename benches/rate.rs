@@ -42,7 +42,7 @@ async fn queued(dir: &tempfile::TempDir, n: u64) -> Store {
     people::add(dir, n);
     let id = people::draft(&store).await;
     people::launch(&store, id).await;
-    campaign::freeze_all(&store, true).await.unwrap();
+    campaign::freeze_all(&store, &people::presets(), true).await.unwrap();
     store
 }
 
@@ -144,7 +144,7 @@ async fn launch(bench: &mut Bench, n: u64) {
     let watched = tokio::spawn(watch(path, RECEIVED, Duration::from_millis(500), |_, passed| passed >= ALL));
     tokio::time::sleep(BEFORE).await;
     people::launch(&store, id).await;
-    campaign::freeze_all(&store, true).await.unwrap();
+    campaign::freeze_all(&store, &people::presets(), true).await.unwrap();
     let points = watched.await.unwrap();
     let outcome = load.await.unwrap();
     running.stop().await;
