@@ -16,6 +16,7 @@ CREATE TABLE store_identity (
   id              INTEGER PRIMARY KEY CHECK (id = 1),
   key_fingerprint BLOB    NOT NULL CHECK (length(key_fingerprint) = 32),
   safe_hold       INTEGER NOT NULL DEFAULT 0 CHECK (safe_hold IN (0, 1)),
+  write_proofs    INTEGER NOT NULL DEFAULT 0,        -- how often readyz asked whether the file takes a write
   created_at      INTEGER NOT NULL
 ) STRICT;
 

@@ -21,7 +21,7 @@ use crate::import::{self, Pace};
 use crate::inbound::{self, CatchUp};
 use crate::metrics::Metrics;
 use crate::store::outcomes::RetryPolicy;
-use crate::store::{Store, StoreError, StorePaths, senders};
+use crate::store::{Serving, Store, StoreError, StorePaths, senders};
 use crate::ticker::{self, Stop, StopHandle};
 use crate::twilio::client::{Client, Credentials, is_loopback};
 use crate::web::{self, State};
@@ -45,6 +45,7 @@ pub struct App {
     server: ServerHandle,
     stop: StopHandle,
     tasks: Vec<JoinHandle<()>>,
+    serving: Serving,
 }
 
 /// Opens the store of `config`.
@@ -93,7 +94,8 @@ pub fn client(config: &Config) -> Result<Option<Client>> {
         password,
         api_base: twilio.api_base.clone(),
     };
-    Ok(Some(Client::new(credentials)?))
+    let patience = Duration::from_secs(twilio.request_timeout_seconds);
+    Ok(Some(Client::new(credentials)?.with_request_timeout(patience)))
 }
 
 /// What delivery needs of the configuration.
@@ -145,6 +147,8 @@ impl App {
             let _ = config.server.public_base_url.set_port(Some(address.port()));
         }
         let store = open_store(&config, clock)?;
+        // Before anything is changed: what another server has under way would look like the trace of a crash.
+        let serving = store.serve()?;
         synchronize_senders(&store, &config).await?;
         let uncertain = delivery::rescue_pending(&store).await?;
         import::sweep_spool(&store).await?;
@@ -174,7 +178,7 @@ impl App {
                 tracing::error!(error = %error, "the HTTP server ended");
             }
         }));
-        Ok(App { store, address, setup, uncertain, server: handle, stop, tasks })
+        Ok(App { store, address, setup, uncertain, server: handle, stop, tasks, serving })
     }
 
     /// Stops in order: no new claims and no new requests, answers in flight written down, loops ended.
@@ -189,9 +193,10 @@ impl App {
         if tokio::time::timeout(STOP_LIMIT, ended).await.is_err() {
             tracing::warn!("the process ends with requests in flight; the next start looks after them");
         }
-        if let Err(error) = self.store.settle().await {
+        if let Err(error) = self.store.close().await {
             tracing::warn!(error = %error, "the log stays beside the data file");
         }
+        drop(self.serving);
     }
 }
 

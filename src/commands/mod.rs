@@ -4,6 +4,8 @@
 mod campaign;
 mod check;
 mod demo;
+mod drill;
+mod hours;
 mod import;
 mod key;
 mod operator;
@@ -41,6 +43,7 @@ enum Command {
     /// Run the server: API, webhooks, scheduler and dispatcher, until SIGTERM or Ctrl-C.
     Serve,
     Demo(demo::Args),
+    Drill(drill::Args),
     Simulate(Box<simulate::Args>),
     /// Import people from a CSV, XLSX, JSON or NDJSON file.
     Import(import::Args),
@@ -57,6 +60,8 @@ enum Command {
     Check,
     /// Print the configuration in force, secrets redacted.
     Config,
+    /// Print the quiet hours by country and US state with their sources, or those of one number.
+    Hours(hours::Args),
     /// Try again webhooks whose effect failed; with --since, read all since then anew.
     Replay(replay::Args),
     /// Verify the consent chain, the counts and the file itself.
@@ -78,6 +83,10 @@ pub async fn run(cli: Cli) -> Result<()> {
             log_to_stderr("error", LogFormat::Text);
             demo::run(args).await
         }
+        Command::Drill(args) => {
+            log_to_stderr("error", LogFormat::Text);
+            drill::run(args).await
+        }
         command => {
             let loaded = Config::load(cli.config.as_deref(), std::env::vars())?;
             run_configured(command, loaded).await
@@ -94,12 +103,14 @@ async fn run_configured(command: Command, loaded: Loaded) -> Result<()> {
         Command::Serve => serve::run(config).await,
         Command::Simulate(args) => simulate::run(*args).await,
         Command::Demo(args) => demo::run(args).await,
+        Command::Drill(args) => drill::run(args).await,
         Command::Import(args) => import::run(config, args).await,
         Command::Campaign(action) => campaign::run(config, action).await,
         Command::Operator(action) => operator::run(config, action).await,
         Command::Key(action) => key::run(config, action).await,
         Command::Check => check::run(config).await,
         Command::Config => print_config(&loaded),
+        Command::Hours(args) => hours::run(&config, &args),
         Command::Replay(args) => replay::run(config, args).await,
         Command::Verify => verify::run(config).await,
     }
@@ -126,8 +137,13 @@ fn log_to_stderr(level: &str, format: LogFormat) {
     let filter = EnvFilter::try_new(format!("actix_server=warn,{level}"))
         .unwrap_or_else(|_| EnvFilter::new("info,actix_server=warn"));
     let is_coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(is_coloured).with_writer(std::io::stderr);
+    // A line that can't be written (the log lies on the disk that is full, or nobody reads the pipe) is lost:
+    // telling of it on standard error would panic in whoever has something to say.
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(is_coloured)
+        .with_writer(std::io::stderr)
+        .log_internal_errors(false);
     // A process that set its own subscriber (a test) keeps it.
     let _ = match format {
         LogFormat::Json => builder.json().try_init(),

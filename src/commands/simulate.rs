@@ -44,6 +44,9 @@ pub struct Args {
     /// Time between two statuses of a message.
     #[arg(long, value_name = "MS", default_value_t = 200)]
     pub callback_delay_ms: u64,
+    /// How many webhooks the control API remembers.
+    #[arg(long, value_name = "N", default_value_t = Options::default().callback_log)]
+    pub callback_log: usize,
     /// Share of messages that end undelivered.
     #[arg(long, value_name = "PERCENT", default_value_t = 0.0, value_parser = percent)]
     pub fail_percent: f64,
@@ -92,12 +95,24 @@ pub struct FaultArgs {
     /// Close the connection and accept nothing.
     #[arg(long, value_name = "PERCENT", default_value_t = 0.0, value_parser = percent)]
     pub drop_connection_percent: f64,
+    /// Accept the message, then close the connection.
+    #[arg(long, value_name = "PERCENT", default_value_t = 0.0, value_parser = percent)]
+    pub drop_after_accept_percent: f64,
+    /// Never answer, and accept nothing.
+    #[arg(long, value_name = "PERCENT", default_value_t = 0.0, value_parser = percent)]
+    pub timeout_before_accept_percent: f64,
+    /// Take this much longer over each message, as long as the faults last.
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    pub fault_latency_ms: u64,
     /// Answer 429 to fetches and lists.
     #[arg(long, value_name = "PERCENT", default_value_t = 0.0, value_parser = percent)]
     pub read_429_percent: f64,
     /// Answer 500 to fetches and lists.
     #[arg(long, value_name = "PERCENT", default_value_t = 0.0, value_parser = percent)]
     pub read_500_percent: f64,
+    /// Show messages in lists only this much later than they were made.
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    pub list_late_ms: u64,
     /// Send callbacks this much later than the status they tell.
     #[arg(long, value_name = "MS", default_value_t = 0)]
     pub callbacks_late_ms: u64,
@@ -110,6 +125,9 @@ pub struct FaultArgs {
     /// Never send callbacks.
     #[arg(long, value_name = "PERCENT", default_value_t = 0.0, value_parser = percent)]
     pub callbacks_missing_percent: f64,
+    /// Announce what people write twice.
+    #[arg(long, value_name = "PERCENT", default_value_t = 0.0, value_parser = percent)]
+    pub inbound_doubled_percent: f64,
     /// Let only messages to this number meet the faults.
     #[arg(long, value_name = "NUMBER")]
     pub fault_to: Option<String>,
@@ -154,7 +172,7 @@ fn options(args: Args) -> anyhow::Result<Options> {
         concurrency_limit: args.concurrency_limit,
         callback_delay_ms: args.callback_delay_ms,
         callback_concurrency: usual.callback_concurrency,
-        callback_log: usual.callback_log,
+        callback_log: args.callback_log,
         fail_percent: args.fail_percent,
         read_percent: args.read_percent,
         seed: args.seed,
@@ -175,12 +193,17 @@ fn faults(args: FaultArgs) -> Faults {
         error_500_after_accept_percent: args.error_500_after_accept_percent,
         error_500_before_percent: args.error_500_before_percent,
         drop_connection_percent: args.drop_connection_percent,
+        drop_after_accept_percent: args.drop_after_accept_percent,
+        timeout_before_accept_percent: args.timeout_before_accept_percent,
+        latency_ms: args.fault_latency_ms,
         read_429_percent: args.read_429_percent,
         read_500_percent: args.read_500_percent,
+        list_late_ms: args.list_late_ms,
         callbacks_late_ms: args.callbacks_late_ms,
         callbacks_doubled_percent: args.callbacks_doubled_percent,
         callbacks_shuffled: args.callbacks_shuffled,
         callbacks_missing_percent: args.callbacks_missing_percent,
+        inbound_doubled_percent: args.inbound_doubled_percent,
         to: args.fault_to,
         count: args.fault_count,
     }
@@ -307,7 +330,8 @@ mod tests {
              --error-500-before-percent 4 --drop-connection-percent 5 --read-429-percent 6 \
              --read-500-percent 7 --callbacks-late-ms 8 --callbacks-doubled-percent 9 \
              --callbacks-shuffled --callbacks-missing-percent 10 --fault-to +14155550101 \
-             --fault-count 11 --error 30003:10 --error 21610@+14155550101",
+             --drop-after-accept-percent 12 --timeout-before-accept-percent 13 --fault-latency-ms 14 \
+             --list-late-ms 15 --inbound-doubled-percent 16 --fault-count 11 --error 30003:10 --error 21610@+14155550101",
         )
         .faults;
         let json = serde_json::to_value(&faults).unwrap();

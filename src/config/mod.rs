@@ -94,6 +94,8 @@ pub struct Twilio {
     pub api_base: Url,
     /// Content API.
     pub content_base: Url,
+    /// Seconds that a whole exchange may take.
+    pub request_timeout_seconds: u64,
 }
 
 impl Twilio {
@@ -356,6 +358,8 @@ mod tests {
             ("[delivery]\naccount_rate_per_second = 0.0", "delivery.account_rate_per_second"),
             ("[twilio]\naccount_sid = 'AC12'", "twilio.account_sid"),
             ("[twilio]\napi_key_sid = 'SK1'", "go together"),
+            ("[twilio]\nrequest_timeout_seconds = 0", "twilio.request_timeout_seconds"),
+            ("[twilio]\nrequest_timeout_seconds = 61", "twilio.request_timeout_seconds"),
             ("[server]\npublic_base_url = 'ftp://x'", "server.public_base_url"),
             ("[[senders]]\naddress = '+14155550100'\nkind = 'whatsapp'", "senders[1].address"),
             ("[[senders]]\naddress = 'MG1'\nkind = 'service'", "senders[1].address"),

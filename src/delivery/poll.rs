@@ -7,7 +7,6 @@
 //! webhook.
 
 use futures_util::future::join_all;
-use rusqlite::Connection;
 
 use super::patience::Patience;
 use super::reconcile::{AT_ONCE, seen};
@@ -22,8 +21,6 @@ use crate::twilio::client::{Client, MessageResource};
 const OVERDUE: Millis = 12 * 3_600_000;
 /// Messages asked about in one tick; the loop ticks every ten seconds.
 const MESSAGES: usize = 100;
-/// Reads of events in one tick, each of some thousands.
-const READS: usize = 20;
 /// The walk's name in `cursors`.
 const CURSOR: &str = "poll";
 
@@ -65,10 +62,17 @@ impl Poller {
             return Ok(polled);
         }
         let until = self.store.clock().now() - OVERDUE;
-        let (found, looked) = self.store.read(move |conn| walk(conn, until, most)).await?;
-        let Some(mut place) = looked else {
+        let (start, found, mut place) = self
+            .store
+            .read(move |conn| {
+                let start = cursors::get(conn, CURSOR)?.unwrap_or(0);
+                let (found, place) = lookups::unfinished(conn, start, until, most)?;
+                Ok::<_, StoreError>((start, found, place))
+            })
+            .await?;
+        if place == start {
             return Ok(polled);
-        };
+        }
         let mut answers = Vec::with_capacity(found.len());
         'walk: for few in found.chunks(AT_ONCE) {
             let asked = join_all(few.iter().map(|unfinished| self.client.fetch(&unfinished.sid))).await;
@@ -103,23 +107,6 @@ impl Poller {
         self.metrics.count_lookups("unfinished", "failed", polled.failed);
         Ok(polled)
     }
-}
-
-/// What is overdue behind the cursor, and how far the walk has come with it; `None`: nowhere.
-fn walk(conn: &Connection, until: Millis, most: usize) -> Result<(Vec<Unfinished>, Option<i64>), StoreError> {
-    let start = cursors::get(conn, CURSOR)?.unwrap_or(0);
-    let mut place = start;
-    for _ in 0..READS {
-        let (found, looked) = lookups::unfinished(conn, place, until, most)?;
-        if !found.is_empty() {
-            return Ok((found, Some(looked)));
-        }
-        if looked == place {
-            break;
-        }
-        place = looked;
-    }
-    Ok((Vec::new(), (place > start).then_some(place)))
 }
 
 fn note(

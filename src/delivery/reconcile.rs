@@ -4,7 +4,6 @@
 //! Where each attempt stands is in its row, so an end in the middle changes nothing.
 
 use futures_util::future::join_all;
-use rusqlite::Connection;
 
 use super::patience::Patience;
 use crate::clock::Millis;
@@ -60,6 +59,15 @@ pub struct Looked {
     pub failed: usize,
 }
 
+impl Looked {
+    fn add(&mut self, other: Looked) {
+        self.found += other.found;
+        self.not_found += other.not_found;
+        self.given_up += other.given_up;
+        self.held += other.held;
+    }
+}
+
 /// Looks for messages whose answer was lost. One per process.
 pub struct Reconciler {
     store: Store,
@@ -96,27 +104,29 @@ impl Reconciler {
         let now = self.store.clock().now();
         let (uncertain, due) = self
             .store
-            .read(move |conn| {
-                let due = lookups::due(conn, now, most)?;
-                Ok::<_, StoreError>((lookups::count(conn)?, with_lost(conn, due)?))
-            })
+            .read(move |conn| Ok::<_, StoreError>((lookups::count(conn)?, lookups::due(conn, now, most)?)))
             .await?;
         self.metrics.set_uncertain(uncertain);
         let mut looked = Looked::default();
         for people in due.chunks(AT_ONCE) {
-            let sights = join_all(people.iter().map(|(search, since)| self.look(search, *since))).await;
-            for ((search, _), sight) in people.iter().zip(sights) {
-                looked.asked += 1;
+            let sights = join_all(people.iter().map(|search| self.look(search))).await;
+            looked.asked += people.len();
+            let mut seen = Vec::with_capacity(people.len());
+            for (search, sight) in people.iter().zip(sights) {
                 match sight {
                     Ok(sight) => {
                         self.patience.answered();
-                        self.settle(search.clone(), sight, &mut looked).await?;
+                        seen.push(self.settle(search.clone(), sight));
                     }
                     Err(error) => {
                         looked.failed += 1;
                         self.patience.failed(&error, rand::random());
                     }
                 }
+            }
+            // Together, so that one commit holds them all.
+            for settled in join_all(seen).await {
+                looked.add(settled?);
             }
             if looked.failed > 0 {
                 break;
@@ -128,8 +138,8 @@ impl Reconciler {
         Ok(looked)
     }
 
-    /// Everything that Twilio has for one address since `since`.
-    async fn look(&self, search: &Search, since: Millis) -> Result<Sight, LookupError> {
+    /// Everything that Twilio has for one address since the oldest attempt.
+    async fn look(&self, search: &Search) -> Result<Sight, LookupError> {
         let asked_at = self.store.clock().now();
         let mut sight = Sight { asked_at, ahead: 0, messages: Vec::new() };
         // Without an address there is nothing to see, and nobody to send to: the gate will say so.
@@ -141,7 +151,7 @@ impl Reconciler {
         let mut page = self.client.list(&query).await?;
         sight.ahead = page.answered_at.map_or(0, |theirs| theirs - self.store.clock().now());
         for _ in 0..MOST_PAGES {
-            let is_past = is_past(&page, earliest(since, sight.ahead));
+            let is_past = is_past(&page, earliest(search.since, sight.ahead));
             sight.messages.extend(page.messages.into_iter().filter(is_by_api));
             match page.next {
                 Some(next) if !is_past => page = self.client.next_page(&next).await?,
@@ -157,43 +167,23 @@ impl Reconciler {
     }
 
     /// Writes down what was seen.
-    async fn settle(&self, search: Search, sight: Sight, looked: &mut Looked) -> Result<(), StoreError> {
+    async fn settle(&self, search: Search, sight: Sight) -> Result<Looked, StoreError> {
         let (rules, user_id, channel) = (self.rules, search.user_id, search.channel);
-        let settled = self.store.write(move |tx| settle(tx, &search, &sight, &rules)).await;
-        match settled {
-            Ok(settled) => {
-                looked.found += settled.found;
-                looked.not_found += settled.not_found;
-                looked.given_up += settled.given_up;
-                looked.held += settled.held;
-                Ok(())
-            }
+        match self.store.write(move |tx| settle(tx, &search, &sight, &rules)).await {
+            Ok(settled) => Ok(settled),
             Err(error) if error.is_transient() => Err(error),
             Err(error) => {
                 // A defect with one person is no reason to look for nobody else.
                 tracing::error!(user.id = user_id, error = %error, "a look-up could not be written; it rests");
-                self.store
-                    .write(move |tx| {
-                        let lost = lookups::lost(tx.conn(), user_id, channel)?.unwrap_or_default();
-                        lost.iter()
-                            .try_for_each(|lost| lookups::look_at(tx, lost.key, Some(tx.now() + DEFECT_REST)))
-                    })
-                    .await
+                let rest = move |tx: &Tx<'_>| {
+                    let lost = lookups::lost(tx.conn(), user_id, channel)?.unwrap_or_default();
+                    let at = Some(tx.now() + DEFECT_REST);
+                    lost.iter().try_for_each(|lost| lookups::look_at(tx, lost.key, at))
+                };
+                self.store.write::<_, _, StoreError>(rest).await.map(|()| Looked::default())
             }
         }
     }
-}
-
-/// Each search with the beginning of its oldest attempt.
-fn with_lost(conn: &Connection, due: Vec<Search>) -> Result<Vec<(Search, Millis)>, StoreError> {
-    let mut searches = Vec::with_capacity(due.len());
-    for search in due {
-        let lost = lookups::lost(conn, search.user_id, search.channel)?.unwrap_or_default();
-        if let Some(oldest) = lost.first() {
-            searches.push((search, oldest.started_at));
-        }
-    }
-    Ok(searches)
 }
 
 /// Made by a request like ours: neither inbound nor an answer to a webhook.

@@ -2,6 +2,7 @@
 //! says (<https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides>), remembered.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -40,6 +41,10 @@ pub struct CallbackRecord {
     pub error: Option<String>,
     /// When the attempt ended, RFC 3339.
     pub at: String,
+    /// When the attempt began, in milliseconds since 1970.
+    pub began_ms: i64,
+    /// When its answer had come, or it was given up.
+    pub ended_ms: i64,
 }
 
 impl CallbackRecord {
@@ -127,6 +132,7 @@ pub(super) struct Courier {
     permits: Semaphore,
     log: Mutex<VecDeque<CallbackRecord>>,
     keep: usize,
+    forgotten: AtomicU64,
 }
 
 impl Courier {
@@ -138,6 +144,7 @@ impl Courier {
             permits: Semaphore::new(options.callback_concurrency.max(1)),
             log: Mutex::default(),
             keep: options.callback_log,
+            forgotten: AtomicU64::new(0),
         }
     }
 
@@ -146,10 +153,20 @@ impl Courier {
         log.iter().cloned().collect()
     }
 
+    /// Up to `limit` entries from number `first` on, counted from 0 since the start, and how many
+    /// there were in all. Forgotten ones are left out.
+    pub(super) fn page(&self, first: u64, limit: usize) -> (u64, Vec<CallbackRecord>) {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let forgotten = self.forgotten.load(Ordering::Relaxed);
+        let skipped = usize::try_from(first.saturating_sub(forgotten)).unwrap_or(usize::MAX);
+        (forgotten + log.len() as u64, log.iter().skip(skipped).take(limit).cloned().collect())
+    }
+
     fn remember(&self, record: CallbackRecord) {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         if log.len() >= self.keep {
             log.pop_front();
+            self.forgotten.fetch_add(1, Ordering::Relaxed);
         }
         log.push_back(record);
     }
@@ -183,6 +200,7 @@ impl Courier {
         let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(&news.params).finish();
         let mut attempt = 1;
         loop {
+            let began_ms = now_millis();
             let sent = self.attempt(&rules, url, &body, [&signature, &token]).await;
             let (answer, failure, error) = match sent {
                 Ok(answer) => (Some(answer), None, None),
@@ -199,6 +217,8 @@ impl Courier {
                 status,
                 error,
                 at: rfc_3339(now_millis()),
+                began_ms,
+                ended_ms: now_millis(),
             });
             if attempt > rules.retries || !rules.retries_after(status, failure) {
                 return answer.unwrap_or_default();

@@ -17,7 +17,10 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
     let from_here = |context: &GuardContext<'_>| is_from_here(context.head().headers());
     config
         .route("/_control/messages", web::get().to(messages))
+        .route("/_control/requests", web::get().to(requests))
         .route("/_control/callbacks", web::get().to(callbacks))
+        .route("/_control/struck", web::get().to(struck))
+        .route("/_control/busy", web::get().to(busy))
         .route("/_control/inbound", web::post().guard(fn_guard(from_here)).to(inbound))
         .route("/_control/faults", web::get().to(faults))
         .route("/_control/faults", web::post().guard(fn_guard(from_here)).to(replace_faults));
@@ -90,17 +93,23 @@ pub(super) fn accepted(inner: &Inner, to: Option<&str>) -> Vec<MessageRecord> {
         .collect()
 }
 
+/// The value of a query parameter that was given.
+fn asked(request: &HttpRequest, name: &str) -> Option<String> {
+    form_urlencoded::parse(request.query_string().as_bytes())
+        .find(|(key, value)| key == name && !value.is_empty())
+        .map(|(_, value)| value.into_owned())
+}
+
+fn asked_number(request: &HttpRequest, name: &str) -> Option<usize> {
+    asked(request, name).and_then(|text| text.parse().ok())
+}
+
 /// `?to=` narrows to a number, with or without its channel; `?limit=` shows only the newest so
 /// many, counts untouched.
 async fn messages(inner: web::Data<Inner>, request: HttpRequest) -> HttpResponse {
-    let asked = |name: &str| {
-        form_urlencoded::parse(request.query_string().as_bytes())
-            .find(|(key, value)| key == name && !value.is_empty())
-            .map(|(_, value)| value.into_owned())
-    };
     // A `+` that was not escaped arrives as a space.
-    let to = asked("to").map(|to| to.replace(' ', "+"));
-    let limit = asked("limit").and_then(|limit| limit.parse::<usize>().ok());
+    let to = asked(&request, "to").map(|to| to.replace(' ', "+"));
+    let limit = asked_number(&request, "limit");
     let found = accepted(&inner, to.as_deref());
     let skipped = limit.map_or(0, |limit| found.len().saturating_sub(limit));
     let state = inner.state();
@@ -116,9 +125,37 @@ async fn messages(inner: web::Data<Inner>, request: HttpRequest) -> HttpResponse
     }))
 }
 
-async fn callbacks(inner: web::Data<Inner>) -> HttpResponse {
-    let log = inner.courier.log();
-    HttpResponse::Ok().json(json!({ "total": log.len(), "callbacks": log }))
+/// Create requests from number `?first=` on, oldest first, at most `?limit=`.
+async fn requests(inner: web::Data<Inner>, request: HttpRequest) -> HttpResponse {
+    let first = asked_number(&request, "first").unwrap_or_default();
+    let limit = asked_number(&request, "limit").unwrap_or(usize::MAX);
+    let state = inner.state();
+    let page = state.requests.page(first, limit, |index| state.get(index));
+    HttpResponse::Ok().json(json!({ "total": state.requests.len(), "requests": page }))
+}
+
+/// Webhooks from number `?first=` on, oldest first, at most `?limit=`. `total` counts those since the
+/// start, or without paging those that are remembered.
+async fn callbacks(inner: web::Data<Inner>, request: HttpRequest) -> HttpResponse {
+    let Some(first) = asked_number(&request, "first") else {
+        let log = inner.courier.log();
+        return HttpResponse::Ok().json(json!({ "total": log.len(), "callbacks": log }));
+    };
+    let limit = asked_number(&request, "limit").unwrap_or(usize::MAX);
+    let (total, page) = inner.courier.page(first as u64, limit);
+    HttpResponse::Ok().json(json!({ "total": total, "callbacks": page }))
+}
+
+/// How often each fault struck since the start.
+async fn struck(inner: web::Data<Inner>) -> HttpResponse {
+    HttpResponse::Ok().json(inner.state().faults.struck())
+}
+
+/// How many messages were accepted, and how many have a status or a callback ahead of them.
+async fn busy(inner: web::Data<Inner>) -> HttpResponse {
+    let ahead = inner.lives.running.load(std::sync::atomic::Ordering::SeqCst);
+    let accepted = inner.state().requests.count_accepted();
+    HttpResponse::Ok().json(json!({ "accepted": accepted, "ahead": ahead }))
 }
 
 async fn inbound(inner: web::Data<Inner>, asked: web::Json<Inbound>) -> HttpResponse {

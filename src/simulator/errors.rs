@@ -23,6 +23,11 @@ impl ApiError {
         ApiError::saying(code, text(code))
     }
 
+    /// Twilio's code.
+    pub(super) fn code(&self) -> u32 {
+        self.code
+    }
+
     /// The code with a text of its own.
     pub(super) fn saying(code: u32, message: impl Into<String>) -> ApiError {
         ApiError { status: http_status(code), code, message: message.into() }

@@ -1,5 +1,7 @@
 //! What goes wrong on purpose: the fault options, and which of them one request meets.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::chance;
@@ -24,10 +26,18 @@ pub struct Faults {
     pub error_500_before_percent: f64,
     /// The connection is closed without an answer, and nothing was accepted.
     pub drop_connection_percent: f64,
+    /// The message is accepted, and the connection is closed without an answer.
+    pub drop_after_accept_percent: f64,
+    /// No answer ever comes, and nothing was accepted: the connection closes late.
+    pub timeout_before_accept_percent: f64,
+    /// Every create request that meets the faults takes this much longer, in milliseconds.
+    pub latency_ms: u64,
     /// 429 to a fetch or a list.
     pub read_429_percent: f64,
     /// 500 to a fetch or a list.
     pub read_500_percent: f64,
+    /// Messages show up in lists only this much later than they were made, in milliseconds.
+    pub list_late_ms: u64,
     /// Every callback comes this much later than the status it tells, in milliseconds.
     pub callbacks_late_ms: u64,
     /// Callbacks that come twice.
@@ -36,6 +46,8 @@ pub struct Faults {
     pub callbacks_shuffled: bool,
     /// Callbacks that never come.
     pub callbacks_missing_percent: f64,
+    /// Announcements of what people write that come twice.
+    pub inbound_doubled_percent: f64,
     /// Only messages to this number meet the faults above (reads apart).
     pub to: Option<String>,
     /// Only the next so many create requests that fit `to` meet them.
@@ -70,6 +82,8 @@ pub(super) const LOST_ANSWER_MS: u64 = 60_000;
 /// What one create request meets.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Met {
+    /// Time added before anything else happens.
+    pub(super) latency_ms: u64,
     pub(super) instead: Option<Instead>,
     pub(super) after: Option<After>,
     /// A code that comes later.
@@ -82,6 +96,7 @@ pub(super) struct Met {
 pub(super) enum Instead {
     Error(u32),
     Drop,
+    Lost,
 }
 
 /// What happens to the answer of an accepted message.
@@ -89,6 +104,7 @@ pub(super) enum Instead {
 pub(super) enum After {
     Lost,
     Error500,
+    Drop,
 }
 
 /// What happens to the callbacks of an accepted message.
@@ -106,11 +122,13 @@ pub(super) struct Active {
     faults: Faults,
     /// Requests looked at so far: the number that chance is drawn for.
     seen: u64,
+    /// How often each fault really struck, by its name; codes as `error_21610`.
+    struck: BTreeMap<String, u64>,
 }
 
 impl Active {
     pub(super) fn new(faults: Faults) -> Active {
-        Active { faults, seen: 0 }
+        Active { faults, seen: 0, struck: BTreeMap::new() }
     }
 
     /// The faults, with what is left of their counts.
@@ -122,6 +140,24 @@ impl Active {
         self.faults = faults;
     }
 
+    /// How often each fault struck since the start.
+    pub(super) fn struck(&self) -> &BTreeMap<String, u64> {
+        &self.struck
+    }
+
+    /// Notes that the fault of this name struck `times` times.
+    pub(super) fn note(&mut self, name: &str, times: u64) {
+        if times == 0 {
+            return;
+        }
+        match self.struck.get_mut(name) {
+            Some(count) => *count += times,
+            None => {
+                self.struck.insert(name.to_owned(), times);
+            }
+        }
+    }
+
     /// Decides about the next create request, and uses up counts.
     pub(super) fn meet(&mut self, seed: u64, to: &str, by_service: bool) -> Met {
         self.seen += 1;
@@ -130,33 +166,35 @@ impl Active {
         let mut met = Met::default();
         let faults = &mut self.faults;
         if fits(faults.to.as_deref(), to) && take(&mut faults.count) {
-            if strikes(faults.rate_429_percent, "429") {
-                met.instead = Some(Instead::Error(20429));
-            } else if strikes(faults.error_500_before_percent, "500 before") {
-                met.instead = Some(Instead::Error(20500));
-            } else if strikes(faults.drop_connection_percent, "drop") {
-                met.instead = Some(Instead::Drop);
-            } else if strikes(faults.timeout_after_accept_percent, "timeout") {
-                met.after = Some(After::Lost);
-            } else if strikes(faults.error_500_after_accept_percent, "500 after") {
-                met.after = Some(After::Error500);
-            }
+            let struck = faults.strike(strikes);
+            met.latency_ms = faults.latency_ms;
             met.callbacks = CallbackFaults {
                 late_ms: faults.callbacks_late_ms,
                 doubled_percent: faults.callbacks_doubled_percent,
                 missing_percent: faults.callbacks_missing_percent,
                 is_shuffled: faults.callbacks_shuffled,
             };
+            self.note("latency_ms", u64::from(met.latency_ms > 0));
+            if let Some((name, what)) = struck {
+                self.note(name, 1);
+                match what {
+                    What::Instead(instead) => met.instead = Some(instead),
+                    What::After(after) => met.after = Some(after),
+                }
+            }
         }
         if met.instead.is_some() {
             return met;
         }
-        let struck = faults.errors.iter_mut().find_map(|error| {
+        let struck = self.faults.errors.iter_mut().find_map(|error| {
             let strikes = fits(error.to.as_deref(), to)
                 && strikes(error.percent, &error.code.to_string())
                 && take(&mut error.count);
             strikes.then_some(error.code)
         });
+        if let Some(code) = struck {
+            self.note(&format!("error_{code}"), 1);
+        }
         match struck {
             Some(code) if comes_later(code, by_service) => met.later = Some(code),
             Some(code) => met.instead = Some(Instead::Error(code)),
@@ -170,13 +208,80 @@ impl Active {
         self.seen += 1;
         let number = self.seen.to_be_bytes();
         let strikes = |share: f64, what: &str| chance::happens(share, seed, what, &[&number]);
-        if strikes(self.faults.read_429_percent, "read 429") {
-            Some(20429)
+        let (name, code) = if strikes(self.faults.read_429_percent, "read 429") {
+            ("read_429_percent", 20429)
         } else if strikes(self.faults.read_500_percent, "read 500") {
-            Some(20500)
+            ("read_500_percent", 20500)
         } else {
-            None
-        }
+            return None;
+        };
+        self.note(name, 1);
+        Some(code)
+    }
+
+    /// The youngest messages that lists show at `now`, if the youngest are left out.
+    pub(super) fn listed_until(&self, now: i64) -> Option<i64> {
+        let late_ms = i64::try_from(self.faults.list_late_ms).unwrap_or(i64::MAX);
+        (late_ms > 0).then(|| now.saturating_sub(late_ms))
+    }
+
+    /// Whether the next announcement of a person's message comes twice.
+    pub(super) fn doubles_inbound(&mut self, seed: u64) -> bool {
+        self.seen += 1;
+        let number = self.seen.to_be_bytes();
+        let doubles =
+            chance::happens(self.faults.inbound_doubled_percent, seed, "inbound doubled", &[&number]);
+        self.note("inbound_doubled_percent", u64::from(doubles));
+        doubles
+    }
+}
+
+/// What a fault does to a create request.
+#[derive(Clone, Copy, Debug)]
+enum What {
+    Instead(Instead),
+    After(After),
+}
+
+impl Faults {
+    /// The first fault that strikes, with its name.
+    fn strike(&self, strikes: impl Fn(f64, &str) -> bool) -> Option<(&'static str, What)> {
+        let table = [
+            (self.rate_429_percent, "429", "rate_429_percent", What::Instead(Instead::Error(20429))),
+            (
+                self.error_500_before_percent,
+                "500 before",
+                "error_500_before_percent",
+                What::Instead(Instead::Error(20500)),
+            ),
+            (self.drop_connection_percent, "drop", "drop_connection_percent", What::Instead(Instead::Drop)),
+            (
+                self.timeout_before_accept_percent,
+                "timeout before",
+                "timeout_before_accept_percent",
+                What::Instead(Instead::Lost),
+            ),
+            (
+                self.timeout_after_accept_percent,
+                "timeout",
+                "timeout_after_accept_percent",
+                What::After(After::Lost),
+            ),
+            (
+                self.error_500_after_accept_percent,
+                "500 after",
+                "error_500_after_accept_percent",
+                What::After(After::Error500),
+            ),
+            (
+                self.drop_after_accept_percent,
+                "drop after",
+                "drop_after_accept_percent",
+                What::After(After::Drop),
+            ),
+        ];
+        let struck = table.into_iter().find(|(share, draw, _, _)| strikes(*share, draw));
+        struck.map(|(_, _, name, what)| (name, what))
     }
 }
 

@@ -122,7 +122,11 @@ pub(super) async fn receive(inner: &Arc<Inner>, inbound: Inbound) -> InboundResu
         return InboundResult { message_sid, status: None, reply: None, twiml: String::new(), warning: None };
     };
     let params = params(inner, &inbound, &message_sid, keyword);
-    let answer = callbacks::send_inbound(inner, url, params).await;
+    let answer = callbacks::send_inbound(inner, url.clone(), params.clone()).await;
+    let is_doubled = inner.state().faults.doubles_inbound(inner.options.seed);
+    if is_doubled {
+        callbacks::send_inbound(inner, url, params).await;
+    }
     let (replies, warning) = replies(&answer);
     for reply in &replies {
         send_reply(inner, &inbound, reply);

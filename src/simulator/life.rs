@@ -145,6 +145,23 @@ impl Luck {
     }
 }
 
+/// Counts what the callbacks of one message meet.
+fn note_callback_faults(inner: &Inner, acts: &[(u64, Act)], steps: usize, faults: &CallbackFaults) {
+    let told: Vec<usize> = acts
+        .iter()
+        .filter_map(|(_, act)| match act {
+            Act::Tell(number) => Some(*number),
+            Act::Advance(_) => None,
+        })
+        .collect();
+    let once = told.iter().collect::<std::collections::HashSet<_>>().len();
+    let active = &mut inner.state().faults;
+    active.note("callbacks_missing_percent", steps.saturating_sub(once) as u64);
+    active.note("callbacks_doubled_percent", told.len().saturating_sub(once) as u64);
+    active.note("callbacks_late_ms", if faults.late_ms > 0 { told.len() as u64 } else { 0 });
+    active.note("callbacks_shuffled", u64::from(faults.is_shuffled && once > 1));
+}
+
 /// Starts the life of the message at `index`.
 pub(super) fn start(inner: &Arc<Inner>, index: usize, steps: Vec<Step>, faults: &CallbackFaults) {
     let (sid, tells) = {
@@ -156,6 +173,9 @@ pub(super) fn start(inner: &Arc<Inner>, index: usize, steps: Vec<Step>, faults: 
     };
     let luck = Luck { seed: inner.options.seed, sid };
     let acts = timeline(&steps, tells, faults, &luck);
+    if tells {
+        note_callback_faults(inner, &acts, steps.len(), faults);
+    }
     let life = Life { inner: Arc::clone(inner), index, steps };
     let busy = inner.busy();
     inner.runtime.spawn(async move {

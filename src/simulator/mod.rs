@@ -19,6 +19,7 @@ mod life;
 mod message;
 mod options;
 mod phone;
+mod requests;
 mod rest;
 mod state;
 mod twiml;
@@ -40,6 +41,7 @@ pub use faults::{ErrorFault, Faults};
 pub use inbound::{Inbound, InboundResult};
 pub use message::{Direction, Status};
 pub use options::Options;
+pub use requests::RequestRecord;
 
 /// Largest request body, in bytes; a message needs far less.
 const LARGEST_BODY: usize = 256 * 1024;

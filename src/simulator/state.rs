@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::faults::Active;
 use super::message::{Direction, Message, Sid, Status};
 use super::options::Options;
+use super::requests::Requests;
 
 /// A WhatsApp person may be written to freely for this long after their last message.
 const WINDOW_MS: i64 = 24 * 60 * 60 * 1000;
@@ -28,6 +29,7 @@ pub(super) struct State {
     /// When each sender will have sent what it has, in milliseconds since 1970.
     busy_until: HashMap<Box<str>, f64>,
     pub(super) faults: Active,
+    pub(super) requests: Requests,
 }
 
 /// What a list is asked for.
@@ -39,6 +41,8 @@ pub(super) struct Filter {
     pub(super) since: Option<i64>,
     /// Sent at or before this time.
     pub(super) until: Option<i64>,
+    /// Made at or before this time: what is younger is not listed yet.
+    pub(super) made_until: Option<i64>,
 }
 
 /// Which page of a list.
@@ -70,6 +74,7 @@ impl State {
             windows: HashMap::new(),
             busy_until: HashMap::new(),
             faults: Active::new(options.faults.clone()),
+            requests: Requests::default(),
         }
     }
 
@@ -174,6 +179,7 @@ impl State {
                 && filter.from.as_deref().is_none_or(|from| Some(from) == message.from.as_deref())
                 && filter.since.is_none_or(|since| sent >= since)
                 && filter.until.is_none_or(|until| sent <= until)
+                && filter.made_until.is_none_or(|until| message.created <= until)
         })
     }
 

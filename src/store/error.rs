@@ -5,8 +5,9 @@ use std::path::PathBuf;
 /// An answer that the store could not give.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The file can't take or give data now (full, locked, read-only, queue too long). Nothing of the
-    /// call was kept; trying again later is right. HTTP: 503.
+    /// The file can't take or give data now (full, locked, read-only, moved away, queue too long). Nothing of
+    /// the call is promised; trying again later is right. After a commit whose sync failed, or for a caller
+    /// who gave up waiting, it may turn out that it was kept all the same. HTTP: 503.
     #[error("the data file can't be used right now: {0}")]
     Unavailable(String),
     /// A read took longer than a snapshot may be held. HTTP: 503.
@@ -45,6 +46,10 @@ impl From<rusqlite::Error> for StoreError {
             Some(Code::ReadOnly) => StoreError::Unavailable("read-only".to_owned()),
             Some(
                 Code::SystemIoFailure
+                // What a failing disk gives to read is no page of ours. It may be mended, so nobody is told
+                // that their request was wrong, and no answer of Twilio's is given up.
+                | Code::DatabaseCorrupt
+                | Code::NotADatabase
                 | Code::CannotOpen
                 | Code::PermissionDenied
                 | Code::OutOfMemory
@@ -68,6 +73,16 @@ pub enum OpenError {
         path: PathBuf,
         /// What the system said.
         reason: String,
+    },
+    /// Another process serves the file.
+    #[error(
+        "{path} is already served by process {process}. Stop that server first; commands such as ese import may run beside it"
+    )]
+    Served {
+        /// The data file.
+        path: PathBuf,
+        /// The process's number, as it wrote it down.
+        process: String,
     },
     /// Made by a newer release.
     #[error(

@@ -1,5 +1,7 @@
 //! `inbound`: what people wrote to us, raw and as it was understood.
 
+use std::collections::HashSet;
+
 use rusqlite::Connection;
 
 use super::{StoreError, Tx};
@@ -145,12 +147,11 @@ pub fn last_stop_at(conn: &Connection, user_id: i64) -> Result<Option<Millis>, S
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
-pub fn missing(conn: &Connection, sids: Vec<String>) -> Result<Vec<String>, StoreError> {
-    let mut known = conn.prepare_cached("SELECT 1 FROM inbound WHERE message_sid = ?1")?;
-    let mut missing = Vec::new();
+pub fn missing(conn: &Connection, sids: Vec<String>) -> Result<HashSet<String>, StoreError> {
+    let mut missing = HashSet::new();
     for sid in sids {
-        if !known.exists([&sid])? {
-            missing.push(sid);
+        if !is_known(conn, &sid)? {
+            missing.insert(sid);
         }
     }
     Ok(missing)

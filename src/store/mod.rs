@@ -12,17 +12,20 @@ mod gaps;
 pub mod idempotency;
 pub mod imports;
 pub mod inbound;
+mod keeper;
 mod key;
 pub mod ledger;
 pub mod messages;
 mod open;
 pub mod operators;
 pub mod outcomes;
+mod place;
 pub mod receipts;
 pub mod reports;
 pub mod segment_sql;
 pub mod segments;
 pub mod senders;
+mod serving;
 pub mod suppressions;
 pub mod templates;
 pub mod topics;
@@ -49,15 +52,20 @@ pub use key::StoreKey;
 pub use open::StorePaths;
 /// What read functions take: a snapshot, or the writer's transaction.
 pub use rusqlite::Connection;
+pub use serving::Serving;
 pub use tx::Tx;
 
 use effects::Effects;
+use keeper::Keeper;
+use place::Place;
 use writer::Writer;
 
 /// How long a snapshot may be held: a longer one keeps the log from being moved into the file.
 pub const READ_LIMIT: Duration = Duration::from_secs(2);
 /// How long a caller waits for the writer before it is told to come back later.
 pub const WRITE_LIMIT: Duration = Duration::from_secs(10);
+/// How long [`Store::close`] waits for the files to be closed.
+const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 /// Reading connections. Two cores gain nothing from more than a few.
 const READERS: u32 = 4;
 
@@ -116,6 +124,8 @@ pub struct Store {
     readers: r2d2::Pool<SqliteConnectionManager>,
     writer: Writer,
     shared: Shared,
+    keeper: Arc<Keeper>,
+    place: Arc<Place>,
     key: StoreKey,
     paths: Arc<StorePaths>,
 }
@@ -127,18 +137,12 @@ impl Store {
     /// Says what is wrong with the folder, the file, its schema or its key, and what to do.
     pub fn open(paths: StorePaths, clock: Clock) -> Result<Store, OpenError> {
         let (conn, key) = open::prepare(&paths, clock.now())?;
-        let manager = SqliteConnectionManager::file(&paths.path)
-            .with_flags(OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
-            .with_init(|conn| open::prepare_reader(conn));
-        let readers = r2d2::Pool::builder()
-            .max_size(READERS)
-            .min_idle(Some(1))
-            .connection_timeout(WRITE_LIMIT)
-            .build(manager)
-            .map_err(|error| OpenError::NotWritable {
-                path: paths.path.clone(),
-                reason: error.to_string(),
-            })?;
+        let not_writable = |reason| OpenError::NotWritable { path: paths.path.clone(), reason };
+        let place = Arc::new(Place::note(&paths.path).map_err(|error| not_writable(error.to_string()))?);
+        let keeper = Keeper::open(place.path(), Arc::clone(&place))
+            .map_err(|source| OpenError::Sqlite { path: paths.path.clone(), source })?;
+        let keeper = Arc::new(keeper);
+        let readers = open_readers(&place).map_err(|error| not_writable(error.to_string()))?;
         let gaps = Gaps::new(clock.clone());
         let shared = Shared {
             clock,
@@ -154,8 +158,18 @@ impl Store {
                 closures: AtomicU64::new(0),
             }),
         };
-        let writer = Writer::start(conn, paths.path.clone(), key.clone(), shared.clone());
-        Ok(Store { readers, writer, shared, key, paths: Arc::new(paths) })
+        let writer =
+            Writer::start(conn, Arc::clone(&place), Arc::clone(&keeper), key.clone(), shared.clone());
+        Ok(Store { readers, writer, shared, keeper, place, key, paths: Arc::new(paths) })
+    }
+
+    /// Takes the right to serve the file: while the returned value lives, no other process gets it. Commands
+    /// need none.
+    ///
+    /// # Errors
+    /// [`OpenError::Served`] names the process that has it.
+    pub fn serve(&self) -> Result<Serving, OpenError> {
+        Serving::take(self.place.path())
     }
 
     /// Runs `query` on one snapshot, on a blocking thread, for at most [`READ_LIMIT`].
@@ -248,28 +262,27 @@ impl Store {
         is_closed
     }
 
-    /// Moves what it can of the log into the file, without making anybody wait.
+    /// Moves what it can of the log into the file. Writes wait for it only when the log grew long.
     ///
     /// # Errors
     /// [`StoreError`] from SQLite.
     pub async fn checkpoint(&self) -> Result<(), StoreError> {
-        self.move_log("PRAGMA wal_checkpoint(PASSIVE)").await
+        let keeper = Arc::clone(&self.keeper);
+        on_a_thread(move || keeper.tidy()).await
     }
 
-    /// At the end of the process: the whole log goes into the file, and one file is left.
+    /// At the end of the process: the whole log goes into the file. If this was the last clone, and no other
+    /// process has the file open, that one file is left.
     ///
     /// # Errors
     /// [`StoreError`] from SQLite.
-    pub async fn settle(&self) -> Result<(), StoreError> {
-        self.move_log("PRAGMA wal_checkpoint(TRUNCATE)").await
-    }
-
-    async fn move_log(&self, pragma: &'static str) -> Result<(), StoreError> {
-        let path = self.paths.path.clone();
-        let moved =
-            tokio::task::spawn_blocking(move || Connection::open(path)?.query_row(pragma, [], |_| Ok(())));
-        moved.await.map_err(|error| StoreError::Internal(error.to_string()))??;
-        Ok(())
+    pub async fn close(self) -> Result<(), StoreError> {
+        let keeper = Arc::clone(&self.keeper);
+        let settled = on_a_thread(move || keeper.settle()).await;
+        let ended = self.writer.ended();
+        drop(self);
+        let _ = tokio::time::timeout(CLOSE_LIMIT, ended).await;
+        settled
     }
 
     /// Starts the watch for other processes that write to the file.
@@ -278,7 +291,7 @@ impl Store {
     /// [`StoreError`] from SQLite.
     pub fn watch_file(&self) -> Result<FileWatch, StoreError> {
         let conn = Connection::open_with_flags(
-            &self.paths.path,
+            self.place.path(),
             OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
         )?;
         let seen = data_version(&conn)?;
@@ -334,11 +347,15 @@ pub struct FileWatch {
 
 impl FileWatch {
     /// Looks once. If anything was committed since, everybody looks again: whose commit it was can't be
-    /// told, and looking is cheap.
+    /// told, and looking is cheap. If the file is not in its place any more, the writer hears of it without
+    /// waiting for somebody who writes.
     ///
     /// # Errors
     /// [`StoreError`] from SQLite.
     pub fn look(&mut self, store: &Store) -> Result<(), StoreError> {
+        if store.place.check().is_err() {
+            store.writer.nudge();
+        }
         let version = data_version(&self.conn)?;
         if version != self.seen {
             self.seen = version;
@@ -350,6 +367,33 @@ impl FileWatch {
 
 fn data_version(conn: &Connection) -> Result<i64, StoreError> {
     Ok(conn.query_row("PRAGMA data_version", [], |row| row.get(0))?)
+}
+
+/// The reading connections. They stay open: one that is opened later may find another file under the path.
+fn open_readers(place: &Arc<Place>) -> Result<r2d2::Pool<SqliteConnectionManager>, r2d2::Error> {
+    let noted = Arc::clone(place);
+    let manager = SqliteConnectionManager::file(place.path())
+        .with_flags(OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+        .with_init(move |conn| {
+            noted.check().map_err(|error| {
+                let reason = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN);
+                rusqlite::Error::SqliteFailure(reason, Some(error.to_string()))
+            })?;
+            open::prepare_reader(conn)
+        });
+    r2d2::Pool::builder()
+        .max_size(READERS)
+        .min_idle(Some(1))
+        .max_lifetime(None)
+        .idle_timeout(None)
+        .connection_timeout(WRITE_LIMIT)
+        .build(manager)
+}
+
+async fn on_a_thread(
+    work: impl FnOnce() -> Result<(), StoreError> + Send + 'static,
+) -> Result<(), StoreError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| StoreError::Internal(error.to_string()))?
 }
 
 fn on_snapshot<F, T, E>(

@@ -25,6 +25,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// updates, small enough that the log stays within some 32 MiB.
 const WAL_AUTOCHECKPOINT: i64 = 8_000;
 
+/// Bytes to which a log that had to grow is cut back when it begins anew.
+const LOG_LIMIT: i64 = 64 << 20;
+
 /// Where a store lies.
 #[derive(Clone, Debug)]
 pub struct StorePaths {
@@ -79,6 +82,7 @@ pub(super) fn writer(path: &Path) -> rusqlite::Result<Connection> {
     conn.pragma_update(None, "synchronous", "FULL")?;
     conn.pragma_update(None, "foreign_keys", "ON")?;
     conn.pragma_update(None, "wal_autocheckpoint", WAL_AUTOCHECKPOINT)?;
+    conn.pragma_update(None, "journal_size_limit", LOG_LIMIT)?;
     conn.pragma_update(None, "cache_size", -32_768)?;
     conn.pragma_update(None, "temp_store", "MEMORY")?;
     conn.set_prepared_statement_cache_capacity(256);

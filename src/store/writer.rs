@@ -5,14 +5,16 @@
 //! connection is opened anew: nobody is told "done" for what is not on disk.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::effects::Effects;
+use super::keeper::Keeper;
 use super::key::StoreKey;
+use super::place::Place;
 use super::tx::{BEGIN_CLOSURE, END_CLOSURE, UNDO_CLOSURE};
 use super::{Shared, StoreError, Tx, ledger, open};
 
@@ -78,24 +80,35 @@ where
 #[derive(Clone)]
 pub(super) struct Writer {
     queue: mpsc::Sender<Box<dyn Job>>,
+    /// Closed when the thread has ended.
+    thread: watch::Receiver<()>,
 }
 
 impl Writer {
     /// Starts the thread on `conn`.
-    pub(super) fn start(conn: Connection, path: PathBuf, key: StoreKey, shared: Shared) -> Writer {
+    pub(super) fn start(
+        conn: Connection,
+        place: Arc<Place>,
+        keeper: Arc<Keeper>,
+        key: StoreKey,
+        shared: Shared,
+    ) -> Writer {
         let (queue, jobs) = mpsc::channel(QUEUE);
-        let thread = Thread { conn: Some(conn), path, key, shared, jobs };
+        let (running, ended) = watch::channel(());
+        let thread = Thread { conn: Some(conn), place, keeper, key, shared, jobs, trouble: None };
         std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || {
                 // A writer that can't go on must not leave a process that looks alive.
                 if catch_unwind(AssertUnwindSafe(|| thread.run())).is_err() {
-                    tracing::error!("the store's writer panicked; the process ends");
+                    // Whatever panicked may be what would write this line.
+                    let _ = catch_unwind(|| tracing::error!("the store's writer panicked; the process ends"));
                     std::process::abort();
                 }
+                drop(running);
             })
             .expect("the system can start one more thread");
-        Writer { queue }
+        Writer { queue, thread: ended }
     }
 
     /// Queues `run`; the receiver yields its outcome after the commit.
@@ -110,14 +123,37 @@ impl Writer {
         self.queue.send(job).await.map_err(|_| StoreError::Unavailable("the store is closed".to_owned()))?;
         Ok(outcome)
     }
+
+    /// Resolves when the thread has closed the file, after the last clone is gone.
+    pub(super) fn ended(&self) -> impl Future<Output = ()> + use<> {
+        let mut thread = self.thread.clone();
+        async move { while thread.changed().await.is_ok() {} }
+    }
+
+    /// Lets the thread look whether it can still write, though nobody has anything to write.
+    pub(super) fn nudge(&self) {
+        let (reply, _) = oneshot::channel::<Result<(), StoreError>>();
+        let nothing = |_: &Tx<'_>| Ok(());
+        // A full queue means that it is looking already.
+        let _ = self.queue.try_send(Box::new(Closure { run: Some(nothing), outcome: None, reply }));
+    }
 }
 
 struct Thread {
     conn: Option<Connection>,
-    path: PathBuf,
+    place: Arc<Place>,
+    keeper: Arc<Keeper>,
     key: StoreKey,
     shared: Shared,
     jobs: mpsc::Receiver<Box<dyn Job>>,
+    trouble: Option<Trouble>,
+}
+
+/// Batches lost in a row.
+struct Trouble {
+    reason: String,
+    since: Instant,
+    batches: u64,
 }
 
 impl Thread {
@@ -125,10 +161,9 @@ impl Thread {
         while let Some(first) = self.jobs.blocking_recv() {
             self.batch(first);
         }
-        if let Some(conn) = self.conn.take() {
-            // An orderly end leaves one file without a log beside it.
-            let _ = conn.pragma_update(None, "wal_checkpoint", "TRUNCATE");
-        }
+        // An orderly end leaves one file without a log beside it.
+        self.conn = None;
+        let _ = self.keeper.settle();
     }
 
     /// One transaction: `first` and whatever else waits.
@@ -153,8 +188,12 @@ impl Thread {
             Some(error) => Err(error),
             None => self.commit(&mut effects),
         };
-        match outcome {
-            Ok(()) => self.shared.committed(effects, done.len()),
+        // On disk, but where nobody will find it: that is no "done" either.
+        match outcome.and_then(|()| self.keeper.check()) {
+            Ok(()) => {
+                self.mended();
+                self.shared.committed(effects, done.len());
+            }
             Err(error) => {
                 self.reopen(&error);
                 for job in &mut done {
@@ -168,8 +207,9 @@ impl Thread {
     }
 
     fn begin(&mut self) -> Result<(), StoreError> {
+        self.keeper.check()?;
         if self.conn.is_none() {
-            self.conn = Some(open::writer(&self.path)?);
+            self.conn = Some(open::writer(self.place.path())?);
         }
         Ok(self.connection().execute_batch("BEGIN IMMEDIATE")?)
     }
@@ -210,9 +250,29 @@ impl Thread {
         Ok(())
     }
 
+    /// A batch was lost: the next one begins on a new connection. A trouble that lasts is logged once.
     fn reopen(&mut self, error: &StoreError) {
-        tracing::error!(error = %error, "a batch of writes was lost; the data file is opened anew");
         // Dropping the connection rolls back whatever it still holds.
         self.conn = None;
+        let reason = error.to_string();
+        match &mut self.trouble {
+            Some(trouble) if trouble.reason == reason => trouble.batches += 1,
+            trouble => {
+                tracing::error!(
+                    error = reason,
+                    "writes are refused; the data file is opened anew for the next"
+                );
+                let (since, batches) =
+                    trouble.as_ref().map_or((Instant::now(), 0), |trouble| (trouble.since, trouble.batches));
+                *trouble = Some(Trouble { reason, since, batches: batches + 1 });
+            }
+        }
+    }
+
+    fn mended(&mut self) {
+        if let Some(trouble) = self.trouble.take() {
+            let seconds = trouble.since.elapsed().as_secs();
+            tracing::info!(batches = trouble.batches, seconds, "writes are taken again");
+        }
     }
 }

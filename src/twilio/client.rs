@@ -9,7 +9,7 @@ use url::Url;
 
 /// TCP and TLS.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The whole exchange; after it nobody knows whether Twilio acted.
+/// The whole exchange, if nobody says otherwise; after it nobody knows whether Twilio acted.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Who we are at Twilio, and where it is.
@@ -196,6 +196,7 @@ pub struct Client {
     credentials: Credentials,
     messages: Url,
     account: Url,
+    request_timeout: Duration,
 }
 
 impl Client {
@@ -208,7 +209,6 @@ impl Client {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(REQUEST_TIMEOUT)
             .pool_max_idle_per_host(512)
             .pool_idle_timeout(Duration::from_secs(50))
             .tcp_nodelay(true)
@@ -222,7 +222,13 @@ impl Client {
         let sid = &credentials.account_sid;
         let messages = url(&format!("/2010-04-01/Accounts/{sid}/Messages.json"))?;
         let account = url(&format!("/2010-04-01/Accounts/{sid}.json"))?;
-        Ok(Client { http, messages, account, credentials })
+        Ok(Client { http, messages, account, credentials, request_timeout: REQUEST_TIMEOUT })
+    }
+
+    /// Waits this long for a whole exchange.
+    #[must_use]
+    pub fn with_request_timeout(self, request_timeout: Duration) -> Client {
+        Client { request_timeout, ..self }
     }
 
     /// True when Twilio is a stand-in on this machine.
@@ -285,7 +291,9 @@ impl Client {
     }
 
     fn authorized(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
-        request.basic_auth(&self.credentials.user, Some(self.credentials.password.expose_secret()))
+        request
+            .timeout(self.request_timeout)
+            .basic_auth(&self.credentials.user, Some(self.credentials.password.expose_secret()))
     }
 }
 

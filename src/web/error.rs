@@ -206,7 +206,7 @@ impl ResponseError for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Problem {
         let mut problem = if error.is_transient() {
-            let detail = "The data file can't answer right now. Nothing was changed; try again shortly.";
+            let detail = "The data file can't answer right now. Try again shortly.";
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
         } else {
             let detail = "Something went wrong here. It is logged under the request_id.";

@@ -210,7 +210,7 @@ fn each_library_has_its_place() {
     // Library, where it may be named, and a form of it that may stand anywhere.
     let table: [(&str, &[&str]); 5] = [
         ("rusqlite", &["store/"]),
-        ("reqwest", &["twilio/", "simulator/callbacks.rs"]),
+        ("reqwest", &["twilio/", "simulator/callbacks.rs", "commands/drill/client.rs"]),
         ("actix_web", &["web/", "simulator/", "app"]),
         ("minijinja", &["web/admin", "domain/template"]),
         ("r2d2", &["store/"]),

@@ -1,6 +1,9 @@
 //! What people wrote while nobody here listened: fetched from Twilio's list, understood as if it had come in
 //! time, and before any marketing goes out.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use event_stream_engine::domain::consent::{Consent, KeywordTable};
 use event_stream_engine::domain::message::Kind;
 use event_stream_engine::inbound::{self, CatchUp};
@@ -168,6 +171,28 @@ async fn a_webhook_that_could_not_be_kept_is_a_gap_and_its_message_is_fetched() 
     engine.settle().await;
     assert_eq!(engine.reasons(id).get("delivered:"), Some(&1), "{:?}", engine.reasons(id));
     assert_eq!(attempts_to(&engine, &phone(0)), 0);
+    engine.check_and_stop().await;
+}
+
+#[tokio::test]
+async fn a_look_that_is_due_anyway_does_not_close_a_gap_that_twilio_may_still_mend() {
+    let engine = engine().await;
+    let catch_up = engine.catch_up();
+    catch_up.tick().await;
+    let pass = |seconds: i64| {
+        for _ in 0..seconds / 10 {
+            engine.clock.advance(10_000);
+            engine.store.gaps().beat();
+        }
+    };
+    pass(170);
+    engine.store.gaps().note(Gap::Webhook);
+    pass(10);
+    catch_up.tick().await;
+    assert!(engine.store.gaps().hold_marketing());
+    pass(10);
+    catch_up.tick().await;
+    assert!(!engine.store.gaps().hold_marketing());
     engine.check_and_stop().await;
 }
 
@@ -390,7 +415,7 @@ async fn a_young_message_is_left_to_its_webhook_unless_there_was_a_gap() {
     missed(&engine, &phone(0), SENDER, "HELP", 0).await;
     look(&engine, &catch_up).await;
     assert_eq!(kept(&engine), 1, "an answer was taken away");
-    // It stays to be seen, though later ones were.
+    // It stays to be seen, though others were.
     missed(&engine, &phone(0), SENDER, "Older", 30 * MINUTE).await;
     look(&engine, &catch_up).await;
     assert_eq!(kept(&engine), 2);
@@ -454,12 +479,15 @@ async fn attachments_are_asked_for() {
     engine.check_and_stop().await;
 }
 
-/// A Twilio whose list never changes, and which has lost its attachments.
-fn frozen_twilio(messages: Value) -> String {
+/// A Twilio whose list never changes, and which has lost its attachments; it counts who asks for them.
+fn frozen_twilio(messages: Value) -> (String, Arc<AtomicUsize>) {
     use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
     let answer = move |request: HttpRequest| {
+        counted.fetch_add(usize::from(request.path().ends_with("/Media.json")), Ordering::SeqCst);
         let list = json!({"messages": messages.clone(), "next_page_uri": null});
         async move {
             match request.path().ends_with("/Media.json") {
@@ -472,7 +500,7 @@ fn frozen_twilio(messages: Value) -> String {
         .workers(1)
         .disable_signals();
     tokio::spawn(server.listen(listener).unwrap().run());
-    base
+    (base, asked)
 }
 
 fn listed(sid: &str, body: &str, media: u32) -> Value {
@@ -492,8 +520,9 @@ async fn a_message_whose_attachments_are_lost_is_kept_and_twilio_is_not_asked_wi
     // Nobody can be told who wrote this one; it must not keep the others.
     messages.push(json!({"sid": "SM1", "status": "received", "direction": "inbound",
                          "date_created": messages[0]["date_created"]}));
-    let base = frozen_twilio(Value::Array(messages));
+    let (base, asked) = frozen_twilio(Value::Array(messages));
     engine.catch_up_from(&base).tick().await;
+    assert_eq!(asked.load(Ordering::SeqCst), 3);
     assert_eq!((kept(&engine), engine.consent(&phone(0)).as_str()), (21, "stop"));
     assert!(!engine.store.gaps().hold_marketing());
     engine.check_and_stop().await;

@@ -61,10 +61,9 @@ impl CatchUp {
             end: if is_after_gap { Millis::MAX } else { now - WEBHOOKS_TURN },
         };
         let mut found = Found { missed: Vec::new(), mark: bounds.start };
-        let mut youngest_left = Millis::MAX;
         loop {
             let next = page.next.take();
-            let candidates = candidates(page, &bounds, &mut found.mark, &mut youngest_left);
+            let candidates = candidates(page, &bounds, &mut found.mark);
             // A page on which everything is too old ends the walk, not the first old message: the order of
             // two that came together is Twilio's affair.
             let Some(candidates) = candidates else {
@@ -76,8 +75,6 @@ impl CatchUp {
                 None => break,
             }
         }
-        // What was left to its webhook is still to be seen.
-        found.mark = found.mark.min(youngest_left.saturating_sub(1));
         Ok(found)
     }
 
@@ -89,12 +86,7 @@ impl CatchUp {
 }
 
 /// The messages of a page that people wrote within the bounds; `None` when all of it is older.
-fn candidates(
-    page: MessagePage,
-    bounds: &Bounds,
-    mark: &mut Millis,
-    youngest_left: &mut Millis,
-) -> Option<Vec<Missed>> {
+fn candidates(page: MessagePage, bounds: &Bounds, mark: &mut Millis) -> Option<Vec<Missed>> {
     let oldest = bounds.start - OVERLAP;
     let mut is_too_old = true;
     let mut candidates = Vec::new();
@@ -106,8 +98,8 @@ fn candidates(
         if !resource.is_inbound() {
             continue;
         }
+        // What is left to its webhook is younger than the mark, and will be seen again.
         if created_at > bounds.end {
-            *youngest_left = (*youngest_left).min(created_at);
             continue;
         }
         *mark = (*mark).max(created_at);

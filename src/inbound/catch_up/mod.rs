@@ -84,8 +84,10 @@ impl CatchUp {
     pub async fn tick(&self) {
         let gaps = self.store.gaps();
         gaps.beat();
-        let gap = gaps.open();
-        if !self.is_due(gap.as_ref()) {
+        // One that is not ripe yet is left to the next look.
+        let now = self.store.clock().monotonic_nanos();
+        let gap = gaps.open().filter(|gap| now >= gap.ripe_at);
+        if !self.is_due(gap.is_some()) {
             return;
         }
         match self.look_through(gap.is_some()).await {
@@ -94,10 +96,10 @@ impl CatchUp {
         }
     }
 
-    fn is_due(&self, gap: Option<&OpenGap>) -> bool {
+    fn is_due(&self, is_after_gap: bool) -> bool {
         let now = self.store.clock().monotonic_nanos();
         let schedule = self.schedule();
-        now >= schedule.due_at || schedule.failures == 0 && gap.is_some_and(|gap| now >= gap.ripe_at)
+        now >= schedule.due_at || schedule.failures == 0 && is_after_gap
     }
 
     fn rest(&self, rest: Duration, failures: u32) {

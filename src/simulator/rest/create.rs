@@ -27,29 +27,61 @@ pub(super) async fn create(
     body: web::Bytes,
 ) -> Result<HttpResponse, ApiError> {
     let inner = inner.into_inner();
-    let pass = enter(&inner, &request).await?;
-    let wanted = parameters::read(&parameters::form(&request, &body), &inner.options)?;
+    let form = parameters::form(&request, &body);
+    let number = inner.state().requests.begin(now_millis(), &form);
+    let answer = answer(&inner, &request, &form, number).await;
+    if let Err(refusal) = &answer {
+        inner.state().requests.refused(number, refusal.code());
+    }
+    answer
+}
+
+async fn answer(
+    inner: &Arc<Inner>,
+    request: &HttpRequest,
+    form: &[(String, String)],
+    number: usize,
+) -> Result<HttpResponse, ApiError> {
+    let pass = enter(inner, request).await?;
+    let wanted = parameters::read(form, &inner.options)?;
     let by_service = wanted.origin.service.is_some();
     let seed = inner.options.seed;
     let met = inner.state().faults.meet(seed, &wanted.to, by_service);
+    if met.latency_ms > 0 {
+        tokio::time::sleep(Duration::from_millis(met.latency_ms)).await;
+    }
     match met.instead {
         Some(Instead::Error(code)) => return Err(ApiError::of(code)),
-        Some(Instead::Drop) => return Ok(hang_up(&request)),
+        Some(Instead::Drop) => return Ok(hang_up(request)),
+        Some(Instead::Lost) => return Ok(never(request).await),
         None => {}
     }
-    let json = accept(&inner, wanted, &met)?;
+    let accepted = accept(inner, wanted, &met)?;
+    inner.state().requests.accepted(number, accepted.index);
     match met.after {
         Some(After::Error500) => Err(ApiError::of(20500)),
-        Some(After::Lost) => {
-            tokio::time::sleep(Duration::from_millis(LOST_ANSWER_MS)).await;
-            Ok(hang_up(&request))
+        Some(After::Lost) => Ok(never(request).await),
+        Some(After::Drop) => Ok(hang_up(request)),
+        None => {
+            Ok(pass.answer(HttpResponse::Created()).content_type(ContentType::json()).body(accepted.json))
         }
-        None => Ok(pass.answer(HttpResponse::Created()).content_type(ContentType::json()).body(json)),
     }
 }
 
-/// Keeps the message and starts its life; answers the resource as it is at this moment.
-fn accept(inner: &Arc<Inner>, wanted: Request, met: &Met) -> Result<String, ApiError> {
+/// Withholds the answer, and in the end the connection.
+async fn never(request: &HttpRequest) -> HttpResponse {
+    tokio::time::sleep(Duration::from_millis(LOST_ANSWER_MS)).await;
+    hang_up(request)
+}
+
+/// A message that was taken: where it lies, and its resource as it is at this moment.
+struct Accepted {
+    index: usize,
+    json: String,
+}
+
+/// Keeps the message and starts its life.
+fn accept(inner: &Arc<Inner>, wanted: Request, met: &Met) -> Result<Accepted, ApiError> {
     let rendered = render(&wanted)?;
     let now = now_millis();
     let mut state = inner.state();
@@ -88,7 +120,8 @@ fn accept(inner: &Arc<Inner>, wanted: Request, met: &Met) -> Result<String, ApiE
     drop(state);
     let steps = life::plan(&prospect, &inner.options);
     life::start(inner, index, steps, &met.callbacks);
-    resource.and_then(Result::ok).ok_or_else(|| ApiError::of(20500))
+    let json = resource.and_then(Result::ok).ok_or_else(|| ApiError::of(20500))?;
+    Ok(Accepted { index, json })
 }
 
 fn message(inner: &Inner, state: &State, wanted: Request, body: String, prospect: &Prospect) -> Message {

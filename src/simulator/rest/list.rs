@@ -34,8 +34,9 @@ pub(super) async fn list(inner: web::Data<Inner>, request: HttpRequest) -> Resul
     let query: Vec<(String, String)> =
         form_urlencoded::parse(request.query_string().as_bytes()).into_owned().collect();
     let state = inner.state();
-    let asked = Asked::read(&query, &state)?;
+    let mut asked = Asked::read(&query, &state)?;
     let now = now_millis();
+    asked.filter.made_until = state.faults.listed_until(now);
     let page = if asked.filter.since.is_some_and(|since| since > now) {
         Page { found: Vec::new(), has_older: false }
     } else {

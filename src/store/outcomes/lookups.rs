@@ -30,6 +30,8 @@ pub struct Search {
     pub channel: Channel,
     /// Their wire address; `None` when there is none any more, so that nothing can be looked for.
     pub to: Option<String>,
+    /// When the oldest of the attempts began.
+    pub since: Millis,
 }
 
 /// An attempt whose answer was lost.
@@ -92,7 +94,8 @@ pub fn due(conn: &Connection, now: Millis, limit: usize) -> Result<Vec<Search>, 
             None if channel == Channel::Whatsapp => row.get(3)?,
             None => None,
         };
-        found.push(Search { user_id, channel, to });
+        let oldest = lost(conn, user_id, channel)?.and_then(|lost| lost.first().map(|lost| lost.started_at));
+        found.push(Search { user_id, channel, to, since: oldest.unwrap_or(now) });
     }
     Ok(found)
 }
@@ -297,7 +300,7 @@ pub(super) fn call_off(tx: &Tx<'_>, found: Found, news: &News<'_>) -> Result<Fou
         Status::Failed => standing.reason.as_deref() == Some(USED_UP),
         _ => false,
     };
-    if !may_be || news.status.is_none() {
+    if !may_be {
         return Ok(found);
     }
     let changed = tx
@@ -326,13 +329,32 @@ pub struct Unfinished {
 
 /// Messages whose last progress, behind event `after` and before `until`, was that Twilio or the carrier took
 /// them: at most `limit`, oldest first. The second value is the event up to which was looked; a call reads no
-/// more than 5,000 events.
+/// more than 100,000 events.
 ///
 /// Events are in order of time, so this needs no index on messages. A message that moved on has a later event.
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
 pub fn unfinished(
+    conn: &Connection,
+    after: i64,
+    until: Millis,
+    limit: usize,
+) -> Result<(Vec<Unfinished>, i64), StoreError> {
+    /// Windows of one call: most of what is overdue was heard of long ago.
+    const WINDOWS: usize = 20;
+    let mut place = after;
+    for _ in 0..WINDOWS {
+        let (found, looked) = unfinished_in_window(conn, place, until, limit)?;
+        if !found.is_empty() || looked == place {
+            return Ok((found, looked));
+        }
+        place = looked;
+    }
+    Ok((Vec::new(), place))
+}
+
+fn unfinished_in_window(
     conn: &Connection,
     after: i64,
     until: Millis,

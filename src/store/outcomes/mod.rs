@@ -383,6 +383,7 @@ pub fn apply_news(
             .execute((key.message_id, news.sid))?;
     }
     let found = lookups::call_off(tx, found, news)?;
+    let found = if news.status.is_none() { taken(tx, found, news)? } else { found };
     let standing = &found.standing;
     let Some(status) = news.status else {
         let data = json!({"status": news.twilio_status});
@@ -405,6 +406,18 @@ pub fn apply_news(
         note_acceptance(tx, &found, found.parts);
     }
     advance(tx, standing, status, &Change { sid: Some(news.sid), ..Change::default() })
+}
+
+/// A word that this release does not know shows all the same that Twilio has the message. Its attempt is
+/// settled by now: were the message left open, nobody would look after it any more.
+fn taken(tx: &Tx<'_>, found: Found, news: &News<'_>) -> Result<Found, StoreError> {
+    if !matches!(found.standing.status, Status::Sending | Status::Uncertain) {
+        return Ok(found);
+    }
+    note_acceptance(tx, &found, found.parts);
+    let change = Change { sid: Some(news.sid), ..Change::default() };
+    advance(tx, &found.standing, Status::Accepted, &change)?;
+    Ok(find(tx.conn, found.standing.id)?.unwrap_or(found))
 }
 
 /// Notes Twilio's last word on an attempt. An answered one keeps what its indexes hold, so that they need

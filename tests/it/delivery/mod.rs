@@ -1,8 +1,11 @@
 //! From a queued row to Twilio and back, over real HTTP.
 
 mod callbacks;
+mod closing_first;
 mod errors;
 mod pace;
+mod poll;
+mod reconcile;
 mod rescue;
 mod sent;
 mod uncertain;
@@ -11,9 +14,10 @@ mod withdrawal;
 use event_stream_engine::domain::campaign::CampaignStatus;
 use event_stream_engine::domain::consent::Consent;
 use event_stream_engine::simulator::{ErrorFault, Faults};
+use event_stream_engine::twilio::client::{Client, Credentials};
 use serde_json::json;
 
-use crate::support::{Engine, SENDER, phone};
+use crate::support::{Engine, SENDER, phone, quick_simulator};
 
 /// The next `count` messages (all, if `None`) meet this code.
 fn failing(code: u32, count: Option<u64>) -> Faults {
@@ -27,6 +31,18 @@ async fn launched(engine: &Engine, n: usize) -> i64 {
     let id = engine.draft(|_| {}).await;
     engine.launch(id).await;
     id
+}
+
+/// A client like the engine's own.
+fn client(engine: &Engine) -> Client {
+    let options = quick_simulator();
+    Client::new(Credentials {
+        account_sid: options.account_sid.clone(),
+        user: options.account_sid,
+        password: options.auth_token.into(),
+        api_base: engine.simulator.base_url().parse().unwrap(),
+    })
+    .unwrap()
 }
 
 /// Limiters start empty: one tick makes them, the second finds permits.

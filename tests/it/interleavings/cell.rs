@@ -16,7 +16,7 @@ use serde_json::{Map, json};
 
 use super::bench::{Answered, Bench};
 use super::dice::Dice;
-use super::probe::probe;
+use crate::support::probe::probe;
 
 /// What is changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Chance from a seed.
 
-use super::probe::scramble;
+use crate::support::probe::scramble;
 
 #[derive(Clone, Debug)]
 pub(super) struct Dice(u64);

@@ -14,7 +14,6 @@
 mod bench;
 mod cell;
 mod dice;
-mod probe;
 mod provider;
 
 use std::sync::Arc;
@@ -23,9 +22,9 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Handle};
 
+use crate::support::probe::{FIRST_MESSAGE, probe};
 use bench::Bench;
 use cell::{Cell, Tally};
-use probe::{FIRST_MESSAGE, probe};
 
 /// Changes that race in one run, unless the environment says otherwise.
 const CHANGES: usize = 3_000;
@@ -80,6 +79,6 @@ fn no_request_begins_after_a_stop_a_pause_or_a_cancel_is_answered() {
     assert!(whole.longest_way < LONGEST_WAY, "{whole:?}");
     // A run in which hardly anything raced would show nothing.
     let share = |part: usize| part * 100 / whole.changes;
-    assert!(share(whole.withdrawn) >= 5 && share(whole.begun_before) >= 20, "{whole:?}");
+    assert!(share(whole.withdrawn) >= 2 && share(whole.begun_before) >= 20, "{whole:?}");
     assert!(share(whole.unclaimed) >= 5 && whole.between_tries > 0, "{whole:?}");
 }

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
-use super::probe::scramble;
+use crate::support::probe::scramble;
 
 /// A request as the provider saw it.
 #[derive(Clone, Debug)]

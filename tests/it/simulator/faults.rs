@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use event_stream_engine::simulator::{ErrorFault, Faults, Status};
+use event_stream_engine::simulator::{ErrorFault, Faults, Options, Status};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -71,6 +71,91 @@ async fn a_dropped_connection_accepts_nothing_and_answers_nothing() {
     assert!(error.is_request() && !error.is_timeout() && !error.is_connect());
     assert!(twilio.simulator.messages().is_empty());
     twilio.accepted(&form(ALICE)).await;
+}
+
+#[tokio::test]
+async fn a_connection_lost_after_acceptance_leaves_a_message() {
+    let twilio =
+        faulty(Faults { drop_after_accept_percent: 100.0, count: Some(1), ..Faults::default() }).await;
+    let request = twilio.client.post(twilio.url("/Messages.json")).form(&form(ALICE));
+    let error = twilio.signed_in(request).send().await.unwrap_err();
+    assert!(error.is_request() && !error.is_timeout() && !error.is_connect());
+    assert_eq!(twilio.simulator.messages_to(ALICE).len(), 1);
+}
+
+#[tokio::test]
+async fn an_answer_lost_before_acceptance_leaves_nothing() {
+    let twilio = faulty(Faults { timeout_before_accept_percent: 100.0, ..Faults::default() }).await;
+    let request = twilio
+        .client
+        .post(twilio.url("/Messages.json"))
+        .form(&form(ALICE))
+        .timeout(Duration::from_millis(300));
+    let error = twilio.signed_in(request).send().await.unwrap_err();
+    assert!(error.is_timeout());
+    assert!(twilio.simulator.messages().is_empty());
+}
+
+#[tokio::test]
+async fn a_slow_twilio_takes_longer_over_each_message() {
+    let twilio = faulty(Faults { latency_ms: 200, ..Faults::default() }).await;
+    let began = std::time::Instant::now();
+    twilio.accepted(&form(ALICE)).await;
+    assert!(began.elapsed() >= Duration::from_millis(200));
+}
+
+#[tokio::test]
+async fn a_late_list_leaves_out_what_is_young() {
+    let twilio = faulty(Faults { list_late_ms: 60_000, ..Faults::default() }).await;
+    twilio.accepted(&form(ALICE)).await;
+    let listed = async || {
+        let page: Value = twilio.get("/Messages.json").await.json().await.unwrap();
+        page["messages"].as_array().unwrap().len()
+    };
+    assert_eq!(listed().await, 0);
+    twilio.simulator.set_faults(Faults::default());
+    assert_eq!(listed().await, 1);
+}
+
+#[tokio::test]
+async fn what_a_person_writes_may_be_announced_twice() {
+    let receiver = Receiver::content().await;
+    let twilio = Twilio::with(Options {
+        inbound_url: Some(receiver.url("/inbound")),
+        faults: Faults { inbound_doubled_percent: 100.0, ..Faults::default() },
+        ..Options::default()
+    })
+    .await;
+    let result = twilio.simulator.inbound(ALICE, SENDER, "Hello").await;
+    let sids: Vec<String> =
+        receiver.received().iter().map(|one| one.param("MessageSid").to_owned()).collect();
+    assert_eq!(sids, [result.message_sid.clone(), result.message_sid]);
+}
+
+#[tokio::test]
+async fn every_request_is_on_record_and_every_fault_that_struck_is_counted() {
+    let twilio = faulty(Faults { rate_429_percent: 100.0, count: Some(1), ..Faults::default() }).await;
+    let callback = "http://127.0.0.1:9/status?message=7&attempt=1";
+    let asked = [form(ALICE).as_slice(), &[("StatusCallback", callback)]].concat();
+    assert_eq!(Twilio::code(twilio.create(&asked).await).await, 20429);
+    let sid = twilio.accepted(&form(BOB)).await["sid"].clone();
+    let base = twilio.simulator.base_url();
+    let ask = async |path: &str| {
+        let answer = twilio.client.get(format!("{base}/_control/{path}")).send().await.unwrap();
+        answer.json::<Value>().await.unwrap()
+    };
+    let record = ask("requests").await;
+    assert_eq!(record["total"], 2);
+    let (first, second) = (&record["requests"][0], &record["requests"][1]);
+    assert_eq!((&first["to"], &first["code"], &first["sid"]), (&json!(ALICE), &json!(20429), &Value::Null));
+    assert_eq!(first["status_callback"], callback);
+    assert_eq!((&second["to"], &second["code"], &second["sid"]), (&json!(BOB), &Value::Null, &sid));
+    assert!(first["at_ms"].as_i64().unwrap() <= second["at_ms"].as_i64().unwrap());
+    let page = ask("requests?first=1&limit=5").await;
+    assert_eq!(page["requests"], json!([second]));
+    assert_eq!(ask("struck").await, json!({"rate_429_percent": 1}));
+    twilio.simulator.wait_until_quiet().await;
+    assert_eq!(ask("busy").await, json!({"accepted": 1, "ahead": 0}));
 }
 
 #[tokio::test]

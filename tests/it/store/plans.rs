@@ -60,7 +60,8 @@ fn check(name: &str, index: &str, run: impl FnOnce(&rusqlite::Connection) -> Res
 
 #[test]
 fn hot_queries_go_by_their_index_and_walk_over_no_large_table() {
-    use event_stream_engine::store::outcomes::{self, AttemptKey};
+    use event_stream_engine::domain::phone::Channel;
+    use event_stream_engine::store::outcomes::{self, AttemptKey, lookups};
     use event_stream_engine::store::users::{self, UserKey};
     use event_stream_engine::store::{events, ledger, messages, senders};
 
@@ -91,6 +92,18 @@ fn hot_queries_go_by_their_index_and_walk_over_no_large_table() {
     });
     check("attempts left pending", "attempts_open (outcome=?", |conn| {
         outcomes::pending_attempts(conn, i64::MAX).map(drop)
+    });
+    check("attempts to look for", "attempts_look (look_at", |conn| lookups::due(conn, 1, 10).map(drop));
+    check("whether something is under way to them", "messages_user (user_id=?)", |conn| {
+        lookups::due(conn, 1, 10).map(drop)
+    });
+    check("a person's lost attempts", "messages_user (user_id=?)", |conn| {
+        lookups::lost(conn, 1, Channel::Sms).map(drop)
+    });
+    check("how many are uncertain", "attempts_open (outcome=?)", |conn| lookups::count(conn).map(drop));
+    check("what is overdue", "SEARCH e USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)", |conn| {
+        conn.execute("INSERT INTO events (type, at) VALUES ('message.accepted', 0)", [])?;
+        lookups::unfinished(conn, 0, 1, 10).map(drop)
     });
     check("a person by number", "sqlite_autoindex_users_1 (phone=?)", |conn| {
         users::find(conn, &UserKey::Phone("+12125550101".to_owned())).map(drop)

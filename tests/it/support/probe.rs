@@ -14,22 +14,24 @@ use tracing::subscriber::Interest;
 use tracing::{Event, Level, Metadata, Subscriber};
 
 /// Messages of the tests that listen have ids above this, so that no other test's requests are noted.
-pub(super) const FIRST_MESSAGE: i64 = 1_000_000_000;
+pub(crate) const FIRST_MESSAGE: i64 = 1_000_000_000;
+/// Those above this are noted, and never held up.
+pub(crate) const SEQUENCES: i64 = 1_000_000_000_000_000;
 
 /// What is known of one message from inside.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     /// How often its request was about to begin.
-    pub(super) approached: usize,
+    pub(crate) approached: usize,
     /// When its requests began.
-    pub(super) begun: Vec<Instant>,
+    pub(crate) begun: Vec<Instant>,
 }
 
 /// The listener of the test binary.
-pub(super) struct Probe {
+pub(crate) struct Probe {
     seen: Mutex<HashMap<i64, Seen>>,
     /// Wakes whoever waits for a step.
-    pub(super) steps: Notify,
+    pub(crate) steps: Notify,
     /// Seed of the holding up, counted on at each point; 0: nobody is held up.
     chance: AtomicU64,
     /// Withdrawals so far, and who waits for the next.
@@ -40,7 +42,7 @@ pub(super) struct Probe {
 static PROBE: OnceLock<Probe> = OnceLock::new();
 
 /// The probe, listening from the first call on.
-pub(super) fn probe() -> &'static Probe {
+pub(crate) fn probe() -> &'static Probe {
     PROBE.get_or_init(|| {
         tracing::subscriber::set_global_default(Ear).expect("no other test listens to the whole process");
         Probe {
@@ -59,17 +61,17 @@ impl Probe {
     }
 
     /// From now on threads are held up by chance.
-    pub(super) fn hold_up(&self, seed: u64) {
+    pub(crate) fn hold_up(&self, seed: u64) {
         self.chance.store(seed | 1, Ordering::SeqCst);
     }
 
     /// What is known of a message.
-    pub(super) fn seen(&self, message: i64) -> Seen {
+    pub(crate) fn seen(&self, message: i64) -> Seen {
         self.lock().get(&message).cloned().unwrap_or_default()
     }
 
     /// Whether a request of one of these messages was about to begin.
-    pub(super) fn has_approached(&self, messages: &[i64]) -> bool {
+    pub(crate) fn has_approached(&self, messages: &[i64]) -> bool {
         let seen = self.lock();
         messages.iter().any(|id| seen.get(id).is_some_and(|seen| seen.approached > 0))
     }
@@ -108,7 +110,9 @@ impl Probe {
             "a request may begin" if message >= FIRST_MESSAGE => {
                 self.lock().entry(message).or_default().approached += 1;
                 self.steps.notify_waiters();
-                self.hold_up_request();
+                if message < SEQUENCES {
+                    self.hold_up_request();
+                }
             }
             // Under the lock of the claims: noted, and nothing else.
             "a request begins" if message >= FIRST_MESSAGE => {
@@ -122,7 +126,7 @@ impl Probe {
 }
 
 /// SplitMix64: a number that looks like none of its neighbours.
-pub(super) fn scramble(number: u64) -> u64 {
+pub(crate) fn scramble(number: u64) -> u64 {
     let mut z = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
