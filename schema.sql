@@ -281,7 +281,8 @@ CREATE TABLE messages (
   expires_at       INTEGER,
   attempts         INTEGER NOT NULL DEFAULT 0,
   sender_id        INTEGER REFERENCES senders (id),
-  topic_id         INTEGER REFERENCES topics (id),
+  topic_id         INTEGER,                          -- topics.id; as a foreign key, removing a topic would
+                                                     --   walk over all messages
   template_id      INTEGER,
   template_version INTEGER,
   variables        TEXT    CHECK (json_valid(variables)),  -- of a single message or a trigger
@@ -305,6 +306,7 @@ CREATE TABLE messages (
 CREATE INDEX messages_user ON messages (user_id, id);
 CREATE INDEX messages_queue ON messages (lane, closes_at, due_at) WHERE status = 'queued';
 CREATE INDEX messages_failed ON messages (status, id) WHERE status IN ('failed', 'undelivered');
+CREATE INDEX messages_topic ON messages (topic_id) WHERE campaign_id IS NULL AND topic_id IS NOT NULL;
 CREATE INDEX messages_reference ON messages (reference) WHERE reference IS NOT NULL;
 
 -- One hand-over of a message to Twilio.

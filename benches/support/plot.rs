@@ -6,7 +6,7 @@ use std::fmt::Write;
 const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 420.0;
 /// Left, right, top and bottom of the drawing.
-const FRAME: (f64, f64, f64, f64) = (78.0, 740.0, 64.0, 350.0);
+const FRAME: (f64, f64, f64, f64) = (78.0, 722.0, 72.0, 350.0);
 /// Told apart by people who see colours differently (Okabe and Ito), on light and on dark.
 const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
 
@@ -49,7 +49,10 @@ impl Plot {
             points().map(|(_, y)| *y).chain(self.ceiling.iter().map(|(_, y)| *y)).fold(0.0, f64::max);
         let step = step(highest * 1.1);
         let scale = Scale {
-            x: points().fold((f64::MAX, f64::MIN), |(low, high), (x, _)| (low.min(*x), high.max(*x))),
+            // Time begins at zero, whenever the first point was taken.
+            x: points().fold((if self.is_log { f64::MAX } else { 0.0 }, f64::MIN), |(low, high), (x, _)| {
+                (low.min(*x), high.max(*x))
+            }),
             top: (highest * 1.1 / step).ceil() * step,
             is_log: self.is_log,
         };

@@ -96,10 +96,11 @@ pub fn update(tx: &Tx<'_>, id: i64, name: &str, is_open_to_opted_in: bool) -> Re
     Ok(changed > 0)
 }
 
-/// Removes a topic that no campaign and no message refers to, and everybody's place in it.
+/// Removes a topic, and everybody's place in it. That no message refers to it is the caller's to check, with
+/// [`super::reports::users_of_topic`] in the same transaction.
 ///
 /// # Errors
-/// [`StoreError`] from SQLite, also while something refers to it.
+/// [`StoreError`] from SQLite, also while a campaign refers to it.
 pub fn delete(tx: &Tx<'_>, id: i64) -> Result<(), StoreError> {
     tx.change_plan();
     tx.conn.execute("DELETE FROM topics WHERE id = ?1", [id])?;

@@ -78,8 +78,7 @@ const COLUMNS: &str = "m.id, m.campaign_id, c.name, m.user_id, u.phone, m.occasi
    m.reference, m.status, m.reason, m.sid, m.parts, m.price_micros, m.attempts, m.error_code, m.body,
    m.due_at, m.created_at, m.accepted_at, m.sent_at, m.delivered_at, m.read_at, m.last_event_id";
 
-const FROM: &str =
-    "FROM messages m JOIN users u ON u.id = m.user_id LEFT JOIN campaigns c ON c.id = m.campaign_id";
+const JOINS: &str = "JOIN users u ON u.id = m.user_id LEFT JOIN campaigns c ON c.id = m.campaign_id";
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<MessageView> {
     Ok(MessageView {
@@ -116,7 +115,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<MessageView> {
 /// [`StoreError`] from SQLite.
 pub fn find(conn: &Connection, id: i64) -> Result<Option<MessageView>, StoreError> {
     Ok(conn
-        .prepare_cached(&format!("SELECT {COLUMNS} {FROM} WHERE m.id = ?1"))?
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM messages m {JOINS} WHERE m.id = ?1"))?
         .query_row([id], from_row)
         .optional()?)
 }
@@ -139,13 +138,12 @@ pub struct MessageFilter {
 }
 
 impl MessageFilter {
-    /// Conditions and their values. A leading `+` keeps SQLite from taking an index for a column that
-    /// is not meant to lead.
+    /// Conditions and their values.
     fn conditions(&self) -> (Vec<&'static str>, Vec<SqlValue>) {
         let text = |word: &str| SqlValue::Text(word.to_owned());
         let all = [
             ("m.user_id = ?", self.user_id.map(SqlValue::from)),
-            ("+m.status = ?", self.status.map(|status| text(status.as_str()))),
+            ("m.status = ?", self.status.map(|status| text(status.as_str()))),
             ("m.reason = ?", self.reason.as_deref().map(text)),
             ("m.kind = ?", self.kind.map(|kind| text(kind.as_str()))),
             ("m.reference = ?", self.reference.as_deref().map(text)),
@@ -154,19 +152,23 @@ impl MessageFilter {
         all.into_iter().filter_map(|(sql, value)| Some((sql, value?))).unzip()
     }
 
-    /// Something is asked that an index leads to, beside the order of the list.
+    /// A person or a reference is asked for: an index leads to their few messages.
     fn is_led(&self) -> bool {
-        self.user_id.is_some() || self.reference.is_some() || self.rare().is_some()
+        self.user_id.is_some() || self.reference.is_some()
     }
 
-    /// States in which few messages are, by the index that knows them.
-    fn rare(&self) -> Option<&'static str> {
+    /// States in which few messages are: the index that knows them, and its condition.
+    fn rare(&self) -> Option<(&'static str, &'static str)> {
+        if self.is_led() {
+            return None;
+        }
+        // A partial index is taken where its own condition stands word for word.
+        const FAILED: &str = "m.status IN ('failed', 'undelivered')";
+        const OPEN: &str =
+            "m.id IN (SELECT message_id FROM attempts WHERE outcome IN ('pending', 'uncertain'))";
         match self.status? {
-            Status::Failed => Some("m.status = 'failed'"),
-            Status::Undelivered => Some("m.status = 'undelivered'"),
-            Status::Sending | Status::Uncertain => {
-                Some("m.id IN (SELECT message_id FROM attempts WHERE outcome IN ('pending', 'uncertain'))")
-            }
+            Status::Failed | Status::Undelivered => Some(("INDEXED BY messages_failed", FAILED)),
+            Status::Sending | Status::Uncertain => Some(("", OPEN)),
             _ => None,
         }
     }
@@ -189,29 +191,38 @@ pub fn list(
     limit: usize,
 ) -> Result<Slice<MessageView, i64>, StoreError> {
     let (mut conditions, mut values) = filter.conditions();
-    conditions.extend(filter.rare());
-    let mut window = Window { low: 0, high: before, goes_on: false };
-    if !filter.is_led() && !filter.is_open() {
-        window = Window::below(conn, &TIMED, before, filter.since)?;
+    let (index, condition) = filter.rare().unzip();
+    conditions.extend(condition);
+    let mut reached = None;
+    if filter.is_led() || filter.is_open() || index.is_some() {
+        values.push(SqlValue::from(before));
+    } else {
+        let window = Window::below(conn, &TIMED, before, filter.since)?;
+        conditions.push("m.id >= ?");
+        values.extend([window.low, window.high].map(SqlValue::from));
+        reached = window.goes_on.then_some(window.low);
     }
-    values.extend([window.high, window.low, limit as i64].map(SqlValue::from));
+    values.push(SqlValue::from(limit as i64));
     let rows: Vec<MessageView> = conn
-        .prepare_cached(&newest_first(conditions))?
+        .prepare_cached(&newest_first(index.unwrap_or_default(), conditions))?
         .query_map(params_from_iter(values), from_row)?
         .collect::<Result<_, _>>()?;
-    let reached = (window.goes_on && rows.len() < limit).then_some(window.low);
+    let reached = reached.filter(|_| rows.len() < limit);
     Ok(Slice { rows, reached })
 }
 
-fn newest_first(mut conditions: Vec<&'static str>) -> String {
-    conditions.push("m.id < ? AND m.id >= ?");
-    format!("SELECT {COLUMNS} {FROM} WHERE {} ORDER BY m.id DESC LIMIT ?", conditions.join(" AND "))
+fn newest_first(index: &str, mut conditions: Vec<&'static str>) -> String {
+    conditions.push("m.id < ?");
+    format!(
+        "SELECT {COLUMNS} FROM messages m {index} {JOINS} WHERE {} ORDER BY m.id DESC LIMIT ?",
+        conditions.join(" AND ")
+    )
 }
 
 fn by_person(mut conditions: Vec<&'static str>) -> String {
     conditions.push("1");
     format!(
-        "SELECT {COLUMNS} {FROM}
+        "SELECT {COLUMNS} FROM messages m {JOINS}
          WHERE m.campaign_id = ? AND (m.user_id, m.occasion) > (?, ?) AND {}
          ORDER BY m.user_id, m.occasion LIMIT ?",
         conditions.join(" AND ")
@@ -421,8 +432,9 @@ mod tests {
     fn a_page_of_a_person_a_reference_or_a_rare_state_is_looked_up() {
         let of = |filter: &MessageFilter| {
             let (mut conditions, values) = filter.conditions();
-            conditions.extend(filter.rare());
-            plan(&newest_first(conditions), values.len() + 3)
+            let (index, condition) = filter.rare().unzip();
+            conditions.extend(condition);
+            plan(&newest_first(index.unwrap_or_default(), conditions), values.len() + 2)
         };
         let with = |status| MessageFilter { status: Some(status), ..MessageFilter::default() };
         let person = MessageFilter { user_id: Some(1), ..MessageFilter::default() };

@@ -41,7 +41,7 @@ pub fn live_counts(conn: &Connection) -> Result<Vec<(i64, String, i64)>, StoreEr
     Ok(counts)
 }
 
-/// Names of what refers to a topic: campaigns, then messages as a whole. Such a topic can't be removed.
+/// Names of what refers to a topic: campaigns, then single messages as a whole. Such a topic can't be removed.
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
@@ -50,9 +50,11 @@ pub fn users_of_topic(conn: &Connection, topic_id: i64) -> Result<Vec<String>, S
         .prepare_cached("SELECT 'campaign ' || name FROM campaigns WHERE topic_id = ?1 ORDER BY id LIMIT 20")?
         .query_map([topic_id], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
-    if names.is_empty()
-        && conn.prepare_cached("SELECT 1 FROM messages WHERE topic_id = ?1 LIMIT 1")?.exists([topic_id])?
-    {
+    let mut single = conn.prepare_cached(
+        "SELECT 1 FROM messages
+         WHERE campaign_id IS NULL AND topic_id IS NOT NULL AND topic_id = ?1 LIMIT 1",
+    )?;
+    if names.is_empty() && single.exists([topic_id])? {
         names.push("messages that were sent about it".to_owned());
     }
     Ok(names)
