@@ -1,16 +1,18 @@
 //! Flow: from a queued row to Twilio, and what came of it.
 //!
 //! Permit, then claim, then gate, then send at once: `limiter` gives permits, `claim` takes rows through the
-//! gate in one write, `outbox` knows whose request has begun, `reach` whether Twilio is well, `dispatch` joins them, `rescue` looks after
-//! what a crash left behind.
+//! gate in one write, `outbox` knows whose request has begun, `concurrency` how many
+//! may be under way and whether Twilio is well, `turns` whose turn it is, `dispatch` joins them, `rescue` looks
+//! after what a crash left behind.
 
 mod claim;
+mod concurrency;
 mod dispatch;
 mod lanes;
 mod limiter;
 mod outbox;
-mod reach;
 mod rescue;
+mod turns;
 
 pub use dispatch::{Dispatcher, Tick};
 pub use lanes::{SenderLimits, Settings};
