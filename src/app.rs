@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::delivery::{self, Dispatcher, SenderLimits, Settings};
 use crate::domain::consent::KeywordTable;
 use crate::import::{self, Pace};
-use crate::inbound::{self, Rules};
+use crate::inbound;
 use crate::metrics::Metrics;
 use crate::store::outcomes::RetryPolicy;
 use crate::store::{Store, StoreError, StorePaths, senders};
@@ -266,14 +266,13 @@ fn imports(state: &State, stop: &Stop) -> JoinHandle<()> {
 fn replays(state: &State, stop: &Stop) -> JoinHandle<()> {
     let state = state.clone();
     spawn("replay", SECOND * 60, stop, std::future::pending, move || {
-        let (store, keywords, replies) = (state.store.clone(), state.keywords.clone(), state.replies.clone());
+        let (store, keywords) = (state.store.clone(), state.keywords.clone());
         let max_attempts = state.config.delivery.max_attempts;
         async move {
             store
                 .write(move |tx| {
-                    let rules = Rules { keywords: &keywords, replies: &replies };
                     let policy = RetryPolicy { max_attempts, random: rand::random(), retry_after: None };
-                    inbound::replay(tx, None, (0, 0), &rules, &policy).map(drop)
+                    inbound::replay(tx, None, (0, 0), &keywords, &policy).map(drop)
                 })
                 .await
         }

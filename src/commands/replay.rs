@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::open;
 use crate::config::Config;
 use crate::domain::consent::KeywordTable;
-use crate::inbound::{self, Rules};
+use crate::inbound;
 use crate::store::StoreError;
 use crate::store::outcomes::RetryPolicy;
 use std::sync::Arc;
@@ -23,17 +23,16 @@ pub(super) struct Args {
 pub(super) async fn run(config: Config, args: Args) -> Result<()> {
     let since = args.since;
     let store = open(&config)?;
-    let rules = (Arc::new(KeywordTable::default()), Arc::new(config.replies.clone()));
+    let keywords = Arc::new(KeywordTable::default());
     let max_attempts = config.delivery.max_attempts;
     let (mut looked, mut changed) = ((0, 0), 0);
     let mut after = Some((0, 0));
     while let Some(from) = after {
-        let (keywords, replies) = rules.clone();
+        let keywords = Arc::clone(&keywords);
         let done = store
             .write::<_, _, StoreError>(move |tx| {
-                let rules = Rules { keywords: &keywords, replies: &replies };
                 let policy = RetryPolicy { max_attempts, random: rand::random(), retry_after: None };
-                inbound::replay(tx, since, from, &rules, &policy)
+                inbound::replay(tx, since, from, &keywords, &policy)
             })
             .await?;
         looked = (looked.0 + done.inbound, looked.1 + done.receipts);

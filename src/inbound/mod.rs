@@ -5,6 +5,6 @@ mod receive;
 mod replay;
 mod status;
 
-pub use receive::{Received, Rules, Source, receive};
+pub use receive::{Heard, Received, Source, receive};
 pub use replay::{Replayed, replay};
 pub use status::status;

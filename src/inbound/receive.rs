@@ -3,13 +3,13 @@
 use serde_json::json;
 
 use crate::clock::Millis;
-use crate::domain::consent::{Consent, Intent, KeywordTable, Replies};
+use crate::domain::consent::{Consent, Intent, KeywordTable, Replies, Said};
 use crate::domain::event::EventType;
 use crate::domain::phone::{Address, Channel, Party};
 use crate::store::events::{self, NewEvent};
 use crate::store::inbound::{self, RawInbound, Understood};
 use crate::store::ledger::{self, ConsentChange};
-use crate::store::users::{self, User};
+use crate::store::users::{self, Contact};
 use crate::store::{StoreError, Tx, Withdrawal, campaigns, messages, suppressions, topics};
 use crate::twilio::webhook::{InboundForm, Params};
 
@@ -19,15 +19,6 @@ const REPLY_CREDIT: Millis = 3 * 86_400_000;
 const MOST_REPLIES: i64 = 4;
 /// … within this time, in milliseconds: two machines must not talk to each other for ever.
 const REPLY_WINDOW: Millis = 3_600_000;
-
-/// How messages are understood and answered.
-#[derive(Clone, Copy, Debug)]
-pub struct Rules<'a> {
-    /// Words that people send.
-    pub keywords: &'a KeywordTable,
-    /// What they are answered.
-    pub replies: &'a Replies,
-}
 
 /// Where a message came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +47,72 @@ pub struct Received {
     pub reply: Option<String>,
 }
 
+/// A message from Twilio, read as far as that needs no transaction: the writer has more to do.
+#[derive(Clone, Debug)]
+pub struct Heard {
+    form: InboundForm,
+    /// Everything that came, as JSON.
+    params: String,
+    media: String,
+    address: Option<Address>,
+    /// `None`: Twilio read it already (Advanced Opt-Out).
+    said: Option<Said>,
+}
+
+impl Heard {
+    /// Reads what `form` says; `params` is everything that came with it.
+    pub fn new(form: InboundForm, params: &Params, keywords: &KeywordTable) -> Heard {
+        let is_read = matches!(form.opt_out_type.as_deref(), Some("STOP" | "START" | "HELP"));
+        Heard {
+            params: serde_json::to_string(params).unwrap_or_default(),
+            media: serde_json::to_string(&form.media).unwrap_or_default(),
+            address: Address::parse_wire(&form.from),
+            said: (!is_read).then(|| keywords.read(&form.body)),
+            form,
+        }
+    }
+
+    fn raw(&self, source: Source) -> RawInbound<'_> {
+        RawInbound {
+            message_sid: &self.form.message_sid,
+            source: source.as_str(),
+            from: &self.form.from,
+            to: &self.form.to,
+            body: &self.form.body,
+            media: &self.media,
+            params: &self.params,
+        }
+    }
+
+    fn channel(&self) -> Channel {
+        self.address.as_ref().map_or(Channel::Sms, |address| address.channel)
+    }
+
+    /// What the person means; Twilio's own reading counts before ours.
+    pub(super) fn intent(&self, tx: &Tx<'_>) -> Result<Intent, StoreError> {
+        Ok(match (&self.said, self.form.opt_out_type.as_deref()) {
+            (Some(said), _) if said.may_name_a_topic() => {
+                let names: Vec<String> =
+                    topics::list(tx.conn())?.into_iter().map(|topic| topic.name).collect();
+                said.clone().intent(&names)
+            }
+            (Some(said), _) => said.clone().intent(&[""; 0]),
+            (None, Some("STOP")) => Intent::Stop,
+            (None, Some("START")) => Intent::Start,
+            (None, _) => Intent::Help,
+        })
+    }
+
+    /// Whether the address that it came from can be known by now.
+    pub(super) fn has_no_person(&self, tx: &Tx<'_>) -> Result<bool, StoreError> {
+        match &self.address {
+            Some(address) if address.phone().is_some() => Ok(false),
+            Some(address) => Ok(users::find_by_channel_address(tx.conn(), &address.wire())?.is_none()),
+            None => Ok(true),
+        }
+    }
+}
+
 /// Takes a message. A repeated one changes nothing. If its effect fails, the raw row stays alone and waits
 /// for a replay.
 ///
@@ -63,124 +120,125 @@ pub struct Received {
 /// [`StoreError`] when nothing could be kept: Twilio must not be told that all is well.
 pub fn receive(
     tx: &Tx<'_>,
-    form: &InboundForm,
-    params: &Params,
+    heard: &Heard,
     source: Source,
-    rules: &Rules<'_>,
+    replies: &Replies,
 ) -> Result<Received, StoreError> {
-    let raw = RawInbound {
-        message_sid: &form.message_sid,
-        source: source.as_str(),
-        from: &form.from,
-        to: &form.to,
-        body: &form.body,
-        media: &form.media,
-        params,
-    };
-    let Some(id) = inbound::insert(tx, &raw)? else {
+    if inbound::is_known(tx.conn(), &heard.form.message_sid)? {
         return Ok(Received { is_new: false, reply: None });
-    };
+    }
     let nothing = Replies::default();
-    let rules = match source {
-        Source::Webhook => *rules,
+    let replies = match source {
+        Source::Webhook => replies,
         // Nobody waits for an answer any more.
-        Source::CatchUp => Rules { replies: &nothing, ..*rules },
+        Source::CatchUp => &nothing,
     };
-    match tx.nested(|tx| understand(tx, id, form, tx.now(), &rules)) {
-        Ok(reply) => Ok(Received { is_new: true, reply }),
-        Err(error) if error.is_transient() => Err(error),
+    let raw = heard.raw(source);
+    // The effect first: nothing is written before it, so undoing it needs no savepoint of its own.
+    let understood = tx.nested(|tx| {
+        let understood = understand(tx, heard, tx.now(), replies, true)?;
+        let id = inbound::insert(tx, &raw, &understood)?;
+        note(tx, id, &understood)?;
+        Ok(understood)
+    });
+    match understood {
+        Ok(understood) => Ok(Received { is_new: true, reply: understood.reply }),
+        Err(error) if StoreError::is_transient(&error) => Err(error),
         Err(error) => {
-            tracing::error!(inbound.id = id, error = %error, "a message was kept but not understood; replay it");
-            inbound::mark_failed(tx, id, &error.to_string())?;
+            tracing::error!(message.sid = raw.message_sid, error = %error, "a message was kept but not understood; replay it");
+            inbound::insert_failed(tx, &raw, &error.to_string())?;
             Ok(Received { is_new: true, reply: None })
         }
     }
 }
 
-/// Finds the person, reads what is meant, and does it. Returns the answer.
-pub(super) fn understand(
+/// Understands again a message that is kept already as row `id`.
+pub(super) fn understand_again(
     tx: &Tx<'_>,
     id: i64,
-    form: &InboundForm,
+    heard: &Heard,
     received_at: Millis,
-    rules: &Rules<'_>,
-) -> Result<Option<String>, StoreError> {
-    let channel = channel_of(&form.from);
-    let intent = read(tx, form, rules)?;
-    let Some(user) = find_or_add(tx, &form.from)? else {
+    is_first: bool,
+) -> Result<(), StoreError> {
+    // Nobody waits for an answer any more, and none may be noted as given.
+    let understood = understand(tx, heard, received_at, &Replies::default(), is_first)?;
+    inbound::mark_done(tx, id, &understood)?;
+    note(tx, id, &understood)
+}
+
+/// Finds the person, reads what is meant, and does it. `is_first`: it was never understood before.
+fn understand(
+    tx: &Tx<'_>,
+    heard: &Heard,
+    received_at: Millis,
+    replies: &Replies,
+    is_first: bool,
+) -> Result<Understood, StoreError> {
+    let channel = heard.channel();
+    let intent = heard.intent(tx)?;
+    let form = &heard.form;
+    let Some(user) = find_or_add(tx, heard)? else {
         // Nobody that we can know, but a STOP holds for whoever comes with this address later.
         if intent == Intent::Stop {
             suppressions::insert(tx, &form.from, "do_not_contact", "keyword")?;
         }
-        let understood = Understood { user_id: None, channel, kind: "unmatched", reply: None };
-        inbound::mark_done(tx, id, &understood)?;
-        return note(tx, id, None, channel, "unmatched").map(|()| None);
+        return Ok(Understood { user_id: None, channel, kind: "unmatched", reply: None });
     };
     users::note_inbound(tx, user.id, received_at, channel == Channel::Whatsapp)?;
-    let is_stop = intent == Intent::Stop;
-    if !inbound::is_understood(tx.conn(), id)? {
-        campaigns::credit_reply(tx, user.id, is_stop && user.consent != Consent::Stop, REPLY_CREDIT)?;
+    if is_first {
+        let is_news = intent == Intent::Stop && user.consent != Consent::Stop;
+        campaigns::credit_reply(tx, user.id, is_news, REPLY_CREDIT)?;
     }
-    let meaning = Meaning { user: &user, intent: &intent, form, received_at };
-    let (kind, reply) = meaning.act(tx, rules.replies)?;
-    let reply = reply.filter(|text| !text.is_empty());
-    let reply = match reply {
-        Some(text) if may_reply(tx, user.id, form, kind, rules.replies)? => Some(text),
+    let meaning = Meaning { user, intent: &intent, form, received_at };
+    let (kind, reply) = meaning.act(tx, replies)?;
+    let reply = match reply.filter(|text| !text.is_empty()) {
+        Some(text) if may_reply(tx, user.id, heard, kind, replies)? => Some(text),
         _ => None,
     };
-    let understood = Understood { user_id: Some(user.id), channel, kind, reply: reply.as_deref() };
-    inbound::mark_done(tx, id, &understood)?;
-    note(tx, id, Some(user.id), channel, kind)?;
-    Ok(reply)
+    Ok(Understood { user_id: Some(user.id), channel, kind, reply })
 }
 
-fn note(tx: &Tx<'_>, id: i64, user_id: Option<i64>, channel: Channel, kind: &str) -> Result<(), StoreError> {
+fn note(tx: &Tx<'_>, id: i64, understood: &Understood) -> Result<(), StoreError> {
+    let channel = understood.channel.as_str();
     let event = NewEvent {
-        user_id,
-        data: Some(json!({"inbound_id": id, "kind": kind, "channel": channel.as_str()})),
+        user_id: understood.user_id,
+        data: Some(json!({"inbound_id": id, "kind": understood.kind, "channel": channel})),
         ..NewEvent::default()
     };
     events::append(tx, EventType::InboundReceived, event)?;
     Ok(())
 }
 
-fn channel_of(from: &str) -> Channel {
-    Address::parse_wire(from).map_or(Channel::Sms, |address| address.channel)
-}
-
-/// What the person means; Twilio's own reading (Advanced Opt-Out) counts before ours.
-pub(super) fn read(tx: &Tx<'_>, form: &InboundForm, rules: &Rules<'_>) -> Result<Intent, StoreError> {
-    Ok(match form.opt_out_type.as_deref() {
-        Some("STOP") => Intent::Stop,
-        Some("START") => Intent::Start,
-        Some("HELP") => Intent::Help,
-        _ => {
-            let names: Vec<String> = topics::list(tx.conn())?.into_iter().map(|topic| topic.name).collect();
-            rules.keywords.classify(&form.body, &names)
-        }
-    })
-}
-
-fn find_or_add(tx: &Tx<'_>, from: &str) -> Result<Option<User>, StoreError> {
-    let Some(address) = Address::parse_wire(from) else {
+fn find_or_add(tx: &Tx<'_>, heard: &Heard) -> Result<Option<Contact>, StoreError> {
+    let Some(address) = &heard.address else {
         return Ok(None);
     };
     let phone = match &address.party {
         Party::Phone(phone) => phone,
-        Party::Id(_) => return users::find_by_channel_address(tx.conn(), &address.wire()),
+        Party::Id(_) => {
+            let user = users::find_by_channel_address(tx.conn(), &address.wire())?;
+            return Ok(user.map(|user| Contact { id: user.id, consent: user.consent }));
+        }
     };
-    users::find_or_add(tx, phone, "user").map(Some)
+    match users::contact(tx.conn(), phone)? {
+        Some(contact) => Ok(Some(contact)),
+        None => {
+            let user = users::find_or_add(tx, phone, "user")?;
+            Ok(Some(Contact { id: user.id, consent: user.consent }))
+        }
+    }
 }
 
 /// Twilio's answer, or one of ours, is enough; and nobody is answered without end.
 fn may_reply(
     tx: &Tx<'_>,
     user_id: i64,
-    form: &InboundForm,
+    heard: &Heard,
     kind: &str,
     replies: &Replies,
 ) -> Result<bool, StoreError> {
-    let is_sms = channel_of(&form.from) == Channel::Sms;
+    let form = &heard.form;
+    let is_sms = heard.channel() == Channel::Sms;
     let has_answered = replies.twilio_answers_sms_keywords && is_sms && is_twilio_keyword(&form.body);
     // HELP is answered by both: Twilio's own words don't say whose messages these are.
     if form.opt_out_type.is_some() || (has_answered && kind != "help") {
@@ -210,7 +268,7 @@ fn is_twilio_keyword(body: &str) -> bool {
 
 /// A message with its person and what it means.
 struct Meaning<'a> {
-    user: &'a User,
+    user: Contact,
     intent: &'a Intent,
     form: &'a InboundForm,
     received_at: Millis,

@@ -1,14 +1,12 @@
 //! Replay: raw rows whose effect failed, or all since a moment after a parser was mended.
 
-use super::receive::{Rules, read, understand};
+use super::receive::{Heard, understand_again};
 use super::status;
 use crate::clock::Millis;
-use crate::domain::consent::Replies;
-use crate::domain::consent::{Consent, Intent};
-use crate::domain::phone::Address;
+use crate::domain::consent::{Consent, Intent, KeywordTable};
 use crate::store::inbound::{self, ReplayRow};
 use crate::store::outcomes::{self, RetryPolicy};
-use crate::store::{StoreError, Tx, ledger, receipts, users};
+use crate::store::{StoreError, Tx, ledger, receipts};
 use crate::twilio::webhook::{InboundForm, StatusForm};
 
 /// Rows of one call.
@@ -36,12 +34,9 @@ pub fn replay(
     tx: &Tx<'_>,
     since: Option<Millis>,
     after: (i64, i64),
-    rules: &Rules<'_>,
+    keywords: &KeywordTable,
     policy: &RetryPolicy,
 ) -> Result<Replayed, StoreError> {
-    // Nobody waits for an answer any more, and none may be noted as given.
-    let nothing = Replies::default();
-    let rules = &Rules { replies: &nothing, ..*rules };
     let messages = inbound::to_replay(tx.conn(), since, after.0, PAGE)?;
     let news = receipts::to_replay(tx.conn(), since, after.1, PAGE)?;
     let mut done = Replayed { inbound: messages.len(), receipts: news.len(), ..Replayed::default() };
@@ -51,7 +46,7 @@ pub fn replay(
     }
     for row in messages {
         let id = row.id;
-        match tx.nested(|tx| replay_message(tx, &row, rules)) {
+        match tx.nested(|tx| replay_message(tx, &row, keywords)) {
             Ok(is_changed) => done.changed += usize::from(is_changed),
             Err(error) if error.is_transient() => return Err(error),
             Err(error) => inbound::mark_failed(tx, id, &error.to_string())?,
@@ -79,13 +74,14 @@ pub fn replay(
     Ok(done)
 }
 
-fn replay_message(tx: &Tx<'_>, row: &ReplayRow, rules: &Rules<'_>) -> Result<bool, StoreError> {
+fn replay_message(tx: &Tx<'_>, row: &ReplayRow, keywords: &KeywordTable) -> Result<bool, StoreError> {
     let Ok(form) = InboundForm::read(&row.params) else {
         return Ok(false);
     };
-    let intent = read(tx, &form, rules)?;
+    let heard = Heard::new(form, &row.params, keywords);
+    let intent = heard.intent(tx)?;
     let is_as_before = match row.kind.as_deref() {
-        Some("unmatched") => is_still_unmatched(tx, &form)?,
+        Some("unmatched") => heard.has_no_person(tx)?,
         // What a YES meant hung on the state that the person was in then.
         Some("start" | "message") if intent == Intent::Yes => true,
         // Nothing is to be reviewed of somebody who had said STOP by then.
@@ -96,7 +92,7 @@ fn replay_message(tx: &Tx<'_>, row: &ReplayRow, rules: &Rules<'_>) -> Result<boo
     if is_as_before {
         return Ok(false);
     }
-    understand(tx, row.id, &form, row.received_at, rules)?;
+    understand_again(tx, row.id, &heard, row.received_at, row.kind.is_none())?;
     Ok(true)
 }
 
@@ -107,14 +103,6 @@ fn was_stopped(tx: &Tx<'_>, row: &ReplayRow) -> Result<bool, StoreError> {
     };
     let state = ledger::state_at(tx.conn(), user_id, row.received_at)?;
     Ok(state.as_deref() == Some(Consent::Stop.as_str()))
-}
-
-fn is_still_unmatched(tx: &Tx<'_>, form: &InboundForm) -> Result<bool, StoreError> {
-    match Address::parse_wire(&form.from) {
-        Some(address) if address.phone().is_some() => Ok(false),
-        Some(address) => Ok(users::find_by_channel_address(tx.conn(), &address.wire())?.is_none()),
-        None => Ok(true),
-    }
 }
 
 fn kind_of(intent: &Intent) -> &'static str {

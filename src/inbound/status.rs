@@ -5,9 +5,9 @@ use crate::store::outcomes::{self, AttemptKey, News, RetryPolicy};
 use crate::store::receipts::{self, RawReceipt};
 use crate::store::{StoreError, Tx};
 use crate::twilio::error::explain;
-use crate::twilio::webhook::{Params, StatusForm};
+use crate::twilio::webhook::StatusForm;
 
-/// Takes a receipt. `named` is the attempt that the callback URL names. Repeated news changes nothing; late
+/// Takes a receipt; `params` is everything that came, as JSON. `named` is the attempt that the callback URL names. Repeated news changes nothing; late
 /// news changes the attempt alone. If the effect fails, the raw row stays and waits for a replay.
 ///
 /// # Errors
@@ -15,30 +15,36 @@ use crate::twilio::webhook::{Params, StatusForm};
 pub fn status(
     tx: &Tx<'_>,
     form: &StatusForm,
-    params: &Params,
+    params: &str,
     named: Option<AttemptKey>,
     policy: &RetryPolicy,
 ) -> Result<(), StoreError> {
+    if receipts::is_known(tx.conn(), &form.message_sid, &form.status, form.error_code.unwrap_or(0))? {
+        return Ok(());
+    }
     let attempt = outcomes::find_attempt(tx.conn(), named, &form.message_sid)?;
-    let raw = RawReceipt {
+    let mut raw = RawReceipt {
         sid: &form.message_sid,
         status: &form.status,
         error_code: form.error_code.unwrap_or(0),
+        state: if attempt.is_some() { "done" } else { "unmatched" },
         attempt,
         params,
+        error: None,
     };
-    let Some(id) = receipts::insert(tx, &raw)? else {
-        return Ok(());
+    // The effect first: nothing is written before it, so undoing it needs no savepoint of its own.
+    let applied = match attempt {
+        Some(key) => tx.nested(|tx| apply(tx, key, form, policy)),
+        None => Ok(()),
     };
-    let Some(key) = attempt else {
-        return Ok(());
-    };
-    match tx.nested(|tx| apply(tx, key, form, policy)) {
-        Ok(()) => Ok(()),
+    match applied {
+        Ok(()) => receipts::insert(tx, &raw),
         Err(error) if error.is_transient() => Err(error),
         Err(error) => {
-            tracing::error!(receipt.id = id, error = %error, "a receipt was kept but not applied; replay it");
-            receipts::mark(tx, id, "pending", Some(key), Some(&error.to_string()))
+            tracing::error!(receipt.sid = raw.sid, error = %error, "a receipt was kept but not applied; replay it");
+            let error = error.to_string();
+            (raw.state, raw.error) = ("pending", Some(error.as_str()));
+            receipts::insert(tx, &raw)
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `inbound`: what people wrote to us, raw and as it was understood.
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 
 use super::{StoreError, Tx};
 use crate::clock::Millis;
@@ -9,8 +9,8 @@ use crate::domain::phone::Channel;
 /// Parameters in the order in which they came.
 pub type Params = Vec<(String, String)>;
 
-/// A message from a person, before anybody understood it.
-#[derive(Clone, Debug)]
+/// A message from a person as it came.
+#[derive(Clone, Copy, Debug)]
 pub struct RawInbound<'a> {
     /// `SM…`; taken once.
     pub message_sid: &'a str,
@@ -22,63 +22,102 @@ pub struct RawInbound<'a> {
     pub to: &'a str,
     /// The words.
     pub body: &'a str,
-    /// URL and content type of each attachment.
-    pub media: &'a [(String, String)],
-    /// Everything that came.
-    pub params: &'a Params,
+    /// URL and content type of each attachment: a JSON array of pairs.
+    pub media: &'a str,
+    /// Everything that came: a JSON array of pairs.
+    pub params: &'a str,
 }
 
-/// Keeps the raw message. `None`: it was here already. It counts as done, which spares the index of what
-/// waits two changes; [`mark_failed`] says otherwise in the same transaction.
-///
-/// # Errors
-/// [`StoreError`] from SQLite.
-pub fn insert(tx: &Tx<'_>, raw: &RawInbound<'_>) -> Result<Option<i64>, StoreError> {
-    let params = serde_json::to_string(raw.params).unwrap_or_default();
-    let media = serde_json::to_string(raw.media).unwrap_or_default();
-    Ok(tx
-        .conn
-        .prepare_cached(
-            "INSERT INTO inbound (message_sid, state, source, from_address, to_address, body, media, params,
-                                  received_at)
-             VALUES (?1, 'done', ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-             ON CONFLICT (message_sid) DO NOTHING RETURNING id",
-        )?
-        .query_row((raw.message_sid, raw.source, raw.from, raw.to, raw.body, media, params, tx.now), |row| {
-            row.get(0)
-        })
-        .optional()?)
-}
-
-/// What was understood of a raw message.
+/// What was understood of a message.
 #[derive(Clone, Debug)]
-pub struct Understood<'a> {
+pub struct Understood {
     /// The person; `None`: nobody that we can know.
     pub user_id: Option<i64>,
     /// Over which channel it came.
     pub channel: Channel,
     /// `message`, `stop` …
-    pub kind: &'a str,
+    pub kind: &'static str,
     /// What was answered at once.
-    pub reply: Option<&'a str>,
+    pub reply: Option<String>,
 }
 
-/// Notes what was understood.
+/// Whether the message was here already.
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
-pub fn mark_done(tx: &Tx<'_>, id: i64, understood: &Understood<'_>) -> Result<(), StoreError> {
+pub fn is_known(conn: &Connection, message_sid: &str) -> Result<bool, StoreError> {
+    Ok(conn.prepare_cached("SELECT 1 FROM inbound WHERE message_sid = ?1")?.exists([message_sid])?)
+}
+
+/// Keeps a message, which must not be known yet, with what was understood of it. Returns its id.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn insert(tx: &Tx<'_>, raw: &RawInbound<'_>, understood: &Understood) -> Result<i64, StoreError> {
+    Ok(tx
+        .conn
+        .prepare_cached(
+            "INSERT INTO inbound (message_sid, state, source, from_address, to_address, body, media, params,
+                                  received_at, user_id, channel, kind, reply)
+             VALUES (?1, 'done', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        )?
+        .insert((
+            raw.message_sid,
+            raw.source,
+            raw.from,
+            raw.to,
+            raw.body,
+            raw.media,
+            raw.params,
+            tx.now,
+            understood.user_id,
+            understood.channel.as_str(),
+            understood.kind,
+            &understood.reply,
+        ))?)
+}
+
+/// Keeps a message, which must not be known yet, whose effect failed; a replay tries again.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn insert_failed(tx: &Tx<'_>, raw: &RawInbound<'_>, error: &str) -> Result<(), StoreError> {
+    tx.conn
+        .prepare_cached(
+            "INSERT INTO inbound (message_sid, state, source, from_address, to_address, body, media, params,
+                                  received_at, error)
+             VALUES (?1, 'pending', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        )?
+        .execute((
+            raw.message_sid,
+            raw.source,
+            raw.from,
+            raw.to,
+            raw.body,
+            raw.media,
+            raw.params,
+            tx.now,
+            error,
+        ))?;
+    Ok(())
+}
+
+/// Notes what a replay understood.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn mark_done(tx: &Tx<'_>, id: i64, understood: &Understood) -> Result<(), StoreError> {
     tx.conn
         .prepare_cached(
             "UPDATE inbound SET state = 'done', user_id = ?2, channel = ?3, kind = ?4,
                reply = coalesce(?5, reply), error = NULL
              WHERE id = ?1",
         )?
-        .execute((id, understood.user_id, understood.channel.as_str(), understood.kind, understood.reply))?;
+        .execute((id, understood.user_id, understood.channel.as_str(), understood.kind, &understood.reply))?;
     Ok(())
 }
 
-/// Notes why the effect of a raw message failed; a replay tries again.
+/// Notes why the effect of a raw message failed again; the next replay tries again.
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
@@ -87,14 +126,6 @@ pub fn mark_failed(tx: &Tx<'_>, id: i64, error: &str) -> Result<(), StoreError> 
         .prepare_cached("UPDATE inbound SET state = 'pending', error = ?2 WHERE id = ?1")?
         .execute((id, error))?;
     Ok(())
-}
-
-/// Whether a message was understood before: a replay looks at it again.
-///
-/// # Errors
-/// [`StoreError`] from SQLite.
-pub fn is_understood(conn: &Connection, id: i64) -> Result<bool, StoreError> {
-    Ok(conn.prepare_cached("SELECT 1 FROM inbound WHERE id = ?1 AND kind IS NOT NULL")?.exists([id])?)
 }
 
 /// How many automatic answers a person got since `since`.

@@ -1,6 +1,6 @@
 //! `receipts`: status callbacks, raw and with the attempt that they are about.
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 
 use super::inbound::Params;
 use super::outcomes::AttemptKey;
@@ -18,38 +18,47 @@ pub struct RawReceipt<'a> {
     pub error_code: i64,
     /// The attempt, if it is one of ours.
     pub attempt: Option<AttemptKey>,
-    /// Everything that came.
-    pub params: &'a Params,
+    /// `done`, `unmatched`, or `pending` when the effect failed.
+    pub state: &'a str,
+    /// Everything that came: a JSON array of pairs.
+    pub params: &'a str,
+    /// Why the effect failed.
+    pub error: Option<&'a str>,
 }
 
-/// Keeps the receipt. `None`: this news was here already.
+/// Whether this news was here already.
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
-pub fn insert(tx: &Tx<'_>, raw: &RawReceipt<'_>) -> Result<Option<i64>, StoreError> {
-    let params = serde_json::to_string(raw.params).unwrap_or_default();
-    let state = if raw.attempt.is_some() { "done" } else { "unmatched" };
-    Ok(tx
-        .conn
+pub fn is_known(conn: &Connection, sid: &str, status: &str, error_code: i64) -> Result<bool, StoreError> {
+    Ok(conn
+        .prepare_cached("SELECT 1 FROM receipts WHERE sid = ?1 AND status = ?2 AND error_code = ?3")?
+        .exists((sid, status, error_code))?)
+}
+
+/// Keeps the receipt, which must not be known yet.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn insert(tx: &Tx<'_>, raw: &RawReceipt<'_>) -> Result<(), StoreError> {
+    tx.conn
         .prepare_cached(
-            "INSERT INTO receipts (sid, status, error_code, state, message_id, attempt, params, received_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-             ON CONFLICT (sid, status, error_code) DO NOTHING RETURNING id",
+            "INSERT INTO receipts (sid, status, error_code, state, message_id, attempt, params, error,
+                                   received_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?
-        .query_row(
-            (
-                raw.sid,
-                raw.status,
-                raw.error_code,
-                state,
-                raw.attempt.map(|key| key.message_id),
-                raw.attempt.map(|key| key.number),
-                params,
-                tx.now,
-            ),
-            |row| row.get(0),
-        )
-        .optional()?)
+        .execute((
+            raw.sid,
+            raw.status,
+            raw.error_code,
+            raw.state,
+            raw.attempt.map(|key| key.message_id),
+            raw.attempt.map(|key| key.number),
+            raw.params,
+            raw.error,
+            tx.now,
+        ))?;
+    Ok(())
 }
 
 /// Notes how the effect of a receipt went: `done`, `unmatched`, or `pending` with the error.

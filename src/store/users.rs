@@ -190,6 +190,29 @@ pub fn find_by_channel_address(conn: &Connection, address: &str) -> Result<Optio
         .optional()?)
 }
 
+/// What a message from a person has to know of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Contact {
+    /// The person.
+    pub id: i64,
+    /// Their standing.
+    pub consent: Consent,
+}
+
+/// The person with this number, if there is one: two columns, for what comes in thousands a second.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn contact(conn: &Connection, phone: &Phone) -> Result<Option<Contact>, StoreError> {
+    Ok(conn
+        .prepare_cached("SELECT id, consent FROM users WHERE phone = ?1")?
+        .query_row([phone.as_str()], |row| {
+            let consent: String = row.get(1)?;
+            Ok(Contact { id: row.get(0)?, consent: consent.parse().unwrap_or(Consent::Stop) })
+        })
+        .optional()?)
+}
+
 /// A page of people who satisfy `predicate`, newest first, below id `before`.
 ///
 /// # Errors

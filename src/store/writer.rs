@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::effects::Effects;
 use super::key::StoreKey;
+use super::tx::{BEGIN_CLOSURE, END_CLOSURE, UNDO_CLOSURE};
 use super::{Shared, StoreError, Tx, ledger, open};
 
 /// Closures that wait for the writer at most; a caller beyond them waits, and is refused after
@@ -180,7 +181,7 @@ impl Thread {
     /// Runs one closure in its savepoint. `Err`: the whole transaction is gone.
     fn run_one(&self, job: &mut dyn Job, effects: &mut Effects) -> Result<(), StoreError> {
         let conn = self.connection();
-        conn.prepare_cached("SAVEPOINT closure")?.execute([])?;
+        conn.prepare_cached(BEGIN_CLOSURE)?.execute([])?;
         let tx = Tx::new(conn, &self.key, self.shared.clock.now());
         let is_kept = match catch_unwind(AssertUnwindSafe(|| job.run(&tx))) {
             Ok(is_kept) => is_kept,
@@ -195,9 +196,9 @@ impl Thread {
         if is_kept {
             effects.merge(tx.into_effects());
         } else {
-            conn.prepare_cached("ROLLBACK TO closure")?.execute([])?;
+            conn.prepare_cached(UNDO_CLOSURE)?.execute([])?;
         }
-        conn.prepare_cached("RELEASE closure")?.execute([])?;
+        conn.prepare_cached(END_CLOSURE)?.execute([])?;
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use event_stream_engine::domain::consent::Replies;
 use event_stream_engine::domain::consent::{Consent, KeywordTable};
 use event_stream_engine::domain::message::Kind;
-use event_stream_engine::inbound::{self, Replayed, Rules};
+use event_stream_engine::inbound::{self, Replayed};
 use event_stream_engine::store::outcomes::RetryPolicy;
 use event_stream_engine::store::topics;
 use event_stream_engine::store::users::{self, NewUser};
@@ -309,10 +309,9 @@ async fn replay(engine: &Engine, since: Option<i64>) -> Replayed {
     engine
         .store
         .write::<_, _, StoreError>(move |tx| {
-            let (keywords, replies) = (KeywordTable::default(), answers());
-            let rules = Rules { keywords: &keywords, replies: &replies };
+            let keywords = KeywordTable::default();
             let policy = RetryPolicy { max_attempts: 3, random: 0.5, retry_after: None };
-            inbound::replay(tx, since, (0, 0), &rules, &policy)
+            inbound::replay(tx, since, (0, 0), &keywords, &policy)
         })
         .await
         .unwrap()

@@ -7,7 +7,7 @@ mod replies;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use keywords::{Intent, KeywordLists, KeywordTable};
+pub use keywords::{Intent, KeywordLists, KeywordTable, Said};
 pub use replies::Replies;
 
 /// What a person has agreed to. Ordered from loose to strict: a greater state allows less.

@@ -55,9 +55,13 @@ pub struct Standing {
     pub last_event_id: Option<i64>,
 }
 
-const STANDING: &str = "m.id, m.user_id, m.campaign_id, m.occasion, m.status, m.reason, m.error_code, m.attempts, m.expires_at, m.last_event_id";
+/// The columns of a [`Standing`], over `m` (messages).
+pub(super) const STANDING: &str = "m.id, m.user_id, m.campaign_id, m.occasion, m.status, m.reason, m.error_code, m.attempts, m.expires_at, m.last_event_id";
 
-fn standing_from_row(row: &Row<'_>) -> rusqlite::Result<Standing> {
+/// How many they are.
+pub(super) const STANDING_COLUMNS: usize = 10;
+
+pub(super) fn standing_from_row(row: &Row<'_>) -> rusqlite::Result<Standing> {
     let occasion: String = row.get(3)?;
     let status: String = row.get(4)?;
     Ok(Standing {

@@ -8,7 +8,7 @@ use super::super::events::{self, NewEvent};
 use super::super::ledger::{self, ConsentChange};
 use super::super::messages::{self, NEVER_CLOSES, Standing, rfc3339};
 use super::super::{StoreError, Tx, campaigns, senders, users};
-use super::{RetryPolicy, advance, close_if_stopped, stop_reason};
+use super::{Change, RetryPolicy, advance, close_if_stopped, stop_reason};
 use crate::clock::Millis;
 use crate::domain::consent::Consent;
 use crate::domain::event::EventType;
@@ -66,7 +66,7 @@ pub(super) fn failed(
         }
         _ => {}
     }
-    advance(tx, standing, status, Some(failure), json!({}))
+    advance(tx, standing, status, &Change { failure: Some(failure), ..Change::default() })
 }
 
 /// Hand-overs that Twilio looked at. Those that it was too busy for, or that never reached it, take

@@ -4,9 +4,9 @@
 mod consequences;
 
 use rusqlite::{Connection, OptionalExtension};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::messages::{self, Standing};
+use super::messages::{self, STANDING, STANDING_COLUMNS, Standing, standing_from_row};
 use super::{StoreError, Tx};
 use crate::clock::Millis;
 use crate::domain::event::EventType;
@@ -58,41 +58,64 @@ pub fn accepted(tx: &Tx<'_>, key: AttemptKey, acceptance: &Acceptance) -> Result
              WHERE message_id = ?1 AND number = ?2",
         )?
         .execute((key.message_id, key.number, tx.now, &acceptance.sid, &acceptance.twilio_status))?;
-    let Some(standing) = messages::standing(tx.conn, key.message_id)? else {
+    let Some(found) = find(tx.conn, key.message_id)?.filter(|found| found.standing.attempts == key.number)
+    else {
         return Ok(());
     };
-    if standing.attempts != key.number {
-        return Ok(());
+    let counted = acceptance.parts.filter(|n| *n > 0).map(i64::from);
+    let parts = counted.unwrap_or(found.parts);
+    // A receipt that overtook the answer has settled the state already, and counted the parts as we did.
+    if matches!(found.standing.status, Status::Sending | Status::Uncertain) {
+        note_acceptance(tx, &found, parts);
+        let news = Change { sid: Some(&acceptance.sid), parts: counted, failure: None };
+        return advance(tx, &found.standing, Status::Accepted, &news);
     }
-    let before = parts(tx, standing.id)?;
     tx.conn
         .prepare_cached("UPDATE messages SET sid = ?2, parts = coalesce(?3, parts) WHERE id = ?1")?
-        .execute((key.message_id, &acceptance.sid, acceptance.parts.filter(|n| *n > 0)))?;
-    // A receipt that overtook the answer has settled the state already, and counted the parts as we did.
-    if matches!(standing.status, Status::Sending | Status::Uncertain) {
-        advance(tx, &standing, Status::Accepted, None, json!({"sid": acceptance.sid}))?;
-    } else if let Some(campaign_id) = standing.campaign_id.filter(|_| !standing.is_test) {
-        let more = parts(tx, standing.id)? - before;
-        tx.effects.borrow_mut().sums.entry(campaign_id).or_default().parts += more;
+        .execute((key.message_id, &acceptance.sid, counted))?;
+    if let Some(campaign_id) = found.standing.campaign_id.filter(|_| !found.standing.is_test) {
+        tx.effects.borrow_mut().sums.entry(campaign_id).or_default().parts += parts - found.parts;
     }
     Ok(())
 }
 
-fn parts(tx: &Tx<'_>, message_id: i64) -> Result<i64, StoreError> {
-    Ok(tx
-        .conn
-        .prepare_cached("SELECT coalesce(parts, 0) FROM messages WHERE id = ?1")?
-        .query_row([message_id], |row| row.get(0))?)
+/// A message as news of an attempt finds it.
+struct Found {
+    standing: Standing,
+    sid: Option<String>,
+    parts: i64,
+    was_accepted: bool,
 }
 
-/// Moves a message to what the provider says of it, with its event, counts and times.
-fn advance(
-    tx: &Tx<'_>,
-    standing: &Standing,
-    to: Status,
-    failure: Option<&Failure>,
-    mut data: Value,
-) -> Result<(), StoreError> {
+fn find(conn: &Connection, id: i64) -> Result<Option<Found>, StoreError> {
+    let sql = format!(
+        "SELECT {STANDING}, m.sid, coalesce(m.parts, 0), m.accepted_at IS NOT NULL
+         FROM messages m WHERE m.id = ?1"
+    );
+    Ok(conn
+        .prepare_cached(&sql)?
+        .query_row([id], |row| {
+            Ok(Found {
+                standing: standing_from_row(row)?,
+                sid: row.get(STANDING_COLUMNS)?,
+                parts: row.get(STANDING_COLUMNS + 1)?,
+                was_accepted: row.get(STANDING_COLUMNS + 2)?,
+            })
+        })
+        .optional()?)
+}
+
+/// What comes with a new state.
+#[derive(Default)]
+struct Change<'a> {
+    sid: Option<&'a str>,
+    parts: Option<i64>,
+    failure: Option<&'a Failure>,
+}
+
+/// Moves a message to what the provider says of it, with its event, counts and times, in one change of its
+/// row.
+fn advance(tx: &Tx<'_>, standing: &Standing, to: Status, change: &Change<'_>) -> Result<(), StoreError> {
     let kind = match to {
         Status::Accepted => EventType::MessageAccepted,
         Status::Sent => EventType::MessageSent,
@@ -102,21 +125,21 @@ fn advance(
         Status::Expired => EventType::MessageExpired,
         _ => EventType::MessageFailed,
     };
-    let code = failure.map(|failure| failure.code).filter(|code| *code != 0);
-    if let (Some(data), Some(failure)) = (data.as_object_mut(), failure) {
+    let code = change.failure.map(|failure| failure.code).filter(|code| *code != 0);
+    let mut data = Map::new();
+    if let Some(sid) = change.sid {
+        data.insert("sid".to_owned(), json!(sid));
+    }
+    if let Some(failure) = change.failure {
         data.insert("error_code".to_owned(), json!(failure.code));
         data.insert("error".to_owned(), json!(failure.text));
     }
-    if standing.status.is_open()
-        && matches!(to, Status::Accepted | Status::Sent | Status::Delivered | Status::Read)
-    {
-        note_acceptance(tx, standing)?;
-    }
-    let event_id = standing.note(tx, kind, data)?;
-    let reason = failure.map(|_| "provider_error");
+    let event_id = standing.note(tx, kind, Value::Object(data))?;
+    let reason = change.failure.map(|_| "provider_error");
     tx.conn
         .prepare_cached(
             "UPDATE messages SET status = ?2, reason = ?3, error_code = ?4, last_event_id = ?5,
+               sid = coalesce(?7, sid), parts = coalesce(?8, parts),
                accepted_at = CASE WHEN ?2 IN ('accepted', 'sent', 'delivered', 'read')
                  THEN coalesce(accepted_at, ?6) ELSE accepted_at END,
                sent_at = CASE WHEN ?2 IN ('sent', 'delivered', 'read') THEN coalesce(sent_at, ?6) ELSE sent_at END,
@@ -125,27 +148,22 @@ fn advance(
                read_at = CASE WHEN ?2 = 'read' THEN coalesce(read_at, ?6) ELSE read_at END
              WHERE id = ?1",
         )?
-        .execute((standing.id, to.as_str(), reason, code, event_id, tx.now))?;
+        .execute((standing.id, to.as_str(), reason, code, event_id, tx.now, change.sid, change.parts))?;
     standing.count_move(tx, to, reason, code);
     Ok(())
 }
 
 /// Sums that hang on the news that an attempt is with the provider: parts for each, the message itself only
 /// for the first.
-fn note_acceptance(tx: &Tx<'_>, standing: &Standing) -> Result<(), StoreError> {
-    let Some(campaign_id) = standing.campaign_id.filter(|_| !standing.is_test) else {
-        return Ok(());
+fn note_acceptance(tx: &Tx<'_>, found: &Found, parts: i64) {
+    let Some(campaign_id) = found.standing.campaign_id.filter(|_| !found.standing.is_test) else {
+        return;
     };
-    let (parts, is_first): (i64, bool) = tx
-        .conn
-        .prepare_cached("SELECT coalesce(parts, 0), accepted_at IS NULL FROM messages WHERE id = ?1")?
-        .query_row([standing.id], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let mut effects = tx.effects.borrow_mut();
     let sums = effects.sums.entry(campaign_id).or_default();
     sums.parts += parts;
-    sums.accepted += i64::from(is_first);
+    sums.accepted += i64::from(!found.was_accepted);
     sums.accepted_at = Some(tx.now);
-    Ok(())
 }
 
 /// Records that Twilio refused the message, and draws the consequences.
@@ -338,23 +356,17 @@ pub fn apply_news(
     news: &News<'_>,
     policy: &RetryPolicy,
 ) -> Result<(), StoreError> {
-    let code = news.failure.as_ref().map(|failure| failure.code);
-    tx.conn
-        .prepare_cached(
-            "UPDATE attempts SET sid = coalesce(sid, ?3), status = ?4, error_code = coalesce(?5, error_code),
-               outcome = CASE WHEN outcome IN ('pending', 'uncertain') THEN 'settled' ELSE outcome END
-             WHERE message_id = ?1 AND number = ?2",
-        )?
-        .execute((key.message_id, key.number, news.sid, news.twilio_status, code))?;
-    let Some(standing) = messages::standing(tx.conn, key.message_id)? else {
+    note_on_attempt(tx, key, news)?;
+    let Some(found) = find(tx.conn, key.message_id)?.filter(|found| found.standing.attempts == key.number)
+    else {
         return Ok(());
     };
-    if standing.attempts != key.number {
-        return Ok(());
+    let standing = &found.standing;
+    if found.sid.as_deref() != Some(news.sid) {
+        tx.conn
+            .prepare_cached("UPDATE messages SET sid = ?2 WHERE id = ?1")?
+            .execute((key.message_id, news.sid))?;
     }
-    tx.conn
-        .prepare_cached("UPDATE messages SET sid = ?2 WHERE id = ?1 AND sid IS NOT ?2")?
-        .execute((key.message_id, news.sid))?;
     let Some(status) = news.status else {
         let data = json!({"status": news.twilio_status});
         let event_id = standing.note(tx, EventType::ReceiptUnknown, data)?;
@@ -369,12 +381,37 @@ pub fn apply_news(
     if status.rank() <= standing.status.rank() || (standing.status == Status::Queued && !is_final) {
         return Ok(());
     }
-    match &news.failure {
-        Some(failure) if status.rank() == Status::Failed.rank() => {
-            failed(tx, &standing, status, failure, policy)
-        }
-        _ => advance(tx, &standing, status, None, json!({"sid": news.sid})),
+    if let Some(failure) = news.failure.as_ref().filter(|_| status.rank() == Status::Failed.rank()) {
+        return failed(tx, standing, status, failure, policy);
     }
+    if standing.status.is_open() && status.rank() != Status::Failed.rank() {
+        note_acceptance(tx, &found, found.parts);
+    }
+    advance(tx, standing, status, &Change { sid: Some(news.sid), ..Change::default() })
+}
+
+/// Notes Twilio's last word on an attempt. An answered one keeps what its indexes hold, so that they need
+/// not be written anew: nearly every receipt is about such a one.
+fn note_on_attempt(tx: &Tx<'_>, key: AttemptKey, news: &News<'_>) -> Result<(), StoreError> {
+    let code = news.failure.as_ref().map(|failure| failure.code);
+    let answered = tx
+        .conn
+        .prepare_cached(
+            "UPDATE attempts SET status = ?4, error_code = coalesce(?5, error_code)
+             WHERE message_id = ?1 AND number = ?2 AND sid = ?3 AND outcome NOT IN ('pending', 'uncertain')",
+        )?
+        .execute((key.message_id, key.number, news.sid, news.twilio_status, code))?;
+    if answered == 0 {
+        tx.conn
+            .prepare_cached(
+                "UPDATE attempts SET sid = coalesce(sid, ?3), status = ?4,
+                   error_code = coalesce(?5, error_code),
+                   outcome = CASE WHEN outcome IN ('pending', 'uncertain') THEN 'settled' ELSE outcome END
+                 WHERE message_id = ?1 AND number = ?2",
+            )?
+            .execute((key.message_id, key.number, news.sid, news.twilio_status, code))?;
+    }
+    Ok(())
 }
 
 /// Attempts begun before `before` without an outcome.

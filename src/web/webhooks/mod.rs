@@ -9,9 +9,9 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use super::State;
 use super::error::Problem;
-use crate::inbound::{self, Received, Rules, Source};
+use crate::inbound::{self, Heard, Received, Source};
 use crate::store::outcomes::{AttemptKey, RetryPolicy};
-use crate::twilio::webhook::{InboundForm, StatusForm};
+use crate::twilio::webhook::{InboundForm, Params, StatusForm};
 use signed::{Refusal, Signed};
 
 /// The largest form that is read, in bytes.
@@ -37,13 +37,10 @@ async fn receive_message(state: Data<State>, signed: Signed) -> Result<HttpRespo
 async fn keep_message(state: &State, signed: Signed) -> Result<Received, Refusal> {
     let form = InboundForm::read(&signed.params)?;
     signed.check_account(&form.account_sid, &state.config)?;
-    let (keywords, replies) = (state.keywords.clone(), state.replies.clone());
+    let (heard, replies) = (Heard::new(form, &signed.params, &state.keywords), state.replies.clone());
     state
         .store
-        .write(move |tx| {
-            let rules = Rules { keywords: &keywords, replies: &replies };
-            inbound::receive(tx, &form, &signed.params, Source::Webhook, &rules).map_err(Refusal::Store)
-        })
+        .write(move |tx| inbound::receive(tx, &heard, Source::Webhook, &replies).map_err(Refusal::Store))
         .await
 }
 
@@ -67,10 +64,16 @@ async fn keep_status(state: &State, signed: Signed, named: Option<AttemptKey>) -
         random: rand::random(),
         retry_after: None,
     };
+    let params = as_json(&signed.params);
     state
         .store
-        .write(move |tx| inbound::status(tx, &form, &signed.params, named, &policy).map_err(Refusal::Store))
+        .write(move |tx| inbound::status(tx, &form, &params, named, &policy).map_err(Refusal::Store))
         .await
+}
+
+/// Everything that came, in its order, as the raw rows keep it. Made here: the writer has more to do.
+fn as_json(params: &Params) -> String {
+    serde_json::to_string(params).unwrap_or_default()
 }
 
 /// The message and attempt that our own callback URL names.

@@ -41,6 +41,40 @@ pub enum Intent {
     Plain,
 }
 
+/// A text that was read without knowing the topics: what it asks for if one of its words is a topic, and if
+/// none is.
+#[derive(Clone, Debug)]
+pub struct Said {
+    requests: Vec<TopicRequest>,
+    otherwise: Intent,
+}
+
+#[derive(Clone, Debug)]
+struct TopicRequest {
+    leaves: bool,
+    name: String,
+}
+
+impl Said {
+    /// True when the names of the topics matter.
+    pub fn may_name_a_topic(&self) -> bool {
+        !self.requests.is_empty()
+    }
+
+    /// What is asked for, given the names of the known topics.
+    pub fn intent(self, topics: &[impl AsRef<str>]) -> Intent {
+        let named = |name: &str| {
+            let is_it = |topic: &&str| Normal::of(topic).key().is_some_and(|key| key == name);
+            topics.iter().map(AsRef::as_ref).find(is_it).map(str::to_owned)
+        };
+        let request = self.requests.iter().find_map(|request| {
+            let topic = named(&request.name)?;
+            Some(if request.leaves { Intent::Unsubscribe(topic) } else { Intent::Subscribe(topic) })
+        });
+        request.unwrap_or(self.otherwise)
+    }
+}
+
 /// The editable table as it is stored: words and phrases by what they ask for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -127,34 +161,32 @@ impl KeywordTable {
     /// What `body` asks for. `topics` are the names of the known topics; the one that is meant is
     /// told as it is written there. Time is linear in the body.
     pub fn classify(&self, body: &str, topics: &[impl AsRef<str>]) -> Intent {
+        self.read(body).intent(topics)
+    }
+
+    /// Reads `body` as far as that needs no names of topics.
+    pub fn read(&self, body: &str) -> Said {
         let text = Normal::of(body);
         if let Some(intent) = text.key().and_then(|key| self.whole.get(&key)) {
-            return intent.clone();
+            return Said { requests: Vec::new(), otherwise: intent.clone() };
         }
         let words = text.words();
-        if let Some(intent) = self.topic_request(&words, topics) {
-            return intent;
-        }
-        if self.is_short_with_stop(&words) || self.is_revocation(&text, &words) {
-            Intent::Review
-        } else {
-            Intent::Plain
+        let is_for_review = self.is_short_with_stop(&words) || self.is_revocation(&text, &words);
+        Said {
+            requests: self.topic_requests(&words),
+            otherwise: if is_for_review { Intent::Review } else { Intent::Plain },
         }
     }
 
-    fn topic_request(&self, words: &[&str], topics: &[impl AsRef<str>]) -> Option<Intent> {
-        (1..=LONGEST_PREFIX).find_map(|length| {
-            let (prefix, name) = words.split_at_checked(length)?;
-            let leaves = *self.leaves_topic.get(&prefix.concat())?;
-            let name = name.concat();
-            let topic = topics
-                .iter()
-                .map(AsRef::as_ref)
-                .find(|topic| Normal::of(topic).key().is_some_and(|key| key == name))
-                .filter(|_| !name.is_empty())?
-                .to_owned();
-            Some(if leaves { Intent::Unsubscribe(topic) } else { Intent::Subscribe(topic) })
-        })
+    fn topic_requests(&self, words: &[&str]) -> Vec<TopicRequest> {
+        (1..=LONGEST_PREFIX)
+            .filter_map(|length| {
+                let (prefix, name) = words.split_at_checked(length)?;
+                let leaves = *self.leaves_topic.get(&prefix.concat())?;
+                let name = name.concat();
+                (!name.is_empty()).then_some(TopicRequest { leaves, name })
+            })
+            .collect()
     }
 
     fn is_short_with_stop(&self, words: &[&str]) -> bool {
