@@ -183,6 +183,8 @@ CREATE TABLE senders (
   is_configured INTEGER NOT NULL DEFAULT 1 CHECK (is_configured IN (0, 1)),
   pause_reason  TEXT,
   paused_until  INTEGER,                             -- NULL with a reason: until somebody resumes
+  recipients       INTEGER NOT NULL DEFAULT 0,       -- rows of sender_recipients after …
+  recipients_after INTEGER NOT NULL DEFAULT 0,       --   … this instant
   created_at    INTEGER NOT NULL
 ) STRICT;
 
@@ -295,7 +297,8 @@ CREATE TABLE attempts (
   number        INTEGER NOT NULL CHECK (number >= 1),
   sender_id     INTEGER NOT NULL REFERENCES senders (id),
   outcome       TEXT    NOT NULL DEFAULT 'pending'
-                CHECK (outcome IN ('pending', 'accepted', 'refused', 'uncertain', 'withdrawn', 'settled')),
+                CHECK (outcome IN ('pending', 'accepted', 'refused', 'uncertain', 'withdrawn', 'settled',
+                                     'put_back')),
   started_at    INTEGER NOT NULL,
   answered_at   INTEGER,
   http_status   INTEGER,

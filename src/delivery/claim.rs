@@ -61,7 +61,7 @@ pub(super) struct Claimer<'a> {
     pub(super) permits: u32,
 }
 
-/// How many people the sender wrote to today, counted once a claim.
+/// How many people the sender wrote to within a day, and when the next place becomes free.
 struct DailyLimit {
     most: i64,
     written: i64,
@@ -159,6 +159,11 @@ impl Claimer<'_> {
                 // Replies wait in the lanes of single messages, and no limit holds those.
                 if reason == Reason::DailyLimit && self.lane.plan.is_some() {
                     claims.rests_until = Some(until);
+                } else if let Some(limit) = limit.as_mut().filter(|_| reason == Reason::DailyLimit) {
+                    // One place becomes free at a time: the next one waits for the next.
+                    let after = limit.renews_at - DAY;
+                    let next = senders::oldest_recipient(tx.conn(), self.lane.sender_id, after)?;
+                    limit.renews_at = next.map_or(limit.renews_at, |at| at + DAY);
                 }
             }
             (Verdict::Skip(reason), _) => {
@@ -204,7 +209,9 @@ impl Claimer<'_> {
         let Some(most) = self.lane.recipients_per_day else {
             return Ok(None);
         };
-        let (written, first) = senders::recipients_since(tx.conn(), self.lane.sender_id, tx.now() - DAY)?;
+        let sender_id = self.lane.sender_id;
+        let written = senders::settle_recipients(tx, sender_id, tx.now() - DAY)?;
+        let first = senders::oldest_recipient(tx.conn(), sender_id, tx.now() - DAY)?;
         let renews_at = first.unwrap_or_else(|| tx.now()) + DAY;
         Ok(Some(DailyLimit { most, written, renews_at }))
     }

@@ -93,7 +93,7 @@ struct Controller {
     /// Where it was last cut.
     cut_from: f64,
     grown_at: u64,
-    /// What began before this says nothing new: it is of the round that led to the last cut or rest.
+    /// What began up to this says nothing new: it is of the round that led to the last cut or rest.
     judged_from: u64,
     under_way: usize,
     /// When half of the ceiling was last under way: one that is not reached learns nothing.
@@ -162,7 +162,7 @@ impl Controller {
 
     fn well(&mut self, begun: u64, now: u64) {
         self.lost = 0;
-        if begun < self.judged_from {
+        if begun <= self.judged_from {
             return;
         }
         self.rounds = 0;
@@ -183,7 +183,7 @@ impl Controller {
     fn busy(&mut self, begun: u64, now: u64, asked: i64, random: f64) {
         self.lost = 0;
         // Many under way fail together: that is one round.
-        if begun < self.judged_from {
+        if begun <= self.judged_from {
             return;
         }
         self.cut_from = f64::min(self.ceiling, self.under_way as f64).max(self.floor());
@@ -195,7 +195,7 @@ impl Controller {
     }
 
     fn outage(&mut self, begun: u64, now: u64, random: f64) {
-        if begun < self.judged_from {
+        if begun <= self.judged_from {
             return;
         }
         self.doubles_to = f64::max(self.doubles_to.min(self.most), self.ceiling * CUT);

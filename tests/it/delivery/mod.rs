@@ -1,7 +1,10 @@
 //! From a queued row to Twilio and back, over real HTTP.
 
 mod callbacks;
+mod concurrency;
+mod daily_limit;
 mod errors;
+mod fairness;
 mod pace;
 mod rescue;
 mod sent;

@@ -41,6 +41,7 @@ pub struct Engine {
     pub clock: Clock,
     pub simulator: Simulator,
     pub dispatcher: Dispatcher,
+    pub metrics: Metrics,
     pub base_url: String,
     pub setup: Setup,
     wanted: Wanted,
@@ -133,9 +134,10 @@ impl Engine {
         };
         let password = wanted.password.as_deref().unwrap_or(&wanted.simulator.auth_token);
         let client = client(&simulator, &wanted.simulator.account_sid, password);
-        let dispatcher = Dispatcher::new(store.clone(), client, settings, Metrics::default());
+        let metrics = Metrics::default();
+        let dispatcher = Dispatcher::new(store.clone(), client, settings, metrics.clone());
         let setup = Setup { problem: None, is_simulated: true };
-        Engine { store, clock, simulator, dispatcher, base_url, setup, wanted, server, dir }
+        Engine { store, clock, simulator, dispatcher, metrics, base_url, setup, wanted, server, dir }
     }
 
     /// Restarts with the right password: what an operator does about 20003.
