@@ -298,7 +298,7 @@ CREATE TABLE attempts (
   sender_id     INTEGER NOT NULL REFERENCES senders (id),
   outcome       TEXT    NOT NULL DEFAULT 'pending'
                 CHECK (outcome IN ('pending', 'accepted', 'refused', 'uncertain', 'withdrawn', 'settled',
-                                     'put_back')),
+                                     'put_back', 'given_up')),
   started_at    INTEGER NOT NULL,
   answered_at   INTEGER,
   http_status   INTEGER,
@@ -306,10 +306,13 @@ CREATE TABLE attempts (
   status        TEXT,                                -- Twilio's own last word on this attempt
   error_code    INTEGER,
   error_message TEXT,
-  PRIMARY KEY (message_id, number)
+  look_at       INTEGER,                             -- when to look for it in Twilio's list
+  PRIMARY KEY (message_id, number),
+  CHECK (look_at IS NULL OR outcome = 'uncertain')
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX attempts_sid ON attempts (sid) WHERE sid IS NOT NULL;
 CREATE INDEX attempts_open ON attempts (outcome, message_id) WHERE outcome IN ('pending', 'uncertain');
+CREATE INDEX attempts_look ON attempts (look_at) WHERE look_at IS NOT NULL;
 
 -- What came from Twilio: the raw parameters in their order, and what was read out of them.
 -- A row is 'pending' when its effect failed and waits for a replay.
@@ -329,7 +332,7 @@ CREATE TABLE inbound (
   reply        TEXT,                                 -- what the webhook's answer said back
   params       TEXT    CHECK (json_valid(params)),   -- [["From","+1…"],…]; NULL after erasure
   error        TEXT,
-  received_at  INTEGER NOT NULL
+  received_at  INTEGER NOT NULL                      -- catch_up: when Twilio got it, by its clock
 ) STRICT;
 CREATE INDEX inbound_user ON inbound (user_id, id) WHERE user_id IS NOT NULL;
 CREATE INDEX inbound_pending ON inbound (id) WHERE state = 'pending';

@@ -68,7 +68,7 @@ async fn queued(dir: &tempfile::TempDir, n: u64) -> Store {
     people::add(dir, n);
     let id = people::draft(&store).await;
     people::launch(&store, id).await;
-    campaign::freeze_all(&store, true).await.unwrap();
+    campaign::freeze_all(&store, &people::presets(), true).await.unwrap();
     store
 }
 

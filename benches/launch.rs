@@ -101,7 +101,7 @@ async fn freeze_alone(n: u64) -> (f64, f64) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     });
-    campaign::freeze_all(&store, true).await.unwrap();
+    campaign::freeze_all(&store, &people::presets(), true).await.unwrap();
     let seconds = start.elapsed().as_secs_f64();
     let longest = watch.await.unwrap();
     assert_eq!(value(&dir, "SELECT count(*) FROM messages") as u64, n);
@@ -136,7 +136,7 @@ async fn freeze_and_send(n: u64) -> Busy {
     people::launch(&store, id).await;
     let path = store.paths().path.clone();
     let first = tokio::spawn(async move { until(&path, FIRST, 1).await });
-    campaign::freeze_all(&store, true).await.unwrap();
+    campaign::freeze_all(&store, &people::presets(), true).await.unwrap();
     let frozen = start.elapsed().as_secs_f64();
     let first = first.await.unwrap();
     let webhooks = load.await.unwrap();

@@ -2,6 +2,7 @@
 //! order.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,11 +14,11 @@ use tokio::task::JoinHandle;
 
 use crate::campaign::{self, CampaignError, Setup};
 use crate::clock::Clock;
-use crate::config::Config;
-use crate::delivery::{self, Dispatcher, SenderLimits, Settings};
+use crate::config::{Config, UncertainPolicy};
+use crate::delivery::{self, Dispatcher, Poller, Reconciler, SenderLimits, Settings, UncertainRules};
 use crate::domain::consent::KeywordTable;
 use crate::import::{self, Pace};
-use crate::inbound;
+use crate::inbound::{self, CatchUp};
 use crate::metrics::Metrics;
 use crate::store::outcomes::RetryPolicy;
 use crate::store::{Store, StoreError, StorePaths, senders};
@@ -115,6 +116,16 @@ pub fn delivery_settings(config: &Config) -> Settings {
     }
 }
 
+/// What the configuration says about messages whose answer was lost.
+pub fn uncertain_rules(config: &Config) -> UncertainRules {
+    let seconds = i64::try_from(config.delivery.uncertain_after_seconds).unwrap_or(i64::MAX);
+    UncertainRules {
+        after: seconds.saturating_mul(1_000),
+        resends: config.delivery.uncertain_policy == UncertainPolicy::Resend,
+        max_attempts: config.delivery.max_attempts,
+    }
+}
+
 impl App {
     /// Starts everything. Returns once HTTP is listening.
     ///
@@ -204,7 +215,11 @@ async fn try_again(store: &Store) -> Result<()> {
 fn background(state: &State, stop: &Stop) -> Result<Vec<JoinHandle<()>>> {
     let mut tasks = Vec::new();
     if let Some(client) = client(&state.config)? {
+        if state.config.delivery.catch_up {
+            tasks.push(catch_up(state, client.clone(), stop));
+        }
         let settings = delivery_settings(&state.config);
+        lookups(state, &client, stop, &mut tasks);
         let dispatcher = Dispatcher::new(state.store.clone(), client, settings, state.metrics.clone());
         let outbox = dispatcher.outbox();
         tasks.push(tokio::spawn(dispatcher.run(stop.clone().pulled())));
@@ -231,19 +246,68 @@ fn background(state: &State, stop: &Stop) -> Result<Vec<JoinHandle<()>>> {
     Ok(tasks)
 }
 
+/// What became of messages, asked of Twilio. A stop waits for no answer: a question is asked again.
+fn lookups(state: &State, client: &Client, stop: &Stop, tasks: &mut Vec<JoinHandle<()>>) {
+    let (store, metrics) = (&state.store, &state.metrics);
+    let rules = uncertain_rules(&state.config);
+    let reconciler = Arc::new(Reconciler::new(store.clone(), client.clone(), rules, metrics.clone()));
+    let stopped = stop.clone();
+    tasks.push(spawn("reconcile", SECOND, stop, std::future::pending, move || {
+        let (reconciler, stopped) = (Arc::clone(&reconciler), stopped.clone());
+        async move {
+            tokio::select! {
+                () = stopped.pulled() => Ok(()),
+                looked = reconciler.tick() => looked.map(drop),
+            }
+        }
+    }));
+    let poller = Poller::new(store.clone(), client.clone(), rules.max_attempts, metrics.clone());
+    let (poller, stopped) = (Arc::new(poller), stop.clone());
+    tasks.push(spawn("poll", SECOND * 10, stop, std::future::pending, move || {
+        let (poller, stopped) = (Arc::clone(&poller), stopped.clone());
+        async move {
+            tokio::select! {
+                () = stopped.pulled() => Ok(()),
+                polled = poller.tick() => polled.map(drop),
+            }
+        }
+    }));
+}
+
 fn campaigns(state: &State, stop: &Stop) -> JoinHandle<()> {
     let (store, setup) = (state.store.clone(), state.setup.clone());
+    let presets = Arc::new(state.config.quiet_hours.clone());
     let woken = store.clone();
     let wake = move || {
         let store = woken.clone();
         async move { store.campaigns_woken().await }
     };
     spawn("campaigns", SECOND, stop, wake, move || {
-        let (store, setup) = (store.clone(), setup.clone());
+        let (store, setup, presets) = (store.clone(), setup.clone(), Arc::clone(&presets));
         async move {
-            campaign::freeze_all(&store, setup.is_simulated).await?;
+            campaign::freeze_all(&store, &presets, setup.is_simulated).await?;
             campaign::tick(&store, &setup).await?;
             Ok::<_, CampaignError>(())
+        }
+    })
+}
+
+/// Fetches what people wrote while nobody listened. Made before the dispatcher runs: the start is a gap.
+fn catch_up(state: &State, client: Client, stop: &Stop) -> JoinHandle<()> {
+    let store = state.store.clone();
+    let account_sid = state.config.twilio.account_sid.clone();
+    let catch_up =
+        CatchUp::new(store.clone(), client, account_sid, Arc::clone(&state.keywords), state.metrics.clone());
+    let catch_up = Arc::new(catch_up);
+    let wake = move || {
+        let store = store.clone();
+        async move { store.gaps().noted().await }
+    };
+    spawn("catch_up", SECOND * 5, stop, wake, move || {
+        let catch_up = Arc::clone(&catch_up);
+        async move {
+            catch_up.tick().await;
+            Ok::<_, Infallible>(())
         }
     })
 }

@@ -77,6 +77,17 @@ pub struct DailyLimit {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct LookupLabels {
+    kind: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct GapLabels {
+    gap: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct CampaignLabels {
     campaign_id: i64,
     status: String,
@@ -97,9 +108,15 @@ pub struct Metrics {
     granted: Family<PaceLabels, Counter>,
     recipients: Family<SenderLabels, Gauge>,
     recipients_limit: Family<SenderLabels, Gauge>,
+    lookups: Family<LookupLabels, Counter>,
+    uncertain: Gauge,
     campaign_messages: Family<CampaignLabels, Gauge>,
     store_batches: Counter,
     store_closures: Counter,
+    gaps: Family<GapLabels, Counter>,
+    marketing_waits: Gauge,
+    catch_ups: Family<OutcomeLabels, Counter>,
+    caught_up: Counter,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -147,6 +164,21 @@ impl Default for Metrics {
         let recipients_limit = Family::<SenderLabels, Gauge>::default();
         let help = "People whom a sender may write to within 24 hours";
         registry.register("sender_recipients_limit", help, recipients_limit.clone());
+        let lookups = Family::<LookupLabels, Counter>::default();
+        let help = "Messages looked up at Twilio, by kind (uncertain or unfinished) and outcome";
+        registry.register("lookups", help, lookups.clone());
+        let uncertain = Gauge::default();
+        let help = "Attempts whose answer was lost and whose fate is not known";
+        registry.register("uncertain", help, uncertain.clone());
+        let gaps = Family::<GapLabels, Counter>::default();
+        registry.register("gaps", "Times in which messages from people may have been missed", gaps.clone());
+        let marketing_waits = Gauge::default();
+        let help = "1 while marketing waits until missed messages were looked for";
+        registry.register("marketing_waits", help, marketing_waits.clone());
+        let catch_ups = Family::<OutcomeLabels, Counter>::default();
+        registry.register("catch_ups", "Looks through Twilio's list for missed messages", catch_ups.clone());
+        let caught_up = Counter::default();
+        registry.register("caught_up_messages", "Missed messages that came out of it", caught_up.clone());
         let store_batches = Counter::default();
         registry.register("store_batches", "Commits of the data file", store_batches.clone());
         let store_closures = Counter::default();
@@ -164,9 +196,15 @@ impl Default for Metrics {
             granted,
             recipients,
             recipients_limit,
+            lookups,
+            uncertain,
             campaign_messages,
             store_batches,
             store_closures,
+            gaps,
+            marketing_waits,
+            catch_ups,
+            caught_up,
         }
     }
 }
@@ -228,10 +266,37 @@ impl Metrics {
         }
     }
 
+    /// Counts messages that Twilio was asked about: `uncertain` or `unfinished` ones, and what came of it:
+    /// `found`, `not_found`, or `failed` for a question without an answer.
+    pub fn count_lookups(&self, kind: &'static str, outcome: &'static str, n: usize) {
+        if n > 0 {
+            self.lookups.get_or_create(&LookupLabels { kind, outcome }).inc_by(n as u64);
+        }
+    }
+
+    /// Sets how many attempts nobody knows the fate of.
+    pub fn set_uncertain(&self, n: i64) {
+        self.uncertain.set(n);
+    }
+
     /// Sets what the store has committed since the start.
     pub fn set_commits(&self, (batches, closures): (u64, u64)) {
         self.store_batches.inner().store(batches, Ordering::Relaxed);
         self.store_closures.inner().store(closures, Ordering::Relaxed);
+    }
+
+    /// Counts a look through Twilio's list, `done` or `failed`, and the messages that it brought.
+    pub fn count_catch_up(&self, outcome: &'static str, messages: u64) {
+        self.catch_ups.get_or_create(&OutcomeLabels { outcome }).inc();
+        self.caught_up.inc_by(messages);
+    }
+
+    /// Sets how many gaps of each kind there were, and whether marketing waits for one to be looked through.
+    pub fn set_gaps(&self, totals: Vec<(&'static str, u64)>, marketing_waits: bool) {
+        for (gap, total) in totals {
+            self.gaps.get_or_create(&GapLabels { gap }).inner().store(total, Ordering::Relaxed);
+        }
+        self.marketing_waits.set(i64::from(marketing_waits));
     }
 
     /// Sets the number of messages of each live campaign by status; others are forgotten.
@@ -275,6 +340,9 @@ mod tests {
         metrics.count_request("/api/v1/users", "BREW", 404);
         metrics.count_webhook("inbound", "bad_signature");
         metrics.set_commits((2, 9));
+        metrics.count_lookups("uncertain", "found", 2);
+        metrics.count_lookups("uncertain", "failed", 0);
+        metrics.set_uncertain(4);
         metrics.set_campaign_messages(vec![(7, "queued".to_owned(), 3)]);
         let text = metrics.encode();
         for line in [
@@ -282,6 +350,8 @@ mod tests {
             "ese_http_requests_total{route=\"/api/v1/users\",method=\"other\",status=\"4xx\"} 1",
             "ese_webhooks_total{webhook=\"inbound\",outcome=\"bad_signature\"} 1",
             "ese_store_closures_total 9",
+            "ese_lookups_total{kind=\"uncertain\",outcome=\"found\"} 2",
+            "ese_uncertain 4",
             "ese_campaign_messages{campaign_id=\"7\",status=\"queued\"} 3",
         ] {
             assert!(text.contains(line), "{line} in {text}");

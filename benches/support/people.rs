@@ -1,8 +1,12 @@
 //! People and a campaign for them. Numbers are North American and valid, in twelve area codes of all
 //! American zones.
 
+use std::sync::Arc;
+
 use event_stream_engine::campaign::{self, Setup};
+use event_stream_engine::config::Config;
 use event_stream_engine::domain::phone::Channel;
+use event_stream_engine::domain::quiet_hours::Presets;
 use event_stream_engine::store::campaigns::{self, CampaignPlan};
 use event_stream_engine::store::templates::{self, TemplateText};
 use event_stream_engine::store::{Store, StoreError, StorePaths, segments};
@@ -35,6 +39,11 @@ pub fn add(dir: &tempfile::TempDir, n: u64) {
     .unwrap();
     conn.execute("UPDATE user_counts SET n = n + ?1 WHERE consent = 'opt_in'", [n as i64]).unwrap();
     conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+}
+
+/// The hours of the built-in configuration.
+pub fn presets() -> Arc<Presets> {
+    Arc::new(Config::load(None, []).unwrap().config.quiet_hours)
 }
 
 /// Nothing is really sent.

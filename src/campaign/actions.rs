@@ -1,5 +1,7 @@
 //! What people do with a campaign: launch, pause, resume, cancel, retry, clone, test.
 
+use std::sync::{Arc, Mutex};
+
 use serde_json::{Value, json};
 
 use super::schedule::sweep;
@@ -8,10 +10,10 @@ use crate::domain::campaign::{Action, CampaignStatus as S};
 use crate::domain::event::EventType;
 use crate::domain::message::Kind;
 use crate::domain::phone::Phone;
-use crate::store::Withdrawal;
+use crate::domain::quiet_hours::Presets;
 use crate::store::campaigns::{self, CampaignRow, Freeze};
 use crate::store::messages::{self, NewMessage};
-use crate::store::{Store, Tx, senders, templates, users};
+use crate::store::{SharedClosings, Store, Tx, Withdrawal, senders, templates, users};
 
 const HOUR: f64 = 3_600_000.0;
 /// Numbers of one test send.
@@ -176,20 +178,29 @@ pub async fn cancel(store: &Store, id: i64, actor: String) -> Result<CampaignRow
 ///
 /// # Errors
 /// Wrong state.
-pub async fn retry_failed(store: &Store, id: i64, actor: String) -> Result<CampaignRow, CampaignError> {
-    let mut after = store
+pub async fn retry_failed(
+    store: &Store,
+    presets: &Arc<Presets>,
+    id: i64,
+    actor: String,
+) -> Result<CampaignRow, CampaignError> {
+    let presets = Arc::clone(presets);
+    let (mut after, closings) = store
         .write(move |tx| {
             let campaign = find(tx, id)?;
+            let closings: SharedClosings = Arc::new(Mutex::new(campaign.plan.closings(&presets)));
             Action::RetryFailed.check(campaign.status)?;
             campaigns::move_to(tx, id, &[S::Finished], S::Running, None)?;
             campaigns::note(tx, id, EventType::CampaignRetried, json!({"actor": actor}))?;
             // In the same write: a campaign that runs with nothing open would be finished at once.
-            let (_, last) = messages::requeue_failed(tx, id, 0, RETRY_CHUNK)?;
-            Ok::<_, CampaignError>(last)
+            let (_, last) = messages::requeue_failed(tx, id, (0, RETRY_CHUNK), &closings)?;
+            Ok::<_, CampaignError>((last, closings))
         })
         .await?;
     while let Some(from) = after {
-        let (_, last) = store.write(move |tx| messages::requeue_failed(tx, id, from, RETRY_CHUNK)).await?;
+        let closings = Arc::clone(&closings);
+        let (_, last) =
+            store.write(move |tx| messages::requeue_failed(tx, id, (from, RETRY_CHUNK), &closings)).await?;
         after = last;
     }
     store.write(move |tx| find(tx, id)).await
@@ -243,6 +254,7 @@ pub fn send_test(
             channel: plan.channel,
             lane: messages::single_lane(sender.id, Kind::Transactional),
             due_at: tx.now(),
+            closes_at: None,
             expires_at: Some(tx.now() + HOUR as i64),
             sender_id: sender.id,
             topic_id: None,

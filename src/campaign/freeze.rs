@@ -1,12 +1,14 @@
 //! Freezing an audience: people become queued rows, in chunks short enough that no webhook waits for
 //! them, each with the progress in the same transaction. A crash goes on where it stood.
 
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use super::{Audience, CampaignError};
 use crate::domain::campaign::CampaignStatus;
-use crate::store::campaigns::{self, CampaignRow};
-use crate::store::{Store, Tx};
+use crate::domain::quiet_hours::Presets;
+use crate::store::campaigns::{self, CampaignRow, Chunk};
+use crate::store::{SharedClosings, Store, Tx};
 
 /// Ids looked at in the first chunk; later ones follow the time that it took.
 const FIRST_CHUNK: i64 = 2_000;
@@ -18,11 +20,16 @@ const CHUNK_MILLIS: f64 = 12.0;
 ///
 /// # Errors
 /// [`CampaignError`] when the store can't; what was frozen stays, and the next call goes on.
-pub async fn freeze_all(store: &Store, is_simulated: bool) -> Result<(), CampaignError> {
+pub async fn freeze_all(
+    store: &Store,
+    presets: &Arc<Presets>,
+    is_simulated: bool,
+) -> Result<(), CampaignError> {
     let live = store.read(campaigns::live).await.map_err(CampaignError::Store)?;
     for campaign in live.into_iter().filter(|campaign| campaign.status == CampaignStatus::Launching) {
         let id = campaign.id;
-        match freeze(store, id, is_simulated).await {
+        let closings = Arc::new(Mutex::new(campaign.plan.closings(presets)));
+        match freeze(store, id, &closings, is_simulated).await {
             Err(CampaignError::Store(error)) if error.is_transient() => return Err(error.into()),
             // A defect of one campaign stops that one; the others go on.
             Err(error) => {
@@ -35,10 +42,17 @@ pub async fn freeze_all(store: &Store, is_simulated: bool) -> Result<(), Campaig
     Ok(())
 }
 
-async fn freeze(store: &Store, id: i64, is_simulated: bool) -> Result<(), CampaignError> {
+async fn freeze(
+    store: &Store,
+    id: i64,
+    closings: &SharedClosings,
+    is_simulated: bool,
+) -> Result<(), CampaignError> {
     let mut chunk = FIRST_CHUNK;
     loop {
-        let (is_done, millis) = store.write(move |tx| freeze_next(tx, id, chunk, is_simulated)).await?;
+        let closings = Arc::clone(closings);
+        let (is_done, millis) =
+            store.write(move |tx| freeze_next(tx, id, (chunk, is_simulated), &closings)).await?;
         if is_done {
             return Ok(());
         }
@@ -48,7 +62,12 @@ async fn freeze(store: &Store, id: i64, is_simulated: bool) -> Result<(), Campai
 }
 
 /// One chunk. Returns whether the freezing is over, and how long the chunk took, in milliseconds.
-fn freeze_next(tx: &Tx<'_>, id: i64, chunk: i64, is_simulated: bool) -> Result<(bool, f64), CampaignError> {
+fn freeze_next(
+    tx: &Tx<'_>,
+    id: i64,
+    (ids, is_simulated): (i64, bool),
+    closings: &SharedClosings,
+) -> Result<(bool, f64), CampaignError> {
     let started = Instant::now();
     let Some(campaign) = campaigns::find(tx.conn(), id)? else {
         return Ok((true, 0.0));
@@ -61,10 +80,11 @@ fn freeze_next(tx: &Tx<'_>, id: i64, chunk: i64, is_simulated: bool) -> Result<(
         return Ok((true, 0.0));
     };
     if through < last {
-        let end = last.min(through + chunk);
+        let end = last.min(through + ids);
         let audience = Audience::of_frozen(campaign.definition.as_ref().unwrap_or(&serde_json::Value::Null))?;
         let predicate = audience.predicate(campaign.launched_at.unwrap_or_else(|| tx.now()));
-        campaigns::freeze_chunk(tx, &campaign, &predicate, end, is_simulated)?;
+        let chunk = Chunk { predicate: &predicate, through: end, is_simulated, closings };
+        campaigns::freeze_chunk(tx, &campaign, &chunk)?;
         if end < last {
             return Ok((false, started.elapsed().as_secs_f64() * 1_000.0));
         }

@@ -84,7 +84,7 @@ pub fn send_single(
     let person = messages::person(conn, user_id, topic_id)?
         .ok_or_else(|| CampaignError::NotFound(format!("person {user_id}")))?;
     let due_at = message.send_at.unwrap_or_else(|| tx.now()).max(tx.now());
-    let refused = refusal(message, &plan, &person, presets, due_at);
+    let (refused, closes_at) = outlook(message, &plan, &person, presets, due_at);
     let media = (!message.media_urls.is_empty()).then(|| json!(message.media_urls).to_string());
     let new = NewMessage {
         user_id,
@@ -94,6 +94,7 @@ pub fn send_single(
         channel: message.channel,
         lane: messages::single_lane(sender.id, message.kind),
         due_at,
+        closes_at,
         expires_at: message.expires_at,
         sender_id: sender.id,
         topic_id,
@@ -109,14 +110,15 @@ pub fn send_single(
     Ok(messages::insert(tx, &new)?)
 }
 
-/// Why this person may never get it, if so. What only has to wait is queued.
-fn refusal(
+/// Why this person may never get it, if so, and else when the window ends in which they may. What only has
+/// to wait is queued.
+fn outlook(
     message: &SingleMessage,
     plan: &Plan,
     person: &Person,
     presets: &Presets,
     due_at: Millis,
-) -> Option<Reason> {
+) -> (Option<Reason>, Option<Millis>) {
     let circumstances = Circumstances {
         variables: message.variables.clone(),
         expires_at: message.expires_at,
@@ -124,8 +126,9 @@ fn refusal(
     };
     let (facts, _) = plan.judge(person, &circumstances, presets, due_at);
     match gate(&facts, due_at) {
-        Verdict::Skip(reason) => Some(reason),
-        _ => None,
+        Verdict::Skip(reason) => (Some(reason), None),
+        Verdict::Send { closes_at } | Verdict::Defer { closes_at, .. } => (None, closes_at),
+        Verdict::Expire(_) => (None, None),
     }
 }
 

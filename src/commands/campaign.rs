@@ -1,6 +1,7 @@
 //! `ese campaign`: what the API does with a campaign, from the terminal.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
@@ -59,7 +60,8 @@ pub(super) async fn run(config: Config, action: Action) -> Result<()> {
     tell(&campaign)?;
     if campaign.status.is_sending() {
         // Without a server beside it nobody would freeze the audience.
-        campaign::freeze_all(&store, app::setup(&config).is_simulated).await?;
+        let presets = Arc::new(config.quiet_hours.clone());
+        campaign::freeze_all(&store, &presets, app::setup(&config).is_simulated).await?;
         let id = campaign.id;
         let counts = store.read_here(|conn| campaigns::counts(conn, id))?;
         let people: i64 = counts.iter().map(|count| count.n).sum();

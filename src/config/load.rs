@@ -6,6 +6,8 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
+use crate::domain::quiet_hours::shipped_hours;
+
 use super::{Config, ConfigError, DEFAULTS, wrong};
 
 /// Environment variables that begin like this are read.
@@ -14,7 +16,7 @@ const PREFIX: &str = "ESE_";
 const SECRETS: [&str; 4] =
     ["server.metrics_token", "twilio.auth_token", "twilio.auth_token_secondary", "twilio.api_key_secret"];
 /// Tables whose keys are the operator's own names.
-const OPEN_TABLES: [&str; 1] = ["quiet_hours.presets"];
+const OPEN_TABLES: [&str; 2] = ["quiet_hours.presets", "quiet_hours.regions"];
 const SENDER_KEYS: [&str; 4] = ["address", "kind", "rate_per_second", "recipients_per_day"];
 
 /// Where a value came from.
@@ -101,7 +103,7 @@ impl Config {
         file: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Loaded, ConfigError> {
-        let mut table: Table = DEFAULTS.parse().expect("the embedded file parses, a test shows it");
+        let mut table = defaults();
         let mut origins = BTreeMap::new();
         if let Some(path) = file {
             let text = std::fs::read_to_string(path)
@@ -120,9 +122,24 @@ impl Config {
             .map_err(|error: toml::de::Error| wrong(error.to_string().trim().replace('\n', " ")))?;
         config.validate()?;
         let mut values = BTreeMap::new();
-        flatten(&table, "", &origins, &mut values);
+        flatten(&table, "", (&origins, &Origin::Default), &mut values);
         Ok(Loaded { config, values })
     }
+}
+
+/// The embedded file, and the hours by region that come with the program.
+fn defaults() -> Table {
+    let mut table: Table = DEFAULTS.parse().expect("the embedded file parses, a test shows it");
+    let regions = table
+        .get_mut("quiet_hours")
+        .and_then(|section| section.get_mut("regions"))
+        .and_then(Value::as_table_mut)
+        .expect("the embedded file has the table, a test shows it");
+    for (code, days) in shipped_hours() {
+        let days = days.into_iter().map(|(day, hours)| (day, Value::String(hours))).collect();
+        regions.insert(code, Value::Table(days));
+    }
+    table
 }
 
 /// Lays `own` over `table`, refusing keys that `table` does not have.
@@ -246,16 +263,16 @@ fn typed(default: &Value, text: &str) -> Option<Value> {
 fn flatten(
     table: &Table,
     path: &str,
-    origins: &BTreeMap<String, Origin>,
+    (origins, above): (&BTreeMap<String, Origin>, &Origin),
     values: &mut BTreeMap<String, (Value, Origin)>,
 ) {
     for (key, value) in table {
         let name = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        let origin = origins.get(&name).unwrap_or(above);
         match value {
-            Value::Table(inner) => flatten(inner, &name, origins, values),
+            Value::Table(inner) => flatten(inner, &name, (origins, origin), values),
             _ => {
-                let origin = origins.get(&name).cloned().unwrap_or(Origin::Default);
-                values.insert(name, (value.clone(), origin));
+                values.insert(name, (value.clone(), origin.clone()));
             }
         }
     }

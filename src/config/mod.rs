@@ -217,6 +217,8 @@ pub struct Delivery {
     pub uncertain_after_seconds: u64,
     /// What it decides.
     pub uncertain_policy: UncertainPolicy,
+    /// Whether Twilio's list is looked through for messages that were missed.
+    pub catch_up: bool,
 }
 
 /// `[import]`.
@@ -316,6 +318,25 @@ mod tests {
         assert!(shown.parse::<toml::Table>().is_ok(), "{shown}");
         assert!(shown.contains("max_attempts = 9   # from the environment"), "{shown}");
         assert!(shown.contains("max_in_flight = 7   # from the file"), "{shown}");
+    }
+
+    #[test]
+    fn hours_by_region_are_shown_as_they_are_in_force_and_replaced_by_code() {
+        let text = "[quiet_hours]\nmarketing = 'by_region'\n[quiet_hours.regions]\nUS-FL = { mon_fri = '10:00-12:00' }\nDE = { daily = '09:00-18:00' }";
+        let loaded = load(text, &[]).unwrap();
+        let shown = loaded.describe();
+        assert!(shown.parse::<toml::Table>().is_ok(), "{shown}");
+        for part in [
+            "[quiet_hours.regions.US-FL]\nmon_fri = \"10:00-12:00\"   # from the file\n",
+            "[quiet_hours.regions.DE]\ndaily = \"09:00-18:00\"   # from the file\n",
+            "[quiet_hours.regions.US-WA]\ndaily = \"08:00-20:00\"\n",
+        ] {
+            assert!(shown.contains(part), "{part} in {shown}");
+        }
+        let own: Vec<&str> =
+            loaded.config.quiet_hours.regions().filter(|r| r.is_own).map(|r| r.code).collect();
+        assert_eq!(own, ["DE", "US-FL"]);
+        assert!(message("[quiet_hours.regions]\nUS-ZZ = { daily = '09:00-18:00' }", &[]).contains("US-ZZ"));
     }
 
     #[test]

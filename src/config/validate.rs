@@ -9,6 +9,7 @@ impl Config {
         positive("delivery.account_rate_per_second", self.delivery.account_rate_per_second)?;
         positive("delivery.max_in_flight", self.delivery.max_in_flight as f64)?;
         positive("delivery.max_attempts", f64::from(self.delivery.max_attempts))?;
+        positive("delivery.uncertain_after_seconds", self.delivery.uncertain_after_seconds as f64)?;
         positive("import.max_bytes", self.import.max_bytes as f64)?;
         let base = &self.server.public_base_url;
         if !matches!(base.scheme(), "http" | "https") || base.host().is_none() {

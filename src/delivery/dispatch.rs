@@ -138,7 +138,11 @@ impl Dispatcher {
             self.publish(now);
             return Ok(tick);
         }
-        let lanes = self.lanes(now).await?;
+        let mut lanes = self.lanes(now).await?;
+        if self.desk.store.gaps().hold_marketing() {
+            // A STOP may be among what was missed.
+            lanes.retain(|lane| lane.is_transactional);
+        }
         self.rouse(now, &lanes).await?;
         for lane in self.turns.order(lanes) {
             let id = lane.id;

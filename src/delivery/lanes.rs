@@ -4,13 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::store::Connection;
-use jiff::tz::TimeZone;
 
 use super::limiter::Limiter;
 use crate::clock::{Clock, Millis};
 use crate::domain::message::Kind;
 use crate::domain::plan::{Plan, Text, TopicRule};
-use crate::domain::quiet_hours::{Policy, Presets};
+use crate::domain::quiet_hours::Presets;
 use crate::metrics::Pace;
 use crate::store::campaigns::{self, CampaignRow};
 use crate::store::senders::{self, SenderRow};
@@ -152,15 +151,14 @@ pub(super) fn look(conn: &Connection, now: Millis) -> Result<Outlook, StoreError
 
 fn plan_of(campaign: &CampaignRow, topic: Option<TopicRule>, text: Text) -> Plan {
     let plan = &campaign.plan;
-    let schedule = plan.schedule.as_ref();
     Plan {
         kind: plan.kind,
         channel: plan.channel,
         topic,
         text: Arc::new(text),
-        policy: Policy::parse(&plan.quiet_hours).unwrap_or_default(),
-        zone: schedule.and_then(|(_, zone)| TimeZone::get(zone).ok()),
-        local_start: schedule.filter(|_| plan.is_local_to_recipient).and_then(|(at, _)| at.parse().ok()),
+        policy: plan.policy(),
+        zone: plan.zone(),
+        local_start: plan.local_start(),
     }
 }
 

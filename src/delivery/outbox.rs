@@ -98,10 +98,15 @@ impl Outbox {
     }
 
     /// Begins a request. `false`: the claim was withdrawn, and the request must not be made.
+    ///
+    /// Both steps are traced, the second while the claims are locked: whoever listens learns the moment of
+    /// the beginning itself, and not a later one.
     pub fn begin(&self, message_id: i64) -> bool {
+        tracing::trace!(message.id = message_id, "a request may begin");
         match self.entries().get_mut(&message_id) {
             Some(entry) if entry.state == State::Claimed => {
                 entry.state = State::Begun;
+                tracing::trace!(message.id = message_id, "a request begins");
                 true
             }
             _ => false,

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::catch_up;
 use crate::clock::Millis;
 use crate::domain::consent::{Consent, Intent, KeywordTable, Replies, Said};
 use crate::domain::event::EventType;
@@ -20,20 +21,32 @@ const MOST_REPLIES: i64 = 4;
 /// … within this time, in milliseconds: two machines must not talk to each other for ever.
 const REPLY_WINDOW: Millis = 3_600_000;
 
+/// A STOP out of Twilio's list and a START out of a webhook are dated by two clocks. Closer together than this,
+/// in milliseconds, the STOP counts as the later one.
+const DOUBT: Millis = 60_000;
+
 /// Where a message came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// Twilio called us.
     Webhook,
-    /// We asked Twilio what we missed.
-    CatchUp,
+    /// We asked Twilio what we missed; the message came in at this moment, by Twilio's clock.
+    CatchUp(Millis),
 }
 
 impl Source {
     fn as_str(self) -> &'static str {
         match self {
             Source::Webhook => "webhook",
-            Source::CatchUp => "catch_up",
+            Source::CatchUp(_) => "catch_up",
+        }
+    }
+
+    /// When Twilio got the message.
+    fn received_at(self, now: Millis) -> Millis {
+        match self {
+            Source::Webhook => now,
+            Source::CatchUp(at) => at.min(now),
         }
     }
 }
@@ -57,6 +70,8 @@ pub struct Heard {
     address: Option<Address>,
     /// `None`: Twilio read it already (Advanced Opt-Out).
     said: Option<Said>,
+    /// Our number, if it is one of a Messaging Service.
+    service_number: Option<String>,
 }
 
 impl Heard {
@@ -67,12 +82,13 @@ impl Heard {
             params: serde_json::to_string(params).unwrap_or_default(),
             media: serde_json::to_string(&form.media).unwrap_or_default(),
             address: Address::parse_wire(&form.from),
+            service_number: catch_up::service_number(params, "To"),
             said: (!is_read).then(|| keywords.read(&form.body)),
             form,
         }
     }
 
-    fn raw(&self, source: Source) -> RawInbound<'_> {
+    fn raw(&self, source: Source, now: Millis) -> RawInbound<'_> {
         RawInbound {
             message_sid: &self.form.message_sid,
             source: source.as_str(),
@@ -81,6 +97,7 @@ impl Heard {
             body: &self.form.body,
             media: &self.media,
             params: &self.params,
+            received_at: source.received_at(now),
         }
     }
 
@@ -130,17 +147,19 @@ pub fn receive(
     let nothing = Replies::default();
     let replies = match source {
         Source::Webhook => replies,
-        // Nobody waits for an answer any more.
-        Source::CatchUp => &nothing,
+        // Nobody waits for an answer any more, and there is no webhook to give one to. That goes for the
+        // confirmation of a STOP too: it would be a message of its own, later than the law wants it.
+        Source::CatchUp(_) => &nothing,
     };
-    let raw = heard.raw(source);
+    let raw = heard.raw(source, tx.now());
     // The effect first: nothing is written before it, so undoing it needs no savepoint of its own.
     let understood = tx.nested(|tx| {
-        let understood = understand(tx, heard, tx.now(), replies, true)?;
+        let understood = understand(tx, heard, raw.received_at, replies, true)?;
         let id = inbound::insert(tx, &raw, &understood)?;
         note(tx, id, &understood)?;
         Ok(understood)
     });
+    catch_up::note_number(tx, heard.service_number.as_deref())?;
     match understood {
         Ok(understood) => Ok(Received { is_new: true, reply: understood.reply }),
         Err(error) if StoreError::is_transient(&error) => Err(error),
@@ -186,8 +205,8 @@ fn understand(
     };
     users::note_inbound(tx, user.id, received_at, channel == Channel::Whatsapp)?;
     if is_first {
-        let is_news = intent == Intent::Stop && user.consent != Consent::Stop;
-        campaigns::credit_reply(tx, user.id, is_news, REPLY_CREDIT)?;
+        let is_opt_out = intent == Intent::Stop && user.consent != Consent::Stop;
+        campaigns::credit_reply(tx, user.id, is_opt_out, received_at, REPLY_CREDIT)?;
     }
     let meaning = Meaning { user, intent: &intent, form, received_at };
     let (kind, reply) = meaning.act(tx, replies)?;
@@ -300,7 +319,7 @@ impl Meaning<'_> {
                 self.set_topic(tx, topic, false)?;
                 ("unsubscribe", Some(replies.unsubscribe.replace("{topic}", topic)))
             }
-            Intent::Review if self.user.consent != Consent::Stop => {
+            Intent::Review if self.user.consent != Consent::Stop && !self.is_followed_by_start(tx)? => {
                 users::set_hold(tx, self.user.id, Some("review"), "keyword")?;
                 ("review", None)
             }
@@ -314,7 +333,7 @@ impl Meaning<'_> {
 
     /// STOP: recorded, and everything that waits for the person is taken back. False: it was so already.
     fn stop(&self, tx: &Tx<'_>) -> Result<bool, StoreError> {
-        if self.user.consent == Consent::Stop {
+        if self.user.consent == Consent::Stop || self.is_followed_by_start(tx)? {
             return Ok(false);
         }
         self.record(tx, Consent::Stop)?;
@@ -324,11 +343,29 @@ impl Meaning<'_> {
         Ok(true)
     }
 
-    /// START: recorded, unless a later STOP stands against it (a replay of an old message).
+    /// True when the person has said START since: this message was replayed, or came out of Twilio's list.
+    /// What others recorded since is no such word: had the STOP come in time, they could not have undone it.
+    fn is_followed_by_start(&self, tx: &Tx<'_>) -> Result<bool, StoreError> {
+        if self.received_at >= tx.now() {
+            return Ok(false);
+        }
+        let turns = ledger::turns(tx.conn(), self.user.id)?;
+        Ok(turns.loosened_at.is_some_and(|at| at > self.received_at + DOUBT))
+    }
+
+    /// True when the person has said STOP since, or somebody else recorded that they want less.
+    fn is_followed_by_stop(&self, tx: &Tx<'_>) -> Result<bool, StoreError> {
+        if self.received_at >= tx.now() {
+            return Ok(false);
+        }
+        let tightened_at = ledger::turns(tx.conn(), self.user.id)?.tightened_at;
+        let stopped_at = inbound::last_stop_at(tx.conn(), self.user.id)?;
+        Ok([tightened_at, stopped_at].into_iter().flatten().any(|at| at > self.received_at))
+    }
+
+    /// START: recorded, unless something later stands against it.
     fn opt_in(&self, tx: &Tx<'_>) -> Result<bool, StoreError> {
-        let newer = ledger::list(tx.conn(), self.user.id, i64::MAX, 1)?;
-        let is_overtaken = newer.first().is_some_and(|row| row.state == "stop" && row.at > self.received_at);
-        if is_overtaken {
+        if self.is_followed_by_stop(tx)? {
             return Ok(false);
         }
         self.record(tx, Consent::OptIn)?;
@@ -357,6 +394,7 @@ impl Meaning<'_> {
         if is_subscribed && left_at.is_some_and(|at| at > self.received_at) {
             return Ok(());
         }
-        topics::set(tx, self.user.id, &topic, is_subscribed, "user")
+        topics::set(tx, self.user.id, &topic, is_subscribed, "user")?;
+        topics::date(tx, self.user.id, topic.id, self.received_at)
     }
 }

@@ -34,6 +34,12 @@ pub struct Inbound {
     /// The SID of our message that this one replies to.
     #[serde(default)]
     pub replied_sid: Option<String>,
+    /// The Messaging Service whose number was written to.
+    #[serde(default)]
+    pub messaging_service_sid: Option<String>,
+    /// When it was written, in milliseconds since 1970; now, if left out.
+    #[serde(default)]
+    pub created_ms: Option<i64>,
     /// Whether the webhook is called. Without it the message is only in the list, as when the
     /// receiver was down.
     #[serde(default = "yes")]
@@ -55,6 +61,8 @@ impl Inbound {
             profile_name: None,
             button: None,
             replied_sid: None,
+            messaging_service_sid: None,
+            created_ms: None,
             deliver: true,
         }
     }
@@ -144,7 +152,7 @@ fn keyword(inner: &Inner, inbound: &Inbound) -> Option<Keyword> {
 }
 
 fn keep(inner: &Inner, inbound: &Inbound, keyword: Option<Keyword>) -> Sid {
-    let now = now_millis();
+    let now = inbound.created_ms.unwrap_or_else(now_millis);
     let mut state = inner.state();
     match keyword {
         Some(Keyword::Stop) => state.block(&inbound.from, &inbound.to),
@@ -158,7 +166,7 @@ fn keep(inner: &Inner, inbound: &Inbound, keyword: Option<Keyword>) -> Sid {
     let sid = Sid::draw(inner.identity, number, !inbound.media.is_empty());
     state.insert(Message {
         sid,
-        service: None,
+        service: inbound.messaging_service_sid.as_deref().map(Arc::from),
         to: inbound.to.as_str().into(),
         from: Some(inbound.from.as_str().into()),
         body: inbound.body.as_str().into(),
@@ -201,6 +209,9 @@ fn params(inner: &Inner, inbound: &Inbound, sid: &str, keyword: Option<Keyword>)
     if let Some(sid) = &inbound.replied_sid {
         add("OriginalRepliedMessageSid", sid);
         add("OriginalRepliedMessageSender", &inbound.to);
+    }
+    if let Some(service) = &inbound.messaging_service_sid {
+        add("MessagingServiceSid", service);
     }
     if let Some(keyword) = keyword.filter(|_| inner.options.advanced_opt_out) {
         add("OptOutType", keyword.opt_out_type());

@@ -15,6 +15,32 @@ pub fn get(conn: &Connection, name: &str) -> Result<Option<i64>, StoreError> {
         .optional()?)
 }
 
+/// The walks whose names begin with `prefix`, each with where it stands.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn list(conn: &Connection, prefix: &str) -> Result<Vec<(String, i64)>, StoreError> {
+    let found = conn
+        .prepare_cached(
+            "SELECT name, position FROM cursors
+             WHERE name >= ?1 AND substr(name, 1, length(?1)) = ?1 ORDER BY name",
+        )?
+        .query_map([prefix], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    Ok(found)
+}
+
+/// Notes where the walk `name` is to begin, unless it began already.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn begin(tx: &Tx<'_>, name: &str, position: i64) -> Result<(), StoreError> {
+    tx.conn
+        .prepare_cached("INSERT INTO cursors (name, position) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
+        .execute((name, position))?;
+    Ok(())
+}
+
 /// Notes where the walk `name` stands now.
 ///
 /// # Errors

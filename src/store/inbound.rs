@@ -26,6 +26,8 @@ pub struct RawInbound<'a> {
     pub media: &'a str,
     /// Everything that came: a JSON array of pairs.
     pub params: &'a str,
+    /// When Twilio got it, as far as is known.
+    pub received_at: Millis,
 }
 
 /// What was understood of a message.
@@ -69,7 +71,7 @@ pub fn insert(tx: &Tx<'_>, raw: &RawInbound<'_>, understood: &Understood) -> Res
             raw.body,
             raw.media,
             raw.params,
-            tx.now,
+            raw.received_at,
             understood.user_id,
             understood.channel.as_str(),
             understood.kind,
@@ -96,7 +98,7 @@ pub fn insert_failed(tx: &Tx<'_>, raw: &RawInbound<'_>, error: &str) -> Result<(
             raw.body,
             raw.media,
             raw.params,
-            tx.now,
+            raw.received_at,
             error,
         ))?;
     Ok(())
@@ -126,6 +128,32 @@ pub fn mark_failed(tx: &Tx<'_>, id: i64, error: &str) -> Result<(), StoreError> 
         .prepare_cached("UPDATE inbound SET state = 'pending', error = ?2 WHERE id = ?1")?
         .execute((id, error))?;
     Ok(())
+}
+
+/// When a person last said STOP, by the moments at which Twilio got it; also one that changed nothing because
+/// they were out already.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn last_stop_at(conn: &Connection, user_id: i64) -> Result<Option<Millis>, StoreError> {
+    Ok(conn
+        .prepare_cached("SELECT max(received_at) FROM inbound WHERE user_id = ?1 AND kind = 'stop'")?
+        .query_row([user_id], |row| row.get(0))?)
+}
+
+/// Those of `sids` that were never kept.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn missing(conn: &Connection, sids: Vec<String>) -> Result<Vec<String>, StoreError> {
+    let mut known = conn.prepare_cached("SELECT 1 FROM inbound WHERE message_sid = ?1")?;
+    let mut missing = Vec::new();
+    for sid in sids {
+        if !known.exists([&sid])? {
+            missing.push(sid);
+        }
+    }
+    Ok(missing)
 }
 
 /// How many automatic answers a person got since `since`.

@@ -157,6 +157,32 @@ pub fn list(
     Ok(rows)
 }
 
+/// When a person's consent was last loosened by their own words, and when it was last tightened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Turns {
+    /// When they said that they want to hear from us.
+    pub loosened_at: Option<Millis>,
+    /// When they said, or somebody recorded, that they do not.
+    pub tightened_at: Option<Millis>,
+}
+
+/// The last turns of a person's consent. A person's own words count from when they were said, what others
+/// recorded from when they did.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn turns(conn: &Connection, user_id: i64) -> Result<Turns, StoreError> {
+    Ok(conn
+        .prepare_cached(
+            "SELECT max(said_at) FILTER (WHERE state = 'opt_in' AND actor = 'user'),
+                    max(said_at) FILTER (WHERE state IN ('opt_out', 'stop'))
+             FROM (SELECT state, actor, CASE actor WHEN 'user' THEN coalesce(obtained_at, at) ELSE at END
+                     AS said_at
+                   FROM consent_ledger WHERE user_id = ?1)",
+        )?
+        .query_row([user_id], |row| Ok(Turns { loosened_at: row.get(0)?, tightened_at: row.get(1)? }))?)
+}
+
 /// The state that the ledger had recorded for a person by `at`; `None` when it had none.
 ///
 /// # Errors

@@ -3,10 +3,12 @@
 
 pub mod api_keys;
 pub mod campaigns;
+mod closings;
 pub mod cursors;
 mod effects;
 mod error;
 pub mod events;
+mod gaps;
 pub mod idempotency;
 pub mod imports;
 pub mod inbound;
@@ -39,8 +41,10 @@ use tokio::sync::{Notify, watch};
 
 use crate::clock::Clock;
 
+pub use closings::SharedClosings;
 pub use effects::Withdrawal;
 pub use error::{OpenError, StoreError};
+pub use gaps::{Gap, Gaps, OpenGap};
 pub use key::StoreKey;
 pub use open::StorePaths;
 /// What read functions take: a snapshot, or the writer's transaction.
@@ -72,6 +76,7 @@ struct SharedInner {
     delivery: Notify,
     import: Notify,
     campaigns: Notify,
+    gaps: Gaps,
     plan_version: AtomicU64,
     last_event: watch::Sender<i64>,
     batches: AtomicU64,
@@ -84,6 +89,7 @@ impl Shared {
         if !effects.withdrawals.is_empty()
             && let Some(hook) = inner.withdraw.get()
         {
+            tracing::trace!(withdrawals = effects.withdrawals.len(), "claims are withdrawn");
             hook(&effects.withdrawals);
         }
         if effects.changes_plan {
@@ -133,6 +139,7 @@ impl Store {
                 path: paths.path.clone(),
                 reason: error.to_string(),
             })?;
+        let gaps = Gaps::new(clock.clone());
         let shared = Shared {
             clock,
             inner: Arc::new(SharedInner {
@@ -140,6 +147,7 @@ impl Store {
                 delivery: Notify::new(),
                 import: Notify::new(),
                 campaigns: Notify::new(),
+                gaps,
                 plan_version: AtomicU64::new(0),
                 last_event: watch::channel(0).0,
                 batches: AtomicU64::new(0),
@@ -223,6 +231,21 @@ impl Store {
     /// Resolves when a campaign, sender or template changed.
     pub async fn campaigns_woken(&self) {
         self.shared.inner.campaigns.notified().await;
+    }
+
+    /// Times in which messages from people may have been missed.
+    pub fn gaps(&self) -> &Gaps {
+        &self.shared.inner.gaps
+    }
+
+    /// Closes the gap that was looked through, unless another was noticed since `noted`, and lets marketing
+    /// go on. Returns whether it does.
+    pub fn close_gap(&self, noted: u64) -> bool {
+        let is_closed = self.gaps().close(noted);
+        if is_closed {
+            self.shared.inner.delivery.notify_one();
+        }
+        is_closed
     }
 
     /// Moves what it can of the log into the file, without making anybody wait.

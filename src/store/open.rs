@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
+use super::closings;
 use super::error::OpenError;
 use super::key::StoreKey;
 
@@ -81,6 +82,7 @@ pub(super) fn writer(path: &Path) -> rusqlite::Result<Connection> {
     conn.pragma_update(None, "cache_size", -32_768)?;
     conn.pragma_update(None, "temp_store", "MEMORY")?;
     conn.set_prepared_statement_cache_capacity(256);
+    closings::register(&conn)?;
     Ok(conn)
 }
 

@@ -128,7 +128,22 @@ pub fn set(
     Ok(())
 }
 
-/// The same without an event, for imports. Returns whether anything changed.
+/// Dates what [`set`] wrote in this transaction back to when the person said it, and moves the date of what
+/// was so already up to it: a word that comes late must not outrank a later one.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn date(tx: &Tx<'_>, user_id: i64, topic_id: i64, said_at: Millis) -> Result<(), StoreError> {
+    tx.conn
+        .prepare_cached(
+            "UPDATE subscriptions SET at = CASE at WHEN ?4 THEN ?3 ELSE max(at, ?3) END
+             WHERE user_id = ?1 AND topic_id = ?2",
+        )?
+        .execute((user_id, topic_id, said_at, tx.now))?;
+    Ok(())
+}
+
+/// [`set`] without an event, for imports. Returns whether anything changed.
 pub(super) fn write(
     tx: &Tx<'_>,
     user_id: i64,

@@ -29,6 +29,7 @@ pub fn count_problems(conn: &Connection) -> Result<Vec<String>, StoreError> {
             ));
         }
     }
+    price_problems(conn, &mut problems)?;
     let mut users = conn.prepare(
         "SELECT c.consent, c.n, count(u.id) FROM user_counts c
            LEFT JOIN users u ON u.consent = c.consent AND u.erased_at IS NULL
@@ -50,6 +51,26 @@ pub fn count_problems(conn: &Connection) -> Result<Vec<String>, StoreError> {
         problems.push(format!("people whom {sender} wrote to: kept as {kept}, counted as {counted}"));
     }
     Ok(problems)
+}
+
+fn price_problems(conn: &Connection, problems: &mut Vec<String>) -> Result<(), StoreError> {
+    let mut sums = conn.prepare(
+        "SELECT s.campaign_id, s.priced, s.price_micros, count(m.price_micros), coalesce(sum(m.price_micros), 0)
+         FROM campaign_sums s
+           LEFT JOIN messages m ON m.campaign_id = s.campaign_id AND m.occasion NOT LIKE 'test:%'
+         GROUP BY s.campaign_id
+         HAVING s.priced <> count(m.price_micros) OR s.price_micros <> coalesce(sum(m.price_micros), 0)",
+    )?;
+    let mut rows = sums.query([])?;
+    while let Some(row) = rows.next()? {
+        let id: i64 = row.get(0)?;
+        let (priced, price): (i64, i64) = (row.get(1)?, row.get(2)?);
+        let (count, sum): (i64, i64) = (row.get(3)?, row.get(4)?);
+        problems.push(format!(
+            "campaign {id}: {priced} prices of {price} are kept, {count} of {sum} are counted (millionths)"
+        ));
+    }
+    Ok(())
 }
 
 /// What SQLite itself finds wrong with the file.

@@ -16,7 +16,7 @@ use super::error::Problem;
 use super::reply::time_or_null;
 use crate::metrics;
 use crate::store::api_keys::Scope;
-use crate::store::{StoreError, reports, senders};
+use crate::store::{Store, StoreError, reports, senders};
 
 /// The span that a sender's limit on people is about, in milliseconds.
 const DAY: i64 = 86_400_000;
@@ -37,7 +37,17 @@ pub(super) async fn readyz(state: web::Data<State>) -> HttpResponse {
         return HttpResponse::ServiceUnavailable().json(body);
     }
     let provider = provider(&state).await.unwrap_or_else(|_| json!({"state": "unknown"}));
-    HttpResponse::Ok().json(json!({"status": "ready", "provider": provider}))
+    let inbound = inbound(&state.store);
+    HttpResponse::Ok().json(json!({"status": "ready", "provider": provider, "inbound": inbound}))
+}
+
+/// Whether messages from people may have been missed; marketing waits while it is so.
+fn inbound(store: &Store) -> Value {
+    match store.gaps().open() {
+        Some(open) => json!({"state": "catching_up", "gap": open.gap.as_str(),
+                             "since": time_or_null(Some(open.since)), "detail": open.trouble}),
+        None => json!({"state": "ok"}),
+    }
 }
 
 async fn provider(state: &State) -> Result<Value, StoreError> {
@@ -85,6 +95,7 @@ pub(super) async fn metrics(request: HttpRequest, state: web::Data<State>) -> Re
 async fn collect(state: &State) -> Result<(), StoreError> {
     let (store, metrics) = (&state.store, &state.metrics);
     metrics.set_commits(store.commits());
+    metrics.set_gaps(store.gaps().totals(), store.gaps().open().is_some());
     metrics.set_campaign_messages(store.read(reports::live_counts).await?);
     let since = store.clock().now() - DAY;
     let config = Arc::clone(&state.config);

@@ -19,7 +19,9 @@ async fn act(engine: &Engine, action: Action, id: i64) -> Result<S, CampaignErro
         Action::Pause => store.write(move |tx| campaign::pause(tx, id, "test")).await?,
         Action::Resume => store.write(move |tx| campaign::resume(tx, id, &setup, "test")).await?,
         Action::Cancel => campaign::cancel(store, id, "test".to_owned()).await?,
-        Action::RetryFailed => campaign::retry_failed(store, id, "test".to_owned()).await?,
+        Action::RetryFailed => {
+            campaign::retry_failed(store, &crate::support::presets(), id, "test".to_owned()).await?
+        }
         Action::Edit | Action::ChangeRate | Action::Delete => unreachable!("plain saves of the API"),
     };
     Ok(campaign.status)
@@ -111,7 +113,7 @@ async fn a_crash_while_freezing_goes_on_where_it_stood_with_the_people_of_the_la
              BEGIN SELECT RAISE(ABORT, 'crash'); END",
         )
         .await;
-    campaign::freeze_all(&engine.store, true).await.unwrap();
+    campaign::freeze_all(&engine.store, &crate::support::presets(), true).await.unwrap();
     // A defect stops this campaign alone, and says so.
     assert_eq!(engine.campaign(id).status, S::Paused);
     assert!(engine.campaign(id).pause_reason.unwrap().contains("crash"));
@@ -122,10 +124,10 @@ async fn a_crash_while_freezing_goes_on_where_it_stood_with_the_people_of_the_la
     let engine = engine.restart().await;
     engine.add(&phone(0), Consent::OptIn, json!({})).await;
     assert_eq!(act(&engine, Action::Resume, id).await.unwrap(), S::Launching);
-    campaign::freeze_all(&engine.store, true).await.unwrap();
+    campaign::freeze_all(&engine.store, &crate::support::presets(), true).await.unwrap();
     assert_eq!(engine.campaign(id).status, S::Running);
     assert_eq!(engine.counts(id).get("queued"), Some(&5_000));
-    campaign::freeze_all(&engine.store, true).await.unwrap();
+    campaign::freeze_all(&engine.store, &crate::support::presets(), true).await.unwrap();
     assert_eq!(engine.counts(id).get("queued"), Some(&5_000));
     // And a cancel takes them all back, in as many writes as it needs.
     campaign::cancel(&engine.store, id, "test".to_owned()).await.unwrap();
@@ -139,7 +141,7 @@ async fn a_cancel_cut_short_by_a_crash_is_finished_by_the_calendar() {
     engine.add_many(3).await;
     let id = engine.draft(|_| {}).await;
     engine.launch(id).await;
-    campaign::freeze_all(&engine.store, true).await.unwrap();
+    campaign::freeze_all(&engine.store, &crate::support::presets(), true).await.unwrap();
     engine.change(&format!("UPDATE campaigns SET status = 'cancelled' WHERE id = {id}")).await;
     campaign::tick(&engine.store, &engine.setup).await.unwrap();
     assert_eq!(engine.reasons(id).get("cancelled:campaign_cancelled"), Some(&3));
@@ -223,7 +225,7 @@ async fn pause_and_resume_send_to_nobody_twice_and_to_nobody_not() {
     let id = engine.draft(|plan| plan.rate_limit_per_second = Some(10.0)).await;
     engine.launch(id).await;
     for _ in 0..4 {
-        campaign::freeze_all(&engine.store, true).await.unwrap();
+        campaign::freeze_all(&engine.store, &crate::support::presets(), true).await.unwrap();
         for _ in 0..12 {
             engine.dispatcher.tick().await.unwrap();
             engine.clock.advance(100);
@@ -253,7 +255,7 @@ async fn a_cancel_ends_those_who_wait_and_finishes_those_under_way() {
     engine.add_many(5).await;
     let id = engine.draft(|_| {}).await;
     engine.launch(id).await;
-    campaign::freeze_all(&engine.store, true).await.unwrap();
+    campaign::freeze_all(&engine.store, &crate::support::presets(), true).await.unwrap();
     engine.dispatcher.tick().await.unwrap();
     engine.clock.advance(100);
     engine.dispatcher.tick().await.unwrap();
@@ -426,6 +428,7 @@ async fn a_triggered_campaign_sends_once_for_each_occasion_and_runs_until_it_is_
                         channel: Channel::Sms,
                         lane: id,
                         due_at: tx.now(),
+                        closes_at: None,
                         expires_at: None,
                         sender_id: 1,
                         topic_id: None,

@@ -11,10 +11,12 @@
 mod api;
 mod architecture;
 mod campaigns;
+mod catch_up;
 mod delivery;
 mod gate_property;
 mod imports;
 mod inbound;
+mod interleavings;
 mod process;
 mod schedule;
 mod segments;

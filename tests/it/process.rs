@@ -161,18 +161,17 @@ fn uncertain_by_api(place: &Place) -> Vec<String> {
     page["data"].as_array().unwrap().iter().map(phone).collect()
 }
 
-/// Saves a campaign for everybody who was imported, with a transactional kind, so that the hour is no matter.
-async fn save_campaign(store: &Store) -> i64 {
-    use event_stream_engine::domain::message::Kind;
+/// Saves a campaign for everybody who was imported, at any hour.
+async fn save_campaign(store: &Store, kind: event_stream_engine::domain::message::Kind) -> i64 {
     use event_stream_engine::domain::phone::Channel;
     use event_stream_engine::store::{campaigns, segments, templates};
     store
-        .write::<_, _, StoreError>(|tx| {
+        .write::<_, _, StoreError>(move |tx| {
             let segment_id = segments::insert(tx, "Everybody", &serde_json::json!({"all": []}))?;
             let body = templates::TemplateText::plain(Channel::Sms, "Hi {name|default(\"there\")}");
             let template_id = templates::insert(tx, "Hello", &body)?;
             let plan = campaigns::CampaignPlan {
-                kind: Kind::Transactional,
+                kind,
                 quiet_hours: serde_json::json!("off"),
                 ..campaigns::CampaignPlan::new("Hello", segment_id, template_id)
             };
@@ -192,6 +191,7 @@ fn write_people(path: &Path, people: usize) {
 
 #[tokio::test]
 async fn killed_in_the_middle_of_a_campaign_nobody_is_sent_to_twice_and_nobody_is_forgotten() {
+    use event_stream_engine::domain::message::Kind;
     const PEOPLE: usize = 800;
     let simulator_port = free_port();
     let place = Place::new(simulator_port);
@@ -202,7 +202,7 @@ async fn killed_in_the_middle_of_a_campaign_nobody_is_sent_to_twice_and_nobody_i
     let imported = place.run(&["import", people.to_str().unwrap()]);
     assert!(imported.status.success(), "{}", text(&imported));
     let store = place.store();
-    let id = save_campaign(&store).await;
+    let id = save_campaign(&store, Kind::Transactional).await;
     let server = place.serve();
     let launched = place.run(&["campaign", "launch", &id.to_string()]);
     assert!(launched.status.success(), "{}", text(&launched));
@@ -235,8 +235,77 @@ async fn killed_in_the_middle_of_a_campaign_nobody_is_sent_to_twice_and_nobody_i
     assert!(verified.status.success(), "{}", text(&verified));
 }
 
+/// Writes as a person; the webhook is called, and reaches whoever is there.
+fn write_as_person(simulator_port: u16, from: &str, body: &str) {
+    let json = format!(r#"{{"from":"{from}","to":"+18885550100","body":"{body}"}}"#);
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", simulator_port)).unwrap();
+    write!(
+        stream,
+        "POST /_control/inbound HTTP/1.0\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{json}",
+        json.len()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_stop_sent_while_the_process_was_dead_is_honoured_before_the_first_message() {
+    use event_stream_engine::domain::message::Kind;
+    const PEOPLE: usize = 400;
+    const STOPPED: i64 = 20;
+    let simulator_port = free_port();
+    let place = Place::new(simulator_port);
+    let _simulator = simulate(simulator_port, place.port, &["--latency-ms", "100"]);
+    let mut text_of_people = String::from("name,phone,consent\n");
+    for n in 0..PEOPLE {
+        text_of_people.push_str(&format!("P{n},{},yes\n", crate::support::phone(n)));
+    }
+    std::fs::write(place.path("people.csv"), text_of_people).unwrap();
+    let people = place.path("people.csv");
+    assert!(place.run(&["import", people.to_str().unwrap()]).status.success());
+    let store = place.store();
+    let id = save_campaign(&store, Kind::Marketing).await;
+    let server = place.serve();
+    assert!(place.run(&["campaign", "launch", &id.to_string()]).status.success());
+    until("some to be out", || taken(simulator_port).len() > 40);
+    signal(&server, "-KILL");
+    drop(server);
+    let stopped: Vec<(i64, String)> = store
+        .read_here(|conn| {
+            conn.prepare(
+                "SELECT u.id, u.phone FROM messages m JOIN users u ON u.id = m.user_id
+                 WHERE m.status = 'queued' AND m.attempts = 0 ORDER BY m.due_at, m.id LIMIT ?1",
+            )?
+            .query_map([STOPPED], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<Result<_, _>>()
+            .map_err(StoreError::from)
+        })
+        .unwrap();
+    assert_eq!(stopped.len() as i64, STOPPED, "the campaign was over before the kill");
+    for (_, phone) in &stopped {
+        write_as_person(simulator_port, phone, "STOP");
+    }
+    let _server = place.serve();
+    let open = "SELECT count(*) FROM messages WHERE status IN ('queued', 'sending')";
+    until("the rest of the campaign to be out", || value(&store, open) == 0);
+    for (id, phone) in &stopped {
+        let begun = format!(
+            "SELECT count(*) FROM attempts a JOIN messages m ON m.id = a.message_id WHERE m.user_id = {id}"
+        );
+        assert_eq!(value(&store, &begun), 0, "a message to {phone} began");
+        let consent = format!("SELECT consent = 'stop' FROM users WHERE id = {id}");
+        assert_eq!(value(&store, &consent), 1, "{phone}");
+    }
+    let verified = place.run(&["verify"]);
+    assert!(verified.status.success(), "{}", text(&verified));
+}
+
 #[tokio::test]
 async fn sigterm_drains_within_ten_seconds_and_leaves_nothing_half_done() {
+    use event_stream_engine::domain::message::Kind;
     const PEOPLE: usize = 600;
     let simulator_port = free_port();
     let place = Place::new(simulator_port);
@@ -245,7 +314,7 @@ async fn sigterm_drains_within_ten_seconds_and_leaves_nothing_half_done() {
     let people = place.path("people.csv");
     assert!(place.run(&["import", people.to_str().unwrap()]).status.success());
     let store = place.store();
-    let id = save_campaign(&store).await;
+    let id = save_campaign(&store, Kind::Transactional).await;
     let mut server = place.serve();
     assert!(place.run(&["campaign", "launch", &id.to_string()]).status.success());
     until("some to be out", || taken(simulator_port).len() > 20);

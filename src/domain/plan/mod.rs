@@ -2,7 +2,10 @@
 //!
 //! The one road from a person to the gate. Whoever sends and whoever explains goes along it.
 
-use std::sync::{Arc, LazyLock};
+mod closings;
+mod timing;
+
+use std::sync::Arc;
 
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -10,20 +13,17 @@ use serde_json::{Map, Value};
 
 use super::consent::Consent;
 use super::encoding;
-use super::gate::{Content, Facts, LEAST_VALIDITY, Membership};
+use super::gate::{Content, Facts, Membership};
 use super::message::Kind;
 use super::phone::{Address, Channel, Phone};
-use super::quiet_hours::{Decision, Policy, Presets, WeekHours, decide, local_instant, resolve_zones};
+use super::quiet_hours::{Policy, Presets, Whereabouts};
 use super::template::{ContentVariables, RenderError, Template};
+
+pub use closings::Closings;
+pub use timing::Timing;
 
 /// Characters that Twilio takes in one body (<https://www.twilio.com/docs/api/errors/21617>).
 pub const MAX_BODY: usize = 1_600;
-
-/// Every hour of the week: for plans that keep to a local time without quiet hours.
-static ALWAYS: LazyLock<WeekHours> = LazyLock::new(|| {
-    let days = [("daily".to_owned(), "00:00-24:00".to_owned())];
-    WeekHours::from_days(&days.into()).expect("the whole day is a range of hours")
-});
 
 /// A topic as the gate needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,6 +138,7 @@ impl Plan {
     ) -> (Facts, Option<Rendered>) {
         let address = self.address(person);
         let (content, rendered) = self.content(person, circumstances, address.as_deref());
+        let (timing, place) = (self.timing(presets), person.whereabouts());
         let facts = Facts {
             kind: self.kind,
             channel: self.channel,
@@ -153,8 +154,8 @@ impl Plan {
             last_whatsapp_inbound_at: person.last_whatsapp_inbound_at,
             has_content_template: matches!(&*self.text, Text::Template { content: Some(_), .. }),
             is_us_number: person.country.as_deref() == Some("US"),
-            not_before: self.local_start(person, presets, now),
-            hours: self.hours(person, presets, now),
+            not_before: timing.not_before(&place, now),
+            hours: timing.decision(&place, now),
             daily_limit_until: circumstances.daily_limit_until,
             frequency_cap_until: circumstances.frequency_cap_until,
             is_confirmed: false,
@@ -218,28 +219,27 @@ impl Plan {
         (Content::Ready { parts }, Some(Rendered { to, body, parts, content, media_urls }))
     }
 
-    fn local_start(&self, person: &Person, presets: &Presets, now: i64) -> Option<i64> {
-        let start = self.local_start?;
-        let hours = presets.hours_for(&self.policy, self.kind, person.phone.as_ref()).unwrap_or(&ALWAYS);
-        local_instant(start, &self.zones(person, hours, now))
-    }
-
-    /// What the hours say. A window about to close counts as closed: the provider's queue may take a
-    /// while, and nothing may arrive after it.
-    fn hours(&self, person: &Person, presets: &Presets, now: i64) -> Option<Decision> {
-        let hours = presets.hours_for(&self.policy, self.kind, person.phone.as_ref())?;
-        let zones = self.zones(person, hours, now);
-        match decide(hours, &zones, now) {
-            Decision::Open { closes_at } if closes_at - now < LEAST_VALIDITY => {
-                Some(decide(hours, &zones, closes_at))
-            }
-            decision => Some(decision),
+    fn timing<'a>(&'a self, presets: &'a Presets) -> Timing<'a> {
+        Timing {
+            kind: self.kind,
+            policy: &self.policy,
+            zone: self.zone.as_ref(),
+            local_start: self.local_start,
+            presets,
         }
     }
+}
 
-    fn zones(&self, person: &Person, hours: &WeekHours, now: i64) -> super::quiet_hours::Zones {
-        let own = person.attributes.get("timezone").and_then(Value::as_str);
-        resolve_zones(own, person.phone.as_ref(), self.zone.as_ref(), hours, now)
+impl Person {
+    /// What hours ask about the person.
+    pub fn whereabouts(&self) -> Whereabouts<'_> {
+        let text = |name: &str| self.attributes.get(name).and_then(Value::as_str);
+        Whereabouts {
+            phone: self.phone.as_ref(),
+            country: self.country.as_deref(),
+            timezone: text("timezone"),
+            state: text("state").or_else(|| text("region")),
+        }
     }
 }
 

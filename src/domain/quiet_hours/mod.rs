@@ -7,9 +7,13 @@
 mod decide;
 mod policy;
 mod presets;
+mod regions;
 mod week;
+mod whereabouts;
 
 pub use decide::{Decision, Zones, decide, local_instant, resolve_zones};
 pub use policy::{Policy, PolicyError};
-pub use presets::{Presets, PresetsError};
+pub use presets::{BY_REGION, Presets, PresetsError, RegionInForce};
+pub use regions::{Region, RegionError, shipped_hours, shipped_region};
 pub use week::{HoursError, WeekHours};
+pub use whereabouts::Whereabouts;

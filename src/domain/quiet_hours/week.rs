@@ -1,6 +1,7 @@
 //! The minutes of a week in which messages are allowed.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// Minutes in a day.
 pub(super) const DAY: u16 = 24 * 60;
@@ -112,6 +113,22 @@ impl WeekHours {
         Ok(WeekHours { days: days.map(joined) })
     }
 
+    /// The minutes that both allow; `None` if there are none all week.
+    pub fn intersection(&self, other: &WeekHours) -> Option<WeekHours> {
+        let mut days = [const { Vec::new() }; 7];
+        for (weekday, day) in days.iter_mut().enumerate() {
+            for one in self.on(weekday) {
+                for another in other.on(weekday) {
+                    let (start, end) = (one.start.max(another.start), one.end.min(another.end));
+                    if start < end {
+                        day.push(Range { start, end });
+                    }
+                }
+            }
+        }
+        (!days.iter().all(Vec::is_empty)).then_some(WeekHours { days })
+    }
+
     /// The allowed ranges of a weekday, Monday = 0.
     pub(super) fn on(&self, weekday: usize) -> &[Range] {
         self.days.get(weekday).map(Vec::as_slice).unwrap_or_default()
@@ -125,6 +142,37 @@ impl WeekHours {
     /// Whether this minute of this weekday (Monday = 0) is allowed.
     pub fn allows(&self, weekday: usize, minute: u16) -> bool {
         self.on(weekday).iter().any(|range| range.start <= minute && minute < range.end)
+    }
+}
+
+/// As a person reads it: `mon-sat 09:00-20:00, sun 12:00-20:00`. Closed days are left out.
+impl fmt::Display for WeekHours {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const NAMES: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+        let mut days = self.days.iter().zip(NAMES).peekable();
+        let mut is_first = true;
+        while let Some((hours, first)) = days.next() {
+            let mut last = first;
+            while let Some((_, name)) = days.next_if(|(next, _)| *next == hours) {
+                last = name;
+            }
+            if hours.is_empty() {
+                continue;
+            }
+            f.write_str(if is_first { "" } else { ", " })?;
+            is_first = false;
+            match (first, last) {
+                ("mon", "sun") => f.write_str("daily")?,
+                _ if first == last => f.write_str(first)?,
+                _ => write!(f, "{first}-{last}")?,
+            }
+            for (number, range) in hours.iter().enumerate() {
+                let and = if number == 0 { " " } else { " and " };
+                let time = |at: u16| format!("{:02}:{:02}", at / 60, at % 60);
+                write!(f, "{and}{}-{}", time(range.start), time(range.end))?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -237,6 +285,35 @@ mod tests {
         assert_eq!(days(&[]), Err(HoursError::Never));
         assert_eq!(days(&[("someday", "09:00-10:00")]), Err(HoursError::Day("someday".to_owned())));
         assert_eq!(days(&[("sun", "always")]), Err(HoursError::Range("always".to_owned())));
+    }
+
+    #[test]
+    fn what_two_weeks_share_is_what_both_allow() {
+        let house = days(&[("mon_sat", "09:00-20:00"), ("sun", "12:00-20:00")]).unwrap();
+        let short = days(&[("mon_fri", "10:00-13:00, 14:00-21:00"), ("sat", "20:00-22:00")]).unwrap();
+        let both = house.intersection(&short).unwrap();
+        for day in 0..7 {
+            for minute in 0..DAY {
+                let expected = house.allows(day, minute) && short.allows(day, minute);
+                assert_eq!(both.allows(day, minute), expected, "{day} {minute}");
+            }
+        }
+        assert_eq!(house.intersection(&days(&[("daily", "21:00-22:00")]).unwrap()), None);
+    }
+
+    #[test]
+    fn hours_are_told_in_a_line() {
+        for (table, line) in [
+            (vec![("daily", "08:00-21:00")], "daily 08:00-21:00"),
+            (
+                vec![("mon_sat", "09:00-20:00"), ("sun", "12:00-20:00")],
+                "mon-sat 09:00-20:00, sun 12:00-20:00",
+            ),
+            (vec![("mon_fri", "10:00-13:00, 14:00-20:00")], "mon-fri 10:00-13:00 and 14:00-20:00"),
+            (vec![("wed", "00:00-24:00")], "wed 00:00-24:00"),
+        ] {
+            assert_eq!(days(&table).unwrap().to_string(), line);
+        }
     }
 
     #[test]

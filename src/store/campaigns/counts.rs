@@ -108,21 +108,30 @@ pub fn sums(conn: &Connection, id: i64) -> Result<CampaignSums, StoreError> {
     Ok(sums.unwrap_or_default())
 }
 
-/// Credits a person's message to the campaign whose message they last got, if that was within `within`
-/// milliseconds.
+/// Our clock and Twilio's differ a little, and Twilio's dates are to the second. In milliseconds.
+const CLOCKS_DIFFER: Millis = 2_000;
+
+/// Credits a person's message, written at `at`, to the campaign whose message they last got by then, if that
+/// was within `within` milliseconds.
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
-pub fn credit_reply(tx: &Tx<'_>, user_id: i64, is_stop: bool, within: Millis) -> Result<(), StoreError> {
+pub fn credit_reply(
+    tx: &Tx<'_>,
+    user_id: i64,
+    is_stop: bool,
+    at: Millis,
+    within: Millis,
+) -> Result<(), StoreError> {
     let campaign_id: Option<i64> = tx
         .conn
         .prepare_cached(
             "SELECT campaign_id FROM messages
-             WHERE user_id = ?1 AND campaign_id IS NOT NULL AND accepted_at > ?2
+             WHERE user_id = ?1 AND campaign_id IS NOT NULL AND accepted_at > ?2 AND accepted_at <= ?3
                AND occasion NOT LIKE 'test:%'
              ORDER BY id DESC LIMIT 1",
         )?
-        .query_row((user_id, tx.now - within), |row| row.get(0))
+        .query_row((user_id, at - within, at + CLOCKS_DIFFER), |row| row.get(0))
         .optional()?;
     if let Some(id) = campaign_id {
         let mut effects = tx.effects.borrow_mut();

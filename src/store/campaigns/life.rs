@@ -4,6 +4,7 @@ use rusqlite::params_from_iter;
 use rusqlite::types::Value as SqlValue;
 use serde_json::{Value, json};
 
+use super::super::closings::{self, SharedClosings};
 use super::super::effects::{CountKey, Withdrawal};
 use super::super::events::{self, NewEvent};
 use super::super::segment_sql::Predicate;
@@ -116,25 +117,34 @@ pub fn begin_launch(tx: &Tx<'_>, id: i64, freeze: &Freeze<'_>) -> Result<(), Sto
     Ok(())
 }
 
-/// One chunk of an audience: people `after` < id ≤ `through` who satisfy `predicate` become queued rows.
-/// Repeating a chunk adds nothing. Returns how many were added.
+/// One chunk of an audience.
+#[derive(Clone, Debug)]
+pub struct Chunk<'a> {
+    /// Who is meant.
+    pub predicate: &'a Predicate,
+    /// The last `users.id` of the chunk; the first is behind the campaign's `frozen_through`.
+    pub through: i64,
+    /// Nothing is really sent.
+    pub is_simulated: bool,
+    /// When the windows of these people end.
+    pub closings: &'a SharedClosings,
+}
+
+/// The people of a chunk become queued rows, each with the end of the person's window. Repeating a chunk
+/// adds nothing. Returns how many were added.
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
-pub fn freeze_chunk(
-    tx: &Tx<'_>,
-    campaign: &CampaignRow,
-    predicate: &Predicate,
-    through: i64,
-    is_simulated: bool,
-) -> Result<usize, StoreError> {
+pub fn freeze_chunk(tx: &Tx<'_>, campaign: &CampaignRow, chunk: &Chunk<'_>) -> Result<usize, StoreError> {
     let plan = &campaign.plan;
+    let Chunk { predicate, through, .. } = *chunk;
     let sql = format!(
         "INSERT INTO messages (campaign_id, user_id, occasion, status, kind, channel, lane, due_at,
-           expires_at, topic_id, template_id, template_version, is_simulated, created_at)
-         SELECT ?, u.id, '', 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
+           expires_at, topic_id, template_id, template_version, is_simulated, created_at, closes_at)
+         SELECT ?, u.id, '', 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, {}
          FROM users u WHERE u.id > ? AND u.id <= ? AND u.erased_at IS NULL AND {}
          ON CONFLICT DO NOTHING",
+        closings::expression(chunk.closings),
         predicate.sql
     );
     let optional = |value: Option<i64>| value.map_or(SqlValue::Null, SqlValue::Integer);
@@ -148,13 +158,15 @@ pub fn freeze_chunk(
         optional(plan.topic_id),
         SqlValue::from(plan.template_id),
         optional(campaign.template_version),
-        SqlValue::from(i64::from(is_simulated)),
+        SqlValue::from(i64::from(chunk.is_simulated)),
         SqlValue::from(tx.now),
         SqlValue::from(campaign.frozen_through.unwrap_or(0)),
         SqlValue::from(through),
     ];
     values.extend(predicate.params.iter().cloned());
-    let added = tx.conn.prepare_cached(&sql)?.execute(params_from_iter(values))?;
+    let added = closings::with(chunk.closings, tx.now, || {
+        Ok(tx.conn.prepare_cached(&sql)?.execute(params_from_iter(values))?)
+    })?;
     let key = CountKey { campaign_id: campaign.id, status: "queued", reason: String::new(), error_code: 0 };
     *tx.effects.borrow_mut().counts.entry(key).or_default() += added as i64;
     tx.conn

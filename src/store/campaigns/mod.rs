@@ -4,6 +4,10 @@
 mod counts;
 mod life;
 
+use std::sync::Arc;
+
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 use rusqlite::types::Value as SqlValue;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 use serde_json::{Value, json};
@@ -14,9 +18,11 @@ use crate::domain::campaign::CampaignStatus;
 use crate::domain::event::EventType;
 use crate::domain::message::Kind;
 use crate::domain::phone::Channel;
+use crate::domain::plan::Closings;
+use crate::domain::quiet_hours::{Policy, Presets};
 
 pub use counts::{CampaignCount, CampaignSums, counts, credit_reply, recount, sums};
-pub use life::{Freeze, begin_launch, freeze_chunk, move_to, note, pause, pause_all, reopen};
+pub use life::{Chunk, Freeze, begin_launch, freeze_chunk, move_to, note, pause, pause_all, reopen};
 
 /// What a person plans: everything that may be edited. Checked before it comes here.
 #[derive(Clone, Debug, PartialEq)]
@@ -83,6 +89,27 @@ impl CampaignPlan {
             expires_after_hours: None,
             max_recipients: None,
         }
+    }
+
+    /// Its quiet hours; what can't be read any more is the house preset.
+    pub fn policy(&self) -> Policy {
+        Policy::parse(&self.quiet_hours).unwrap_or_default()
+    }
+
+    /// The zone of its schedule, which decides where a number does not.
+    pub fn zone(&self) -> Option<TimeZone> {
+        self.schedule.as_ref().and_then(|(_, zone)| TimeZone::get(zone).ok())
+    }
+
+    /// The civil time of its schedule, if that counts where each person is.
+    pub fn local_start(&self) -> Option<DateTime> {
+        let (at, _) = self.schedule.as_ref().filter(|_| self.is_local_to_recipient)?;
+        at.parse().ok()
+    }
+
+    /// When the windows of its people end.
+    pub fn closings(&self, presets: &Arc<Presets>) -> Closings {
+        Closings::new(self.kind, self.policy(), (self.zone(), self.local_start()), Arc::clone(presets))
     }
 }
 

@@ -143,6 +143,8 @@ pub struct NewMessage<'a> {
     pub lane: i64,
     /// Not before.
     pub due_at: Millis,
+    /// The end of the person's window; `None`: no hours bound it.
+    pub closes_at: Option<Millis>,
     /// The deadline.
     pub expires_at: Option<Millis>,
     /// Through which sender.
@@ -176,9 +178,9 @@ pub fn insert(tx: &Tx<'_>, message: &NewMessage<'_>) -> Result<i64, StoreError> 
         .prepare_cached(
             "INSERT INTO messages (campaign_id, user_id, occasion, status, reason, kind, channel, lane,
                due_at, expires_at, sender_id, topic_id, template_id, template_version, variables,
-               reference, body, media_urls, is_simulated, created_at)
+               reference, body, media_urls, is_simulated, created_at, closes_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,
-                     ?19, ?20)",
+                     ?19, ?20, ?21)",
         )?
         .insert(rusqlite::params![
             message.campaign_id,
@@ -201,6 +203,7 @@ pub fn insert(tx: &Tx<'_>, message: &NewMessage<'_>) -> Result<i64, StoreError> 
             message.media_urls,
             message.is_simulated,
             tx.now,
+            message.closes_at.unwrap_or(NEVER_CLOSES),
         ])?;
     if let Some(campaign_id) = message.campaign_id.filter(|_| !is_test(message.occasion)) {
         let reason = message.refused.map_or("", Reason::as_str).to_owned();

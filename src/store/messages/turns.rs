@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
+use super::super::closings::{self, SharedClosings};
 use super::super::{StoreError, Tx, campaigns};
-use super::{Due, NEVER_CLOSES, STANDING, Standing, rfc3339, standing_from_row, waiting_in};
+use super::{Due, STANDING, Standing, rfc3339, standing_from_row, waiting_in};
 use crate::clock::Millis;
 use crate::domain::event::EventType;
 use crate::domain::message::Status;
@@ -41,7 +42,8 @@ pub fn claim(tx: &Tx<'_>, due: &Due, claim: &Claim<'_>) -> Result<u32, StoreErro
     Ok(number)
 }
 
-/// Lets a message wait until `until`; `closes_at` is the end of the window that begins then.
+/// Lets a message wait until `until`; `closes_at` is the end of the window that begins then. `None` leaves
+/// what was known: who waits for anything else keeps the place in the order.
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
@@ -61,10 +63,11 @@ pub fn defer(
     };
     tx.conn
         .prepare_cached(
-            "UPDATE messages SET due_at = ?2, closes_at = ?3, reason = ?4, last_event_id = ?5
+            "UPDATE messages SET due_at = ?2, closes_at = coalesce(?3, closes_at), reason = ?4,
+               last_event_id = ?5
              WHERE id = ?1 AND status = 'queued'",
         )?
-        .execute((standing.id, until, closes_at.unwrap_or(NEVER_CLOSES), reason, event_id))?;
+        .execute((standing.id, until, closes_at, reason, event_id))?;
     standing.count_move(tx, Status::Queued, Some(reason), standing.error_code);
     Ok(())
 }
@@ -137,16 +140,16 @@ pub fn cancel_of_campaign(tx: &Tx<'_>, campaign_id: i64, limit: usize) -> Result
     Ok(waiting.len())
 }
 
-/// Queues at most `limit` failed messages of a campaign again, from user `after` on. Returns how many, and
-/// the last user looked at, or `None` at the end.
+/// Queues at most `limit` failed messages of a campaign again, from user `after` on, each with the end of the
+/// person's window by `closings`. Returns how many, and the last user looked at, or `None` at the end.
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
 pub fn requeue_failed(
     tx: &Tx<'_>,
     campaign_id: i64,
-    after: i64,
-    limit: usize,
+    (after, limit): (i64, usize),
+    closings: &SharedClosings,
 ) -> Result<(usize, Option<i64>), StoreError> {
     let failed: Vec<Standing> = tx
         .conn
@@ -158,14 +161,16 @@ pub fn requeue_failed(
         ))?
         .query_map((campaign_id, after, limit as i64), standing_from_row)?
         .collect::<Result<_, _>>()?;
+    let sql = format!(
+        "UPDATE messages SET status = 'queued', reason = NULL, error_code = NULL, due_at = ?2,
+           closes_at = (SELECT {} FROM users u WHERE u.id = user_id), last_event_id = ?3 WHERE id = ?1",
+        closings::expression(closings)
+    );
     for standing in &failed {
         let event_id = standing.note(tx, EventType::MessageRetried, json!({"reason": "retry_failed"}))?;
-        tx.conn
-            .prepare_cached(
-                "UPDATE messages SET status = 'queued', reason = NULL, error_code = NULL, due_at = ?2,
-                   closes_at = ?3, last_event_id = ?4 WHERE id = ?1",
-            )?
-            .execute((standing.id, tx.now, NEVER_CLOSES, event_id))?;
+        closings::with(closings, tx.now, || {
+            Ok(tx.conn.prepare_cached(&sql)?.execute((standing.id, tx.now, event_id))?)
+        })?;
         standing.count_move(tx, Status::Queued, None, None);
     }
     let last = failed.last().map(|standing| standing.user_id);

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::super::effects::Withdrawal;
 use super::super::events::{self, NewEvent};
 use super::super::ledger::{self, ConsentChange};
-use super::super::messages::{self, NEVER_CLOSES, Standing, rfc3339};
+use super::super::messages::{self, Standing, rfc3339};
 use super::super::{StoreError, Tx, campaigns, senders, users};
 use super::{Change, RetryPolicy, advance, close_if_stopped, stop_reason};
 use crate::clock::Millis;
@@ -85,7 +85,7 @@ fn put_back(tx: &Tx<'_>, standing: &Standing) -> Result<Millis, StoreError> {
 
 /// Hand-overs that Twilio looked at. Those that it was too busy for, that never reached it, or that a limit
 /// of the sender or the account stopped, take nobody's attempts away.
-fn tries(tx: &Tx<'_>, message_id: i64) -> Result<u32, StoreError> {
+pub(super) fn tries(tx: &Tx<'_>, message_id: i64) -> Result<u32, StoreError> {
     Ok(tx
         .conn
         .prepare_cached(
@@ -107,11 +107,13 @@ pub(super) fn requeue(
     let event_id = standing.note(tx, EventType::MessageRetried, data)?;
     tx.conn
         .prepare_cached(
+            // The end of the window stays: within minutes it is the same, and once it has passed, whoever
+            // missed it comes first and is asked about by the gate.
             "UPDATE messages SET status = 'queued', reason = ?2, error_code = NULL, due_at = ?3,
-               closes_at = ?4, last_event_id = ?5
+               last_event_id = ?4
              WHERE id = ?1",
         )?
-        .execute((standing.id, reason, until, NEVER_CLOSES, event_id))?;
+        .execute((standing.id, reason, until, event_id))?;
     standing.count_move(tx, Status::Queued, Some(reason), None);
     if let Some(campaign_id) = standing.campaign_id.filter(|_| !standing.is_test) {
         campaigns::reopen(tx, campaign_id, reason)?;

@@ -2,6 +2,7 @@
 //! news changes nothing: our own steps by state and attempt, the provider's by rank.
 
 mod consequences;
+pub mod lookups;
 
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::{Map, Value, json};
@@ -11,6 +12,7 @@ use super::{StoreError, Tx};
 use crate::clock::Millis;
 use crate::domain::event::EventType;
 use crate::domain::failure::Failure;
+use crate::domain::lookup::FIRST_LOOK;
 use crate::domain::message::Status;
 use crate::domain::retry::Pace;
 use consequences::failed;
@@ -54,7 +56,7 @@ pub fn accepted(tx: &Tx<'_>, key: AttemptKey, acceptance: &Acceptance) -> Result
     tx.conn
         .prepare_cached(
             "UPDATE attempts SET outcome = 'accepted', answered_at = ?3, http_status = 201, sid = ?4,
-               status = coalesce(status, ?5)
+               status = coalesce(status, ?5), look_at = NULL
              WHERE message_id = ?1 AND number = ?2",
         )?
         .execute((key.message_id, key.number, tx.now, &acceptance.sid, &acceptance.twilio_status))?;
@@ -67,7 +69,7 @@ pub fn accepted(tx: &Tx<'_>, key: AttemptKey, acceptance: &Acceptance) -> Result
     // A receipt that overtook the answer has settled the state already, and counted the parts as we did.
     if matches!(found.standing.status, Status::Sending | Status::Uncertain) {
         note_acceptance(tx, &found, parts);
-        let news = Change { sid: Some(&acceptance.sid), parts: counted, failure: None };
+        let news = Change { sid: Some(&acceptance.sid), parts: counted, ..Change::default() };
         return advance(tx, &found.standing, Status::Accepted, &news);
     }
     tx.conn
@@ -111,6 +113,8 @@ struct Change<'a> {
     sid: Option<&'a str>,
     parts: Option<i64>,
     failure: Option<&'a Failure>,
+    /// Twilio's list told of it.
+    is_found_by_lookup: bool,
 }
 
 /// Moves a message to what the provider says of it, with its event, counts and times, in one change of its
@@ -129,6 +133,9 @@ fn advance(tx: &Tx<'_>, standing: &Standing, to: Status, change: &Change<'_>) ->
     let mut data = Map::new();
     if let Some(sid) = change.sid {
         data.insert("sid".to_owned(), json!(sid));
+    }
+    if change.is_found_by_lookup {
+        data.insert("found_by".to_owned(), json!("lookup"));
     }
     if let Some(failure) = change.failure {
         data.insert("error_code".to_owned(), json!(failure.code));
@@ -180,7 +187,7 @@ pub fn refused(
     tx.conn
         .prepare_cached(
             "UPDATE attempts SET outcome = 'refused', answered_at = ?3, http_status = ?4, error_code = ?5,
-               error_message = ?6
+               error_message = ?6, look_at = NULL
              WHERE message_id = ?1 AND number = ?2",
         )?
         .execute((key.message_id, key.number, tx.now, http_status, failure.code, &failure.text))?;
@@ -208,7 +215,7 @@ pub fn not_sent(
     tx.conn
         .prepare_cached(
             "UPDATE attempts SET outcome = 'refused', answered_at = ?3, error_code = nullif(?4, 0),
-               error_message = ?5
+               error_message = ?5, look_at = NULL
              WHERE message_id = ?1 AND number = ?2",
         )?
         .execute((key.message_id, key.number, tx.now, code, why))?;
@@ -247,7 +254,7 @@ pub fn uncertain(tx: &Tx<'_>, key: AttemptKey, why: &str) -> Result<(), StoreErr
         )?
         .execute((standing.id, event_id))?;
     standing.count_move(tx, Status::Uncertain, Some("answer_lost"), None);
-    Ok(())
+    lookups::look_at(tx, key, Some(tx.now + FIRST_LOOK))
 }
 
 /// Puts a claimed message back whose request never began. If its person or campaign stopped meanwhile, the
@@ -335,10 +342,18 @@ pub fn find_attempt(
             .prepare_cached("SELECT sid FROM attempts WHERE message_id = ?1 AND number = ?2")?
             .query_row((key.message_id, key.number), |row| row.get(0))
             .optional()?;
-        if known.is_some_and(|known| known.is_none_or(|known| known == sid)) {
-            return Ok(Some(key));
+        match known {
+            Some(Some(known)) if known == sid => return Ok(Some(key)),
+            // A look-up may have bound it to an equal message to the same person; there it stays.
+            Some(None) => return Ok(attempt_of(conn, sid)?.or(Some(key))),
+            _ => {}
         }
     }
+    attempt_of(conn, sid)
+}
+
+/// The attempt that has this SID.
+fn attempt_of(conn: &Connection, sid: &str) -> Result<Option<AttemptKey>, StoreError> {
     Ok(conn
         .prepare_cached("SELECT message_id, number FROM attempts WHERE sid = ?1")?
         .query_row([sid], |row| Ok(AttemptKey { message_id: row.get(0)?, number: row.get(1)? }))
@@ -361,12 +376,13 @@ pub fn apply_news(
     else {
         return Ok(());
     };
-    let standing = &found.standing;
     if found.sid.as_deref() != Some(news.sid) {
         tx.conn
             .prepare_cached("UPDATE messages SET sid = ?2 WHERE id = ?1")?
             .execute((key.message_id, news.sid))?;
     }
+    let found = lookups::call_off(tx, found, news)?;
+    let standing = &found.standing;
     let Some(status) = news.status else {
         let data = json!({"status": news.twilio_status});
         let event_id = standing.note(tx, EventType::ReceiptUnknown, data)?;
@@ -404,7 +420,7 @@ fn note_on_attempt(tx: &Tx<'_>, key: AttemptKey, news: &News<'_>) -> Result<(), 
     if answered == 0 {
         tx.conn
             .prepare_cached(
-                "UPDATE attempts SET sid = coalesce(sid, ?3), status = ?4,
+                "UPDATE attempts SET sid = coalesce(sid, ?3), status = ?4, look_at = NULL,
                    error_code = coalesce(?5, error_code),
                    outcome = CASE WHEN outcome IN ('pending', 'uncertain') THEN 'settled' ELSE outcome END
                  WHERE message_id = ?1 AND number = ?2",

@@ -1,6 +1,8 @@
 //! What is done with a campaign: `launch`, `pause`, `resume`, `cancel`, `retry-failed`, `clone`, `test`.
 //! The rules are in the flow; here they get a key, an idempotent request and an answer.
 
+use std::sync::Arc;
+
 use crate::store::Connection;
 use actix_web::web::{Data, Path};
 use serde_json::{Value, json};
@@ -86,7 +88,8 @@ pub(super) async fn retry_failed(
     post.body.fields()?.finish()?;
     let actor = caller.actor();
     let effect = async {
-        campaign::retry_failed(&state.store, *id, actor).await?;
+        let presets = Arc::new(state.config.quiet_hours.clone());
+        campaign::retry_failed(&state.store, &presets, *id, actor).await?;
         current(&state, *id).await
     };
     post.once.around(&state.store, effect).await

@@ -9,9 +9,10 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use super::State;
 use super::error::Problem;
-use crate::inbound::{self, Heard, Received, Source};
+use crate::inbound::{self, Heard, Received, Source, Told};
+use crate::store::Gap;
 use crate::store::outcomes::{AttemptKey, RetryPolicy};
-use crate::twilio::webhook::{InboundForm, Params, StatusForm};
+use crate::twilio::webhook::{InboundForm, StatusForm};
 use signed::{Refusal, Signed};
 
 /// The largest form that is read, in bytes.
@@ -29,6 +30,9 @@ pub fn configure(config: &mut ServiceConfig) {
 /// `POST /webhooks/twilio/inbound`: a person wrote. 200 with TwiML.
 async fn receive_message(state: Data<State>, signed: Signed) -> Result<HttpResponse, Problem> {
     let received = keep_message(&state, signed).await;
+    if matches!(received, Err(Refusal::Store(_))) {
+        state.store.gaps().note(Gap::Webhook);
+    }
     state.metrics.count_webhook("inbound", if received.is_ok() { "kept" } else { "refused" });
     let received = received.map_err(Refusal::into_problem)?;
     Ok(HttpResponse::Ok().content_type("text/xml; charset=utf-8").body(twiml(received.reply.as_deref())))
@@ -64,16 +68,8 @@ async fn keep_status(state: &State, signed: Signed, named: Option<AttemptKey>) -
         random: rand::random(),
         retry_after: None,
     };
-    let params = as_json(&signed.params);
-    state
-        .store
-        .write(move |tx| inbound::status(tx, &form, &params, named, &policy).map_err(Refusal::Store))
-        .await
-}
-
-/// Everything that came, in its order, as the raw rows keep it. Made here: the writer has more to do.
-fn as_json(params: &Params) -> String {
-    serde_json::to_string(params).unwrap_or_default()
+    let told = Told::new(form, &signed.params);
+    state.store.write(move |tx| inbound::status(tx, &told, named, &policy).map_err(Refusal::Store)).await
 }
 
 /// The message and attempt that our own callback URL names.

@@ -32,7 +32,7 @@ async fn act(app: &TestApp, id: i64, action: &str) -> crate::support::api::Answe
 }
 
 async fn freeze(app: &TestApp) {
-    freeze_all(&app.store, true).await.unwrap();
+    freeze_all(&app.store, &crate::support::presets(), true).await.unwrap();
 }
 
 #[actix_web::test]

@@ -182,7 +182,7 @@ async fn a_callback_that_overtakes_the_answer_is_not_undone_by_it() {
     let mut engine = Engine::start_with(Wanted { simulator, ..Wanted::default() }).await;
     launched(&engine, 1).await;
     engine.simulator.set_faults(silent(None));
-    event_stream_engine::campaign::freeze_all(&engine.store, true).await.unwrap();
+    event_stream_engine::campaign::freeze_all(&engine.store, &crate::support::presets(), true).await.unwrap();
     tick_twice(&mut engine).await;
     assert_eq!(engine.message_to(0).0, "sending");
     let message: i64 = engine.value("SELECT id FROM messages");

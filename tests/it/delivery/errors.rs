@@ -126,7 +126,9 @@ async fn a_mistake_in_set_up_stops_the_campaign_at_the_first_message() {
         engine.simulator.set_faults(Faults::default());
         resume(&engine, id).await;
         engine.settle().await;
-        campaign::retry_failed(&engine.store, id, "test".to_owned()).await.unwrap();
+        campaign::retry_failed(&engine.store, &crate::support::presets(), id, "test".to_owned())
+            .await
+            .unwrap();
         engine.settle().await;
         assert_eq!(engine.reasons(id).get("delivered:"), Some(&10), "{code}: {:?}", engine.reasons(id));
         nobody_twice(&engine);
@@ -229,7 +231,7 @@ async fn a_failure_after_the_campaign_was_cancelled_is_not_tried_again() {
     let mut engine = Engine::start().await;
     let id = launched(&engine, 1).await;
     engine.simulator.set_faults(silent(Some(1)));
-    campaign::freeze_all(&engine.store, true).await.unwrap();
+    campaign::freeze_all(&engine.store, &crate::support::presets(), true).await.unwrap();
     tick_twice(&mut engine).await;
     engine.dispatcher.settle().await;
     assert_eq!(engine.message_to(0).0, "accepted");

@@ -21,7 +21,7 @@ async fn run_for(engine: &mut Engine, seconds: i64) {
 }
 
 async fn ready(engine: &mut Engine) {
-    campaign::freeze_all(&engine.store, true).await.unwrap();
+    campaign::freeze_all(&engine.store, &crate::support::presets(), true).await.unwrap();
     engine.dispatcher.tick().await.unwrap();
 }
 

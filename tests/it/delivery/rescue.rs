@@ -19,7 +19,7 @@ fn slow() -> Wanted {
 async fn requests_under_way_at_a_crash_are_uncertain_and_never_sent_again_blindly() {
     let mut engine = Engine::start_with(slow()).await;
     let id = launched(&engine, 3).await;
-    event_stream_engine::campaign::freeze_all(&engine.store, true).await.unwrap();
+    event_stream_engine::campaign::freeze_all(&engine.store, &crate::support::presets(), true).await.unwrap();
     tick_twice(&mut engine).await;
     assert_eq!(engine.counts(id).get("sending"), Some(&3));
     let mut engine = engine.restart().await;
@@ -48,7 +48,7 @@ async fn claim_silently(store: &Store, lane: i64) {
 async fn a_claim_that_nobody_works_is_put_back_after_a_minute() {
     let mut engine = Engine::start().await;
     let id = launched(&engine, 1).await;
-    event_stream_engine::campaign::freeze_all(&engine.store, true).await.unwrap();
+    event_stream_engine::campaign::freeze_all(&engine.store, &crate::support::presets(), true).await.unwrap();
     claim_silently(&engine.store, id).await;
     let outbox = engine.dispatcher.outbox();
     engine.clock.advance(60_000);
@@ -66,7 +66,7 @@ async fn a_claim_that_nobody_works_is_put_back_after_a_minute() {
 async fn a_claim_that_somebody_works_is_left_alone_however_long_it_takes() {
     let mut engine = Engine::start_with(slow()).await;
     launched(&engine, 1).await;
-    event_stream_engine::campaign::freeze_all(&engine.store, true).await.unwrap();
+    event_stream_engine::campaign::freeze_all(&engine.store, &crate::support::presets(), true).await.unwrap();
     tick_twice(&mut engine).await;
     let outbox = engine.dispatcher.outbox();
     engine.clock.advance(600_000);

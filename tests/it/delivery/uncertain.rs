@@ -73,7 +73,7 @@ async fn a_connection_lost_after_acceptance_is_uncertain() {
     let faults =
         Faults { timeout_after_accept_percent: 100.0, callbacks_missing_percent: 100.0, ..Faults::default() };
     engine.simulator.set_faults(faults);
-    event_stream_engine::campaign::freeze_all(&engine.store, true).await.unwrap();
+    event_stream_engine::campaign::freeze_all(&engine.store, &crate::support::presets(), true).await.unwrap();
     super::tick_twice(&mut engine).await;
     engine.until("acceptance", |engine| engine.simulator.messages().len() == 1).await;
     engine.simulator.stop().await;
@@ -88,7 +88,7 @@ async fn a_callback_that_overtakes_a_lost_answer_leaves_nothing_uncertain() {
     launched(&engine, 1).await;
     let faults = Faults { timeout_after_accept_percent: 100.0, ..Faults::default() };
     engine.simulator.set_faults(faults);
-    event_stream_engine::campaign::freeze_all(&engine.store, true).await.unwrap();
+    event_stream_engine::campaign::freeze_all(&engine.store, &crate::support::presets(), true).await.unwrap();
     super::tick_twice(&mut engine).await;
     engine.until("the callback", |engine| engine.message_to(0).0 == "delivered").await;
     engine.simulator.wait_until_quiet().await;

@@ -14,7 +14,7 @@ async fn about_to_claim() -> (Engine, i64) {
     engine.add_many(1).await;
     let id = engine.draft(|plan| plan.rate_limit_per_second = Some(1.2)).await;
     engine.launch(id).await;
-    campaign::freeze_all(&engine.store, true).await.unwrap();
+    campaign::freeze_all(&engine.store, &crate::support::presets(), true).await.unwrap();
     engine.dispatcher.tick().await.unwrap();
     // The queues of single messages are looked at now, and sleep a second.
     engine.clock.advance(100);
@@ -175,7 +175,7 @@ async fn a_campaign_whose_sender_is_gone_says_so_and_single_messages_of_it_are_e
     engine.add_many(1).await;
     let id = engine.draft(|_| {}).await;
     engine.launch(id).await;
-    campaign::freeze_all(&engine.store, true).await.unwrap();
+    campaign::freeze_all(&engine.store, &crate::support::presets(), true).await.unwrap();
     engine
         .change(
             "INSERT INTO messages (user_id, kind, channel, lane, due_at, created_at)

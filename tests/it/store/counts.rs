@@ -92,9 +92,11 @@ async fn take(engine: Engine, ids: &[i64], step: Step, stopped: &mut HashMap<Str
             drop(store.write(move |tx| campaign::resume(tx, id, &setup, "test")).await);
         }
         Step::Cancel(n) => drop(campaign::cancel(&store, ids[n], "test".to_owned()).await),
-        Step::Retry(n) => drop(campaign::retry_failed(&store, ids[n], "test".to_owned()).await),
+        Step::Retry(n) => {
+            drop(campaign::retry_failed(&store, &crate::support::presets(), ids[n], "test".to_owned()).await)
+        }
         Step::Tick => {
-            campaign::freeze_all(&store, true).await.unwrap();
+            campaign::freeze_all(&store, &crate::support::presets(), true).await.unwrap();
             store.plan_changed();
             engine.dispatcher.tick().await.unwrap();
             engine.dispatcher.settle().await;

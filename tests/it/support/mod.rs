@@ -16,6 +16,8 @@ use event_stream_engine::delivery::{Dispatcher, SenderLimits, Settings};
 use event_stream_engine::domain::consent::Replies;
 use event_stream_engine::domain::consent::{Consent, KeywordTable};
 use event_stream_engine::domain::phone::{Channel, Phone};
+use event_stream_engine::domain::quiet_hours::Presets;
+use event_stream_engine::inbound::CatchUp;
 use event_stream_engine::metrics::Metrics;
 use event_stream_engine::simulator::{Options, Simulator};
 use event_stream_engine::store::campaigns::{self, CampaignPlan, CampaignRow};
@@ -41,9 +43,9 @@ pub struct Engine {
     pub clock: Clock,
     pub simulator: Simulator,
     pub dispatcher: Dispatcher,
-    pub metrics: Metrics,
     pub base_url: String,
     pub setup: Setup,
+    pub metrics: Metrics,
     wanted: Wanted,
     server: ServerHandle,
     dir: tempfile::TempDir,
@@ -61,6 +63,8 @@ pub struct Wanted {
     pub password: Option<String>,
     /// Configuration of the webhooks beside the usual one, as environment variables.
     pub environment: Vec<(&'static str, String)>,
+    /// Where the clock starts; `None`: at [`NOON`].
+    pub now: Option<jiff::Timestamp>,
     /// Senders beside the two usual ones, with their kinds.
     pub senders: Vec<(&'static str, &'static str)>,
 }
@@ -75,6 +79,7 @@ impl Default for Wanted {
             max_in_flight: 64,
             password: None,
             environment: Vec::new(),
+            now: None,
             senders: Vec::new(),
         }
     }
@@ -97,7 +102,7 @@ impl Engine {
 
     pub async fn start_with(wanted: Wanted) -> Engine {
         let dir = tempfile::tempdir().unwrap();
-        let clock = Clock::manual(NOON.parse().unwrap());
+        let clock = Clock::manual(wanted.now.unwrap_or_else(|| NOON.parse().unwrap()));
         let simulator = Simulator::start(wanted.simulator.clone()).await.unwrap();
         Engine::open(dir, clock, simulator, wanted).await
     }
@@ -120,7 +125,8 @@ impl Engine {
         let configured: Vec<(String, String)> =
             listed.iter().map(|(address, kind)| ((*address).to_owned(), (*kind).to_owned())).collect();
         store.write::<_, _, StoreError>(move |tx| senders::synchronize(tx, &configured)).await.unwrap();
-        let (server, base_url) = webhooks_server(&store, &wanted);
+        let metrics = Metrics::default();
+        let (server, base_url) = webhooks_server(&store, &metrics, &wanted);
         simulator.set_inbound_url(&format!("{base_url}/webhooks/twilio/inbound"));
         let limits =
             SenderLimits { rate_per_second: wanted.rate, recipients_per_day: wanted.recipients_per_day };
@@ -130,14 +136,26 @@ impl Engine {
             max_attempts: 3,
             public_base_url: base_url.clone(),
             senders: listed.iter().map(|(address, _)| ((*address).to_owned(), limits)).collect(),
-            presets: Arc::new(Config::load(None, []).unwrap().config.quiet_hours),
+            presets: presets(),
         };
         let password = wanted.password.as_deref().unwrap_or(&wanted.simulator.auth_token);
-        let client = client(&simulator, &wanted.simulator.account_sid, password);
-        let metrics = Metrics::default();
+        let client = client(&simulator.base_url(), &wanted.simulator.account_sid, password);
         let dispatcher = Dispatcher::new(store.clone(), client, settings, metrics.clone());
         let setup = Setup { problem: None, is_simulated: true };
-        Engine { store, clock, simulator, dispatcher, metrics, base_url, setup, wanted, server, dir }
+        Engine { store, clock, simulator, dispatcher, base_url, setup, metrics, wanted, server, dir }
+    }
+
+    /// What fetches missed messages. From now on marketing waits for its first look.
+    pub fn catch_up(&self) -> CatchUp {
+        self.catch_up_from(&self.simulator.base_url())
+    }
+
+    /// The same with another Twilio.
+    pub fn catch_up_from(&self, base: &str) -> CatchUp {
+        let password = self.wanted.password.as_deref().unwrap_or(&self.wanted.simulator.auth_token);
+        let sid = &self.wanted.simulator.account_sid;
+        let client = client(base, sid, password);
+        CatchUp::new(self.store.clone(), client, sid.clone(), Arc::default(), self.metrics.clone())
     }
 
     /// Restarts with the right password: what an operator does about 20003.
@@ -157,7 +175,7 @@ impl Engine {
         self.store.plan_changed();
         let mut idle = 0;
         for _ in 0..2_000 {
-            campaign::freeze_all(&self.store, true).await.unwrap();
+            campaign::freeze_all(&self.store, &presets(), true).await.unwrap();
             let tick = self.dispatcher.tick().await.unwrap();
             self.dispatcher.settle().await;
             self.clock.advance(50);
@@ -414,23 +432,28 @@ impl Engine {
     }
 }
 
+/// The hours of the built-in configuration.
+pub fn presets() -> Arc<Presets> {
+    Arc::new(Config::load(None, []).unwrap().config.quiet_hours)
+}
+
 /// The `n`th person's number.
 pub fn phone(n: usize) -> String {
     const AREAS: [u16; 12] = [212, 415, 312, 617, 206, 303, 404, 512, 619, 702, 813, 919];
     format!("+1{}555{:04}", AREAS[n / 99 % AREAS.len()], 101 + n % 99)
 }
 
-fn client(simulator: &Simulator, sid: &str, password: &str) -> Client {
+fn client(base: &str, sid: &str, password: &str) -> Client {
     Client::new(Credentials {
         account_sid: sid.to_owned(),
         user: sid.to_owned(),
         password: password.to_owned().into(),
-        api_base: simulator.base_url().parse().unwrap(),
+        api_base: base.parse().unwrap(),
     })
     .unwrap()
 }
 
-fn webhooks_server(store: &Store, wanted: &Wanted) -> (ServerHandle, String) {
+fn webhooks_server(store: &Store, metrics: &Metrics, wanted: &Wanted) -> (ServerHandle, String) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let base_url = format!("http://{}", listener.local_addr().unwrap());
     let usual = [
@@ -448,7 +471,7 @@ fn webhooks_server(store: &Store, wanted: &Wanted) -> (ServerHandle, String) {
         setup: Setup { problem: None, is_simulated: true },
         keywords: Arc::new(KeywordTable::default()),
         replies: Arc::new(wanted.replies.clone()),
-        metrics: Metrics::default(),
+        metrics: metrics.clone(),
     };
     let server = HttpServer::new(move || App::new().configure(web::configure(state.clone())))
         .workers(1)

@@ -1,0 +1,117 @@
+//! Looking at one address: which messages Twilio has that we have not.
+
+use super::{CatchUp, CatchUpError, FIRST_LOOK};
+use crate::clock::Millis;
+use crate::store::inbound;
+use crate::twilio::client::MessageResource;
+use crate::twilio::lookup::{ListQuery, MessagePage};
+
+/// How far before the last message seen a look begins, in milliseconds: Twilio may list a message late, and
+/// those that are here already cost nothing.
+const OVERLAP: Millis = 10 * 60_000;
+/// Twilio's filter goes by the moment of its webhook, which comes after the message. Asking for this much
+/// more, in milliseconds, makes it no matter whether the filter looks at the second or at the day.
+const FILTER_SLACK: Millis = 86_400_000;
+/// A younger message is left to its webhook, in milliseconds, unless there was a gap: out of the list it would
+/// get no answer. Twilio gives a webhook up after 15 s.
+const WEBHOOKS_TURN: Millis = 120_000;
+/// The most that Twilio puts on a page.
+const PAGE: u16 = 1_000;
+
+/// What was found at an address.
+pub(super) struct Found {
+    /// Messages that were never kept.
+    pub(super) missed: Vec<Missed>,
+    /// Up to where everything was seen.
+    pub(super) mark: Millis,
+}
+
+/// A message that was never kept.
+pub(super) struct Missed {
+    pub(super) resource: MessageResource,
+    pub(super) created_at: Millis,
+}
+
+/// The bounds of a look, by Twilio's clock.
+struct Bounds {
+    /// The last message seen before, or where the first look begins.
+    start: Millis,
+    /// What was created later is left to its webhook.
+    end: Millis,
+}
+
+impl CatchUp {
+    /// Walks the list of messages to `address` back to a little before `since`.
+    pub(super) async fn look(
+        &self,
+        address: &str,
+        since: Option<Millis>,
+        is_after_gap: bool,
+    ) -> Result<Found, CatchUpError> {
+        let query = ListQuery {
+            to: Some(address.to_owned()),
+            from: None,
+            sent_since: since.map(|since| since - OVERLAP - FILTER_SLACK),
+            page_size: PAGE,
+        };
+        let mut page = self.client.list(&query).await?;
+        let now = page.answered_at.unwrap_or_else(|| self.store.clock().now());
+        let bounds = Bounds {
+            start: since.unwrap_or(now - FIRST_LOOK + OVERLAP),
+            end: if is_after_gap { Millis::MAX } else { now - WEBHOOKS_TURN },
+        };
+        let mut found = Found { missed: Vec::new(), mark: bounds.start };
+        let mut youngest_left = Millis::MAX;
+        loop {
+            let next = page.next.take();
+            let candidates = candidates(page, &bounds, &mut found.mark, &mut youngest_left);
+            // A page on which everything is too old ends the walk, not the first old message: the order of
+            // two that came together is Twilio's affair.
+            let Some(candidates) = candidates else {
+                break;
+            };
+            found.missed.extend(self.unknown(candidates).await?);
+            match next {
+                Some(next) => page = self.client.next_page(&next).await?,
+                None => break,
+            }
+        }
+        // What was left to its webhook is still to be seen.
+        found.mark = found.mark.min(youngest_left.saturating_sub(1));
+        Ok(found)
+    }
+
+    async fn unknown(&self, candidates: Vec<Missed>) -> Result<Vec<Missed>, CatchUpError> {
+        let sids = candidates.iter().map(|missed| missed.resource.sid.clone()).collect();
+        let missing = self.store.read(move |conn| inbound::missing(conn, sids)).await?;
+        Ok(candidates.into_iter().filter(|missed| missing.contains(&missed.resource.sid)).collect())
+    }
+}
+
+/// The messages of a page that people wrote within the bounds; `None` when all of it is older.
+fn candidates(
+    page: MessagePage,
+    bounds: &Bounds,
+    mark: &mut Millis,
+    youngest_left: &mut Millis,
+) -> Option<Vec<Missed>> {
+    let oldest = bounds.start - OVERLAP;
+    let mut is_too_old = true;
+    let mut candidates = Vec::new();
+    for resource in page.messages {
+        let Some(created_at) = resource.created_at().filter(|at| *at >= oldest) else {
+            continue;
+        };
+        is_too_old = false;
+        if !resource.is_inbound() {
+            continue;
+        }
+        if created_at > bounds.end {
+            *youngest_left = (*youngest_left).min(created_at);
+            continue;
+        }
+        *mark = (*mark).max(created_at);
+        candidates.push(Missed { resource, created_at });
+    }
+    (!is_too_old).then_some(candidates)
+}
