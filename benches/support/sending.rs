@@ -27,13 +27,18 @@ const UNLIMITED: f64 = 1_000_000.0;
 
 /// The product's dispatcher at `provider`, told to be called back at `base_url`.
 pub fn dispatcher(store: &Store, provider: &Provider, base_url: &str) -> Dispatcher {
+    dispatcher_at(store, provider, base_url, UNLIMITED)
+}
+
+/// The same with a sender that may send `rate` parts a second.
+pub fn dispatcher_at(store: &Store, provider: &Provider, base_url: &str, rate: f64) -> Dispatcher {
     let client = Client::new(Credentials {
         account_sid: ACCOUNT.to_owned(),
         user: ACCOUNT.to_owned(),
         password: TOKEN.into(),
         api_base: provider.base_url().parse().unwrap(),
     });
-    let limits = SenderLimits { rate_per_second: UNLIMITED, recipients_per_day: None };
+    let limits = SenderLimits { rate_per_second: rate, recipients_per_day: None };
     let settings = Settings {
         account_rate_per_second: UNLIMITED,
         max_in_flight: IN_FLIGHT,

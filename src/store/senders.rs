@@ -274,6 +274,25 @@ fn count_recipients(
         .query_row((sender_id, after, through), |row| row.get(0))?)
 }
 
+/// Whom the sender wrote to since `since`, by the hour: when the first was and how many.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn recipients_by_hour(
+    conn: &Connection,
+    sender_id: i64,
+    since: Millis,
+) -> Result<Vec<(Millis, i64)>, StoreError> {
+    let rows = conn
+        .prepare_cached(
+            "SELECT min(at), count(*) FROM sender_recipients WHERE sender_id = ?1 AND at > ?2
+             GROUP BY at / 3600000 ORDER BY 1",
+        )?
+        .query_map((sender_id, since), |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    Ok(rows)
+}
+
 /// When the sender wrote to the first person after `after`.
 ///
 /// # Errors

@@ -6,7 +6,7 @@ use event_stream_engine::campaign;
 use event_stream_engine::simulator::{Faults, Options};
 
 use super::{launched, nobody_twice};
-use crate::support::{Engine, Wanted, quick_simulator};
+use crate::support::{Engine, Wanted, presets, quick_simulator};
 
 /// A metric's value as `/metrics` shows it.
 fn metric(engine: &Engine, name: &str) -> f64 {
@@ -45,7 +45,7 @@ async fn when_twilio_takes_half_a_second_more_requests_are_under_way_and_the_rat
     let simulator = Options { latency_ms: 50, ..quick_simulator() };
     let mut engine = Engine::start_with(Wanted { simulator, rate: RATE, ..Wanted::default() }).await;
     launched(&engine, 200).await;
-    campaign::freeze_all(&engine.store, true).await.unwrap();
+    campaign::freeze_all(&engine.store, &presets(), true).await.unwrap();
     let fast = run_for(&mut engine, 2).await;
     engine.simulator.set_faults(Faults { slower_ms: 450, ..Faults::default() });
     let slow = run_for(&mut engine, 2).await;
@@ -67,7 +67,7 @@ async fn when_twilio_takes_half_a_second_more_requests_are_under_way_and_the_rat
 async fn the_ceiling_falls_with_429_and_recovers_and_nobody_is_lost() {
     let mut engine = Engine::start_with(Wanted { max_in_flight: 32, ..Wanted::default() }).await;
     let id = launched(&engine, 60).await;
-    campaign::freeze_all(&engine.store, true).await.unwrap();
+    campaign::freeze_all(&engine.store, &presets(), true).await.unwrap();
     engine.dispatcher.tick().await.unwrap();
     assert_eq!(metric(&engine, "ese_in_flight_ceiling"), 32.0);
     engine.simulator.set_faults(Faults { rate_429_percent: 100.0, count: Some(30), ..Faults::default() });
@@ -124,7 +124,7 @@ async fn slow_answers_to_a_campaign_leave_a_slot_for_a_transactional_message() {
     let simulator = Options { latency_ms: 300, ..quick_simulator() };
     let mut engine = Engine::start_with(Wanted { simulator, max_in_flight: 8, ..Wanted::default() }).await;
     launched(&engine, 10).await;
-    campaign::freeze_all(&engine.store, true).await.unwrap();
+    campaign::freeze_all(&engine.store, &presets(), true).await.unwrap();
     engine.dispatcher.tick().await.unwrap();
     engine.clock.advance(100);
     assert_eq!(engine.dispatcher.tick().await.unwrap().claimed, 7);
@@ -132,7 +132,7 @@ async fn slow_answers_to_a_campaign_leave_a_slot_for_a_transactional_message() {
         .draft_saying("code", |plan| plan.kind = event_stream_engine::domain::message::Kind::Transactional)
         .await;
     engine.launch(code).await;
-    campaign::freeze_all(&engine.store, true).await.unwrap();
+    campaign::freeze_all(&engine.store, &presets(), true).await.unwrap();
     let next = engine.dispatcher.tick().await.unwrap();
     assert_eq!(next.claimed, 1, "one slot was kept, and all others are taken by slow answers");
     assert!(next.is_full);

@@ -6,7 +6,7 @@ use event_stream_engine::campaign;
 use event_stream_engine::domain::message::Kind;
 use serde_json::json;
 
-use crate::support::{Engine, Wanted};
+use crate::support::{Engine, Wanted, presets};
 
 /// Ticks every 25 ms of the clock for a second. Returns how many of each text were sent.
 async fn second(engine: &mut Engine) -> BTreeMap<String, usize> {
@@ -32,7 +32,7 @@ async fn running(engine: &mut Engine, people: usize, campaigns: &[(&'static str,
         engine.launch(id).await;
         ids.push(id);
     }
-    campaign::freeze_all(&engine.store, true).await.unwrap();
+    campaign::freeze_all(&engine.store, &presets(), true).await.unwrap();
     engine.dispatcher.tick().await.unwrap();
     ids
 }
@@ -83,7 +83,7 @@ async fn a_campaign_that_comes_later_gets_its_share_and_nothing_for_the_time_bef
     }
     let late = engine.draft_saying("second", |_| {}).await;
     engine.launch(late).await;
-    campaign::freeze_all(&engine.store, true).await.unwrap();
+    campaign::freeze_all(&engine.store, &presets(), true).await.unwrap();
     let sent = second(&mut engine).await;
     assert!(sent["first"].abs_diff(10) <= 1 && sent["second"].abs_diff(10) <= 1, "{sent:?}");
     engine.check_and_stop().await;
@@ -105,7 +105,7 @@ async fn campaigns_full_of_people_who_are_skipped_or_wait_take_nothing_from_the_
     running(&mut engine, 0, &[("works", None), ("{nothing}", None), ("{city} {nothing}", None)]).await;
     let waits = engine.draft_saying("waits", move |plan| plan.quiet_hours = night).await;
     engine.launch(waits).await;
-    campaign::freeze_all(&engine.store, true).await.unwrap();
+    campaign::freeze_all(&engine.store, &presets(), true).await.unwrap();
     for _ in 0..3 {
         let sent = second(&mut engine).await;
         assert_eq!(sent.len(), 1, "{sent:?}");
@@ -145,7 +145,7 @@ async fn behind_thousands_of_marketing_messages_a_transactional_one_leaves_withi
             ))
             .await;
         engine.launch(code).await;
-        campaign::freeze_all(&engine.store, true).await.unwrap();
+        campaign::freeze_all(&engine.store, &presets(), true).await.unwrap();
         let sent = second(&mut engine).await;
         assert_eq!(sent.get("code"), Some(&1), "{sent:?}");
     }
