@@ -195,6 +195,8 @@ CREATE TABLE senders (
   is_configured INTEGER NOT NULL DEFAULT 1 CHECK (is_configured IN (0, 1)),
   pause_reason  TEXT,
   paused_until  INTEGER,                             -- NULL with a reason: until somebody resumes
+  recipients       INTEGER NOT NULL DEFAULT 0,       -- rows of sender_recipients after …
+  recipients_after INTEGER NOT NULL DEFAULT 0,       --   … this instant
   created_at    INTEGER NOT NULL
 ) STRICT;
 
@@ -317,7 +319,7 @@ CREATE TABLE attempts (
   outcome       TEXT    NOT NULL DEFAULT 'pending'
                 CHECK (outcome = 'pending' OR outcome = 'accepted' OR outcome = 'refused'
                        OR outcome = 'uncertain' OR outcome = 'withdrawn' OR outcome = 'settled'
-                       OR outcome = 'given_up'),
+                       OR outcome = 'put_back' OR outcome = 'given_up'),
   started_at    INTEGER NOT NULL,
   answered_at   INTEGER,
   http_status   INTEGER,

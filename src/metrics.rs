@@ -2,13 +2,14 @@
 //! registry that writes them out. No label ever holds a person or a path with one in it.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 /// The content type of [`Metrics::encode`].
@@ -30,6 +31,49 @@ struct WebhookLabels {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct OutcomeLabels {
     outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RestLabels {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct PaceLabels {
+    level: &'static str,
+    name: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct SenderLabels {
+    sender: String,
+}
+
+/// Bounds of the histogram of Twilio's answers, in seconds: requests are given up after 15.
+const SECONDS: [f64; 10] = [0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 15.0];
+
+/// A limiter as the metrics show it.
+#[derive(Clone, Debug)]
+pub struct Pace {
+    /// `campaign`, `sender` or `account`.
+    pub level: &'static str,
+    /// The campaign's id or the sender's address.
+    pub name: String,
+    /// Parts a second.
+    pub rate: f64,
+    /// Parts let through since the start.
+    pub granted: u64,
+}
+
+/// A sender's limit on people a day, and how much of it is used.
+#[derive(Clone, Debug)]
+pub struct DailyLimit {
+    /// The sender's address.
+    pub sender: String,
+    /// People it wrote to within 24 hours.
+    pub used: i64,
+    /// People it may write to.
+    pub most: i64,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -57,6 +101,13 @@ pub struct Metrics {
     webhooks: Family<WebhookLabels, Counter>,
     deliveries: Family<OutcomeLabels, Counter>,
     in_flight: Gauge,
+    in_flight_ceiling: Gauge,
+    resting: Family<RestLabels, Gauge>,
+    request_seconds: Histogram,
+    rates: Family<PaceLabels, Gauge<f64, AtomicU64>>,
+    granted: Family<PaceLabels, Counter>,
+    recipients: Family<SenderLabels, Gauge>,
+    recipients_limit: Family<SenderLabels, Gauge>,
     lookups: Family<LookupLabels, Counter>,
     uncertain: Gauge,
     campaign_messages: Family<CampaignLabels, Gauge>,
@@ -92,6 +143,27 @@ impl Default for Metrics {
         );
         let in_flight = Gauge::default();
         registry.register("in_flight", "Requests to Twilio under way", in_flight.clone());
+        let in_flight_ceiling = Gauge::default();
+        let help = "Requests to Twilio that may be under way: falls with 429s, rises again";
+        registry.register("in_flight_ceiling", help, in_flight_ceiling.clone());
+        let resting = Family::<RestLabels, Gauge>::default();
+        let help = "1 while nothing is sent: busy after a 429, outage while Twilio does not answer";
+        registry.register("resting", help, resting.clone());
+        let request_seconds = Histogram::new(SECONDS);
+        let help = "Time until Twilio answered a request to send";
+        registry.register("twilio_request_seconds", help, request_seconds.clone());
+        let rates = Family::<PaceLabels, Gauge<f64, AtomicU64>>::default();
+        let help = "Parts a second that a campaign, a sender or the account may send";
+        registry.register("rate_limit_parts_per_second", help, rates.clone());
+        let granted = Family::<PaceLabels, Counter>::default();
+        let help = "Parts that a limiter let through";
+        registry.register("rate_limit_granted_parts", help, granted.clone());
+        let recipients = Family::<SenderLabels, Gauge>::default();
+        let help = "People whom a sender wrote to within 24 hours, of those that count against its limit";
+        registry.register("sender_recipients", help, recipients.clone());
+        let recipients_limit = Family::<SenderLabels, Gauge>::default();
+        let help = "People whom a sender may write to within 24 hours";
+        registry.register("sender_recipients_limit", help, recipients_limit.clone());
         let lookups = Family::<LookupLabels, Counter>::default();
         let help = "Messages looked up at Twilio, by kind (uncertain or unfinished) and outcome";
         registry.register("lookups", help, lookups.clone());
@@ -117,6 +189,13 @@ impl Default for Metrics {
             webhooks,
             deliveries,
             in_flight,
+            in_flight_ceiling,
+            resting,
+            request_seconds,
+            rates,
+            granted,
+            recipients,
+            recipients_limit,
             lookups,
             uncertain,
             campaign_messages,
@@ -151,9 +230,40 @@ impl Metrics {
         self.deliveries.get_or_create(&OutcomeLabels { outcome }).inc_by(n as u64);
     }
 
-    /// Sets how many requests to Twilio are under way.
-    pub fn set_in_flight(&self, n: usize) {
+    /// Sets how many requests to Twilio are under way, and how many may be.
+    pub fn set_in_flight(&self, n: usize, ceiling: usize) {
         self.in_flight.set(i64::try_from(n).unwrap_or(i64::MAX));
+        self.in_flight_ceiling.set(i64::try_from(ceiling).unwrap_or(i64::MAX));
+    }
+
+    /// Notes how long Twilio took for an answer.
+    pub fn observe_request(&self, seconds: f64) {
+        self.request_seconds.observe(seconds);
+    }
+
+    /// Sets whether nothing is sent for this reason.
+    pub fn set_resting(&self, reason: &'static str, is_resting: bool) {
+        self.resting.get_or_create(&RestLabels { reason }).set(i64::from(is_resting));
+    }
+
+    /// Sets what limiters allow and have let through; others are forgotten.
+    pub fn set_paces(&self, paces: Vec<Pace>) {
+        self.rates.clear();
+        self.granted.clear();
+        for Pace { level, name, rate, granted } in paces {
+            let labels = PaceLabels { level, name };
+            self.rates.get_or_create(&labels).set(rate);
+            self.granted.get_or_create(&labels).inner().store(granted, Ordering::Relaxed);
+        }
+    }
+
+    /// Sets the daily limits of senders.
+    pub fn set_daily_limits(&self, limits: Vec<DailyLimit>) {
+        for DailyLimit { sender, used, most } in limits {
+            let labels = SenderLabels { sender };
+            self.recipients.get_or_create(&labels).set(used);
+            self.recipients_limit.get_or_create(&labels).set(most);
+        }
     }
 
     /// Counts messages that Twilio was asked about: `uncertain` or `unfinished` ones, and what came of it:

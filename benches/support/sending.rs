@@ -30,7 +30,7 @@ pub fn dispatcher(store: &Store, provider: &Provider, base_url: &str) -> Dispatc
     dispatcher_at(store, provider, base_url, UNLIMITED)
 }
 
-/// The same with a limit of the sender, per second.
+/// The same with a sender that may send `rate` parts a second.
 pub fn dispatcher_at(store: &Store, provider: &Provider, base_url: &str, rate: f64) -> Dispatcher {
     let client = Client::new(Credentials {
         account_sid: ACCOUNT.to_owned(),

@@ -39,8 +39,12 @@ pub(super) struct Outgoing {
 #[derive(Debug, Default)]
 pub(super) struct Claims {
     pub(super) outgoing: Vec<Outgoing>,
+    /// SMS parts of those.
+    pub(super) parts: u32,
     /// Rows that were skipped or deferred.
     pub(super) refused: usize,
+    /// The time for one write was over before the permits were used, most of it spent on rows that don't go.
+    pub(super) is_sweeping: bool,
     /// Nothing else is due in this lane now; when the next one is, if any.
     pub(super) is_exhausted: bool,
     pub(super) next_due: Option<Millis>,
@@ -48,7 +52,7 @@ pub(super) struct Claims {
     pub(super) rests_until: Option<Millis>,
 }
 
-/// Takes at most `permits` messages of `lane`.
+/// Takes messages of `lane` until their parts use up the permits; the last one may go beyond.
 pub(super) struct Claimer<'a> {
     pub(super) lane: &'a Lane,
     pub(super) presets: &'a Presets,
@@ -57,7 +61,7 @@ pub(super) struct Claimer<'a> {
     pub(super) permits: u32,
 }
 
-/// How many people the sender wrote to today, counted once a claim.
+/// How many people the sender wrote to within a day, and when the next place becomes free.
 struct DailyLimit {
     most: i64,
     written: i64,
@@ -83,9 +87,15 @@ impl Claimer<'_> {
         }
         let mut round =
             Round { claims: Claims::default(), texts: HashMap::new(), limit: self.daily_limit(tx)? };
-        let most = self.permits as usize;
-        while round.claims.outgoing.len() < most && started.elapsed() < LONGEST {
-            let room = (most - round.claims.outgoing.len()).min(PAGE);
+        while round.claims.parts < self.permits {
+            if started.elapsed() >= LONGEST {
+                round.claims.is_sweeping = round.claims.refused > round.claims.outgoing.len();
+                break;
+            }
+            // Where all are refused, permits say nothing about how many rows it takes.
+            let is_sweeping = round.claims.refused > round.claims.outgoing.len();
+            let room =
+                if is_sweeping { PAGE } else { (self.permits - round.claims.parts) as usize }.min(PAGE);
             let page = messages::due(tx.conn(), self.lane.id, tx.now(), room)?;
             if page.is_empty() {
                 round.claims.is_exhausted = true;
@@ -96,6 +106,9 @@ impl Claimer<'_> {
                 self.judge(tx, due, &mut round)?;
                 if round.claims.rests_until.is_some() {
                     return Ok(round.claims);
+                }
+                if round.claims.parts >= self.permits {
+                    break;
                 }
             }
         }
@@ -133,6 +146,7 @@ impl Claimer<'_> {
                     senders::note_recipient(tx, self.lane.sender_id, due.standing.user_id)?;
                     limit.written += 1;
                 }
+                claims.parts += outgoing.rendered.parts.max(1);
                 claims.outgoing.push(outgoing);
             }
             (Verdict::Send { .. }, None) => {
@@ -145,6 +159,11 @@ impl Claimer<'_> {
                 // Replies wait in the lanes of single messages, and no limit holds those.
                 if reason == Reason::DailyLimit && self.lane.plan.is_some() {
                     claims.rests_until = Some(until);
+                } else if let Some(limit) = limit.as_mut().filter(|_| reason == Reason::DailyLimit) {
+                    // One place becomes free at a time: the next one waits for the next.
+                    let after = limit.renews_at - DAY;
+                    let next = senders::oldest_recipient(tx.conn(), self.lane.sender_id, after)?;
+                    limit.renews_at = next.map_or(limit.renews_at, |at| at + DAY);
                 }
             }
             (Verdict::Skip(reason), _) => {
@@ -190,7 +209,9 @@ impl Claimer<'_> {
         let Some(most) = self.lane.recipients_per_day else {
             return Ok(None);
         };
-        let (written, first) = senders::recipients_since(tx.conn(), self.lane.sender_id, tx.now() - DAY)?;
+        let sender_id = self.lane.sender_id;
+        let written = senders::settle_recipients(tx, sender_id, tx.now() - DAY)?;
+        let first = senders::oldest_recipient(tx.conn(), sender_id, tx.now() - DAY)?;
         let renews_at = first.unwrap_or_else(|| tx.now()) + DAY;
         Ok(Some(DailyLimit { most, written, renews_at }))
     }

@@ -7,14 +7,15 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::claim::{Claimer, Claims, Outgoing};
+use super::concurrency::{Concurrency, Rest};
 use super::lanes::{Lane, Limiters, Outlook, Settings, lanes, look};
 use super::outbox::Outbox;
-use super::reach::Reach;
+use super::turns::Turns;
 use crate::clock::Millis;
 use crate::domain::failure::Failure;
 use crate::metrics::Metrics;
 use crate::store::outcomes::{self, Acceptance, AttemptKey, RetryPolicy};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, messages};
 use crate::twilio::client::{Client, MessageResource, OutgoingMessage, SendOutcome};
 use crate::twilio::error::explain;
 
@@ -24,8 +25,10 @@ const BATCH: u32 = 64;
 const IDLE: Duration = Duration::from_secs(1);
 /// How long a queue rests that could not be worked because of a defect, in milliseconds.
 const DEFECT_REST: Millis = 60_000;
-/// How soon to look again while as many requests are under way as may be.
-const FULL: Duration = Duration::from_millis(20);
+/// How soon a lane with nothing due is looked at again, in milliseconds.
+const LOOK_AGAIN: Millis = 1_000;
+/// How often the metrics are written, in milliseconds.
+const PUBLISH_EVERY: Millis = 200;
 /// How long to wait before an outcome that the store refused is written again.
 const STORE_RETRY: Duration = Duration::from_millis(500);
 
@@ -38,6 +41,8 @@ pub struct Tick {
     pub refused: usize,
     /// How long nothing will be due or allowed.
     pub wait: Duration,
+    /// As many requests are under way as may be: the next answer makes room.
+    pub is_full: bool,
 }
 
 /// What sending tasks share.
@@ -47,7 +52,7 @@ struct Desk {
     outbox: Arc<Outbox>,
     settings: Settings,
     metrics: Metrics,
-    reach: Reach,
+    concurrency: Concurrency,
 }
 
 /// Moves queued rows to Twilio. One per process.
@@ -55,11 +60,17 @@ pub struct Dispatcher {
     desk: Arc<Desk>,
     limiters: Limiters,
     outlook: Option<(u64, Outlook)>,
-    /// Lanes with nothing due before then.
+    turns: Turns,
+    /// Lanes that had nothing due, and until when that is so if nobody adds anything.
     sleeping: HashMap<i64, Millis>,
+    /// Lanes that have to wait whatever is added: a daily limit, a defect.
+    resting: HashMap<i64, Millis>,
+    /// Something was queued since the last look.
+    is_woken: bool,
     tasks: JoinSet<()>,
     batch: u64,
-    turn: usize,
+    /// When the metrics were last written.
+    published: Millis,
 }
 
 impl Dispatcher {
@@ -68,15 +79,18 @@ impl Dispatcher {
         let outbox = Arc::new(Outbox::default());
         let hooked = Arc::clone(&outbox);
         store.on_withdraw(move |whom| hooked.withdraw(whom));
-        let reach = Reach::new(store.clock().clone());
+        let concurrency = Concurrency::new(settings.max_in_flight, store.clock().clone());
         Dispatcher {
-            desk: Arc::new(Desk { store, client, outbox, settings, metrics, reach }),
+            desk: Arc::new(Desk { store, client, outbox, settings, metrics, concurrency }),
             limiters: Limiters::default(),
             outlook: None,
+            turns: Turns::default(),
             sleeping: HashMap::new(),
+            resting: HashMap::new(),
+            is_woken: false,
             tasks: JoinSet::new(),
             batch: 0,
-            turn: 0,
+            published: 0,
         }
     }
 
@@ -90,20 +104,16 @@ impl Dispatcher {
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
         tokio::pin!(stop);
         loop {
-            let wait = match self.tick().await {
-                Ok(tick) => tick.wait,
-                Err(error) => {
-                    tracing::warn!(error = %error, "the queue could not be looked at; trying again");
-                    IDLE
-                }
-            };
+            let tick = self.tick().await.unwrap_or_else(|error| {
+                tracing::warn!(error = %error, "the queue could not be looked at; trying again");
+                Tick { wait: IDLE, ..Tick::default() }
+            });
             let store = self.desk.store.clone();
-            let is_full = self.tasks.len() >= self.desk.settings.max_in_flight;
             tokio::select! {
                 () = &mut stop => break,
-                () = store.delivery_woken(), if !is_full => self.sleeping.clear(),
-                Some(_) = self.tasks.join_next(), if is_full => {}
-                () = tokio::time::sleep(wait), if !is_full => {}
+                () = store.delivery_woken() => self.is_woken = true,
+                Some(_) = self.tasks.join_next(), if tick.is_full => {}
+                () = tokio::time::sleep(tick.wait) => {}
             }
         }
         self.desk.outbox.close();
@@ -122,24 +132,19 @@ impl Dispatcher {
     pub async fn tick(&mut self) -> Result<Tick, StoreError> {
         while self.tasks.try_join_next().is_some() {}
         let now = self.desk.store.clock().now();
-        if let Some(rest) = self.desk.reach.rest() {
-            return Ok(Tick { wait: rest.min(IDLE), ..Tick::default() });
+        let mut tick = Tick { wait: IDLE, ..Tick::default() };
+        if let Some(rest) = self.desk.concurrency.rest() {
+            tick.wait = rest.min(IDLE);
+            self.publish(now);
+            return Ok(tick);
         }
         let mut lanes = self.lanes(now).await?;
         if self.desk.store.gaps().hold_marketing() {
             // A STOP may be among what was missed.
             lanes.retain(|lane| lane.is_transactional);
         }
-        let mut tick = Tick { wait: IDLE, ..Tick::default() };
-        // Lanes of one rank take turns in being first, so that none starves.
-        self.turn = self.turn.wrapping_add(1);
-        let marketing = lanes.iter().position(|lane| !lane.is_transactional).unwrap_or(lanes.len());
-        for rank in [0..marketing, marketing..lanes.len()] {
-            if let Some(rank) = lanes.get_mut(rank).filter(|rank| !rank.is_empty()) {
-                rank.rotate_left(self.turn % rank.len());
-            }
-        }
-        for lane in lanes {
+        self.rouse(now, &lanes).await?;
+        for lane in self.turns.order(lanes) {
             let id = lane.id;
             let wait = match self.work(lane, now, &mut tick).await {
                 Ok(wait) => wait,
@@ -147,26 +152,65 @@ impl Dispatcher {
                 Err(error) => {
                     // A defect in one campaign is no reason to stand still with the others.
                     tracing::error!(lane = id, error = %error, "a queue could not be worked; it rests");
-                    self.sleeping.insert(id, now + DEFECT_REST);
+                    self.resting.insert(id, now + DEFECT_REST);
                     IDLE
                 }
             };
             tick.wait = tick.wait.min(wait);
         }
-        self.desk.metrics.set_in_flight(self.tasks.len());
+        if self.turns.is_sweeping() {
+            tick.wait = Duration::ZERO;
+        }
+        self.publish(now);
         Ok(tick)
+    }
+
+    /// Wakes the lanes that slept and have something due by now. They are looked at in one read, so that a
+    /// hundred campaigns with nothing to do don't take the writer's time.
+    async fn rouse(&mut self, now: Millis, lanes: &[Lane]) -> Result<(), StoreError> {
+        let is_woken = std::mem::take(&mut self.is_woken);
+        let asleep: Vec<i64> = lanes
+            .iter()
+            .map(|lane| lane.id)
+            .filter(|id| self.sleeping.get(id).is_some_and(|until| is_woken || *until <= now))
+            .collect();
+        if asleep.is_empty() {
+            return Ok(());
+        }
+        let found = self
+            .desk
+            .store
+            .read(move |conn| {
+                let due = |id: i64| messages::next_due(conn, id).map(|due| (id, due));
+                asleep.into_iter().map(due).collect::<Result<Vec<_>, StoreError>>()
+            })
+            .await;
+        if found.is_err() {
+            self.is_woken = is_woken;
+        }
+        for (id, due) in found? {
+            match due {
+                Some(due) if due <= now => {
+                    self.sleeping.remove(&id);
+                }
+                due => {
+                    self.sleeping.insert(id, due.unwrap_or(now + LOOK_AGAIN));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Works one lane and says how long it has nothing to do.
     async fn work(&mut self, lane: Lane, now: Millis, tick: &mut Tick) -> Result<Duration, StoreError> {
-        if let Some(until) = self.sleeping.get(&lane.id).filter(|until| **until > now) {
+        let waits = [&self.resting, &self.sleeping].into_iter().filter_map(|waiting| waiting.get(&lane.id));
+        if let Some(until) = waits.max().filter(|until| **until > now) {
             return Ok(millis(*until - now));
         }
-        let most = self.desk.reach.most_in_flight(self.desk.settings.max_in_flight);
-        let room = most.saturating_sub(self.tasks.len());
+        let room = self.desk.concurrency.room(self.tasks.len(), lane.is_transactional);
         if room == 0 {
-            // The next answer makes room.
-            return Ok(FULL);
+            tick.is_full = true;
+            return Ok(IDLE);
         }
         let permits = lane.permits(BATCH.min(u32::try_from(room).unwrap_or(BATCH)));
         if permits == 0 {
@@ -176,44 +220,52 @@ impl Dispatcher {
         let claims = match self.claim(&lane, permits).await {
             Ok(claims) => claims,
             Err(error) => {
-                lane.give_back(permits);
+                lane.settle(permits, 0, false);
                 return Err(error);
             }
         };
-        let used = claims.outgoing.len();
-        lane.give_back(permits - u32::try_from(used).unwrap_or(permits));
-        let parts: u32 = claims.outgoing.iter().map(|outgoing| outgoing.rendered.parts - 1).sum();
-        lane.charge(parts);
-        tick.claimed += used;
+        let wait = self.next_look(&lane, now, &claims);
+        lane.settle(permits, claims.parts, wait.is_some());
+        self.turns.note(&lane, claims.parts, claims.is_sweeping);
+        tick.claimed += claims.outgoing.len();
         tick.refused += claims.refused;
         if claims.refused > 0 {
             self.desk.metrics.count_deliveries("gate", claims.refused);
         }
-        let wait = self.next_look(&lane, now, &claims);
         for outgoing in claims.outgoing {
             self.tasks.spawn(hand_over(Arc::clone(&self.desk), lane.sender_address.clone(), outgoing));
         }
-        Ok(wait)
+        Ok(wait.unwrap_or_else(|| lane.wait()))
     }
 
-    fn next_look(&mut self, lane: &Lane, now: Millis, claims: &Claims) -> Duration {
+    /// How long a lane has nothing to do, if so.
+    fn next_look(&mut self, lane: &Lane, now: Millis, claims: &Claims) -> Option<Duration> {
         if let Some(until) = claims.rests_until {
-            self.sleeping.insert(lane.id, until);
-            return millis(until - now);
+            self.resting.insert(lane.id, until);
+            return Some(millis(until - now));
         }
         if !claims.is_exhausted {
-            return lane.wait();
+            return None;
         }
-        match claims.next_due {
-            Some(due) => {
-                self.sleeping.insert(lane.id, due);
-                millis(due - now)
-            }
-            None => {
-                // A commit that queues something clears this.
-                self.sleeping.insert(lane.id, now + IDLE.as_millis() as Millis);
-                IDLE
-            }
+        let due = claims.next_due.unwrap_or(now + LOOK_AGAIN);
+        self.sleeping.insert(lane.id, due);
+        Some(millis(due - now))
+    }
+
+    /// Writes the metrics, a few times a second.
+    fn publish(&mut self, now: Millis) {
+        if (now - self.published).abs() < PUBLISH_EVERY {
+            return;
+        }
+        self.published = now;
+        let reading = self.desk.concurrency.read();
+        let metrics = &self.desk.metrics;
+        metrics.set_in_flight(reading.under_way, reading.ceiling);
+        for rest in Rest::ALL {
+            metrics.set_resting(rest.as_str(), reading.rest == Some(rest));
+        }
+        if let Some((_, outlook)) = &self.outlook {
+            metrics.set_paces(self.limiters.read(outlook));
         }
     }
 
@@ -242,12 +294,17 @@ impl Dispatcher {
             .is_some_and(|(seen, outlook)| *seen == version && outlook.resumes_at.is_none_or(|at| now < at));
         if !is_fresh {
             let outlook = self.desk.store.read(move |conn| look(conn, now)).await?;
+            self.limiters.keep(&outlook);
+            let lanes = lanes(&outlook, &self.desk.settings, &mut self.limiters, self.desk.store.clock());
+            self.turns.keep(&lanes);
             self.outlook = Some((version, outlook));
             self.sleeping.clear();
+            self.resting.clear();
+            return Ok(lanes);
         }
-        let clock = self.desk.store.clock().clone();
+        let clock = self.desk.store.clock();
         Ok(self.outlook.as_ref().map_or_else(Vec::new, |(_, outlook)| {
-            lanes(outlook, &self.desk.settings, &mut self.limiters, &clock)
+            lanes(outlook, &self.desk.settings, &mut self.limiters, clock)
         }))
     }
 }
@@ -261,9 +318,11 @@ async fn hand_over(desk: Arc<Desk>, from: String, outgoing: Outgoing) {
     let key = outgoing.key;
     let is_kept = if desk.outbox.begin(key.message_id) {
         let message = desk.message(from, outgoing);
+        let begun = desk.concurrency.begin();
         let outcome = desk.client.send(&message).await;
-        desk.reach.note(&outcome, rand::random());
+        let seconds = desk.concurrency.end(&begun, &outcome, rand::random());
         desk.metrics.count_deliveries(word(&outcome), 1);
+        desk.metrics.observe_request(seconds);
         record_until_kept(&desk, key, outcome).await
             // What can't be written for a defect is not known: held, and listed as such.
             || keep(&desk, move |tx| outcomes::uncertain(tx, key, "its outcome could not be written")).await

@@ -10,6 +10,7 @@ use crate::clock::{Clock, Millis};
 use crate::domain::message::Kind;
 use crate::domain::plan::{Plan, Text, TopicRule};
 use crate::domain::quiet_hours::Presets;
+use crate::metrics::Pace;
 use crate::store::campaigns::{self, CampaignRow};
 use crate::store::senders::{self, SenderRow};
 use crate::store::{StoreError, messages, templates, topics};
@@ -57,7 +58,15 @@ pub(super) struct Lane {
 /// The limiters that live as long as their rate does.
 #[derive(Debug, Default)]
 pub(super) struct Limiters {
-    by_owner: HashMap<Owner, (f64, Arc<Limiter>)>,
+    by_owner: HashMap<Owner, Owned>,
+}
+
+#[derive(Debug)]
+struct Owned {
+    rate: f64,
+    limiter: Arc<Limiter>,
+    /// Granted by limiters that were replaced when the rate changed.
+    before: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -69,12 +78,37 @@ enum Owner {
 
 impl Limiters {
     fn get(&mut self, owner: Owner, rate: f64, clock: &Clock) -> Arc<Limiter> {
-        let fresh = || (rate, Arc::new(Limiter::per_second(rate, clock)));
-        let entry = self.by_owner.entry(owner).or_insert_with(fresh);
-        if entry.0 != rate {
-            *entry = fresh();
+        let fresh = || Arc::new(Limiter::per_second(rate, clock));
+        let owned = self.by_owner.entry(owner).or_insert_with(|| Owned { rate, limiter: fresh(), before: 0 });
+        if owned.rate != rate {
+            let before = owned.before + owned.limiter.granted();
+            *owned = Owned { rate, limiter: fresh(), before };
         }
-        Arc::clone(&entry.1)
+        Arc::clone(&owned.limiter)
+    }
+
+    /// Forgets the limiters of campaigns that send no longer.
+    pub(super) fn keep(&mut self, outlook: &Outlook) {
+        self.by_owner.retain(|owner, _| match owner {
+            Owner::Campaign(id) => outlook.campaigns.iter().any(|(campaign, _)| campaign.id == *id),
+            Owner::Sender(_) | Owner::Account => true,
+        });
+    }
+
+    /// Rate and permits granted of each, for the metrics.
+    pub(super) fn read(&self, outlook: &Outlook) -> Vec<Pace> {
+        let read = |(owner, owned): (&Owner, &Owned)| {
+            let (level, name) = match owner {
+                Owner::Campaign(id) => ("campaign", id.to_string()),
+                Owner::Sender(id) => {
+                    let sender = outlook.senders.iter().find(|sender| sender.id == *id);
+                    ("sender", sender.map(|sender| sender.address.clone()).unwrap_or_default())
+                }
+                Owner::Account => ("account", String::new()),
+            };
+            Pace { level, name, rate: owned.rate, granted: owned.before + owned.limiter.granted() }
+        };
+        self.by_owner.iter().map(read).collect()
     }
 }
 
@@ -200,8 +234,9 @@ impl Lane {
         let mut granted = most;
         for (level, limiter) in self.limiters.iter().enumerate() {
             let taken = limiter.take(granted);
-            for earlier in self.limiters.iter().take(level) {
+            for earlier in self.limiters.iter().take(level).filter(|_| taken < granted) {
                 earlier.give_back(granted - taken);
+                earlier.rest();
             }
             granted = taken;
             if granted == 0 {
@@ -211,15 +246,14 @@ impl Lane {
         granted
     }
 
-    pub(super) fn give_back(&self, permits: u32) {
+    /// Settles a turn: `used` parts of `granted` permits. `is_idle`: nobody waits for the rest.
+    pub(super) fn settle(&self, granted: u32, used: u32, is_idle: bool) {
         for limiter in &self.limiters {
-            limiter.give_back(permits);
-        }
-    }
-
-    pub(super) fn charge(&self, permits: u32) {
-        for limiter in &self.limiters {
-            limiter.charge(permits);
+            limiter.give_back(granted.saturating_sub(used));
+            limiter.charge(used.saturating_sub(granted));
+            if is_idle {
+                limiter.rest();
+            }
         }
     }
 

@@ -1,19 +1,21 @@
 //! Flow: from a queued row to Twilio, and what came of it.
 //!
 //! Permit, then claim, then gate, then send at once: `limiter` gives permits, `claim` takes rows through the
-//! gate in one write, `outbox` knows whose request has begun, `reach` whether Twilio is well, `dispatch` joins them, `rescue` looks after
-//! what a crash left behind, `reconcile` after answers that were lost, `poll` after receipts that never came.
+//! gate in one write, `outbox` knows whose request has begun, `concurrency` how many may be under way and
+//! whether Twilio is well, `turns` whose turn it is, `dispatch` joins them, `rescue` looks after what a crash
+//! left behind, `reconcile` after answers that were lost, `poll` after receipts that never came.
 
 mod claim;
+mod concurrency;
 mod dispatch;
 mod lanes;
 mod limiter;
 mod outbox;
 mod patience;
 mod poll;
-mod reach;
 mod reconcile;
 mod rescue;
+mod turns;
 
 pub use dispatch::{Dispatcher, Tick};
 pub use lanes::{SenderLimits, Settings};

@@ -6,6 +6,7 @@ pub mod consent;
 pub mod encoding;
 pub mod event;
 pub mod failure;
+pub mod forecast;
 pub mod gate;
 pub mod lookup;
 pub mod message;

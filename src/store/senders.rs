@@ -165,13 +165,14 @@ pub fn may_send(
 }
 
 /// Lets the account and every sender go on: somebody says that what stopped them is mended. If it is not,
-/// the first message stops them again.
+/// the first message stops them again. A rest that ends by itself is kept.
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
 pub fn resume_all(tx: &Tx<'_>, actor: &str) -> Result<(), StoreError> {
     let account = tx.conn.execute(
-        "UPDATE account SET pause_reason = NULL, paused_until = NULL WHERE pause_reason IS NOT NULL",
+        "UPDATE account SET pause_reason = NULL, paused_until = NULL
+         WHERE pause_reason IS NOT NULL AND paused_until IS NULL",
         [],
     )?;
     if account > 0 {
@@ -194,7 +195,8 @@ pub fn resume_all(tx: &Tx<'_>, actor: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Notes that a sender wrote to a person of its own accord.
+/// Notes that a sender wrote to a person of its own accord, who was not among those of
+/// [`recipients`] in the same transaction.
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
@@ -205,6 +207,9 @@ pub fn note_recipient(tx: &Tx<'_>, sender_id: i64, user_id: i64) -> Result<(), S
              ON CONFLICT DO UPDATE SET at = excluded.at",
         )?
         .execute((sender_id, user_id, tx.now))?;
+    tx.conn
+        .prepare_cached("UPDATE senders SET recipients = recipients + 1 WHERE id = ?1")?
+        .execute([sender_id])?;
     Ok(())
 }
 
@@ -223,16 +228,106 @@ pub fn has_written_to(
         .exists((sender_id, user_id, since))?)
 }
 
-/// How many people the sender wrote to since `since`, and when the first of them was.
+/// How many people the sender wrote to since `since`. The count is kept beside the rows, and only those are
+/// read that left the window since it was last asked for: an answer costs the same at a limit of 250 and of
+/// 100,000 a day.
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
-pub fn recipients_since(
+pub fn recipients(conn: &Connection, sender_id: i64, since: Millis) -> Result<i64, StoreError> {
+    let (kept, after): (i64, Millis) = conn
+        .prepare_cached("SELECT recipients, recipients_after FROM senders WHERE id = ?1")?
+        .query_row([sender_id], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?
+        .unwrap_or_default();
+    if since < after {
+        // The clock was set back.
+        return count_recipients(conn, sender_id, since, Millis::MAX);
+    }
+    Ok(kept - count_recipients(conn, sender_id, after, since)?)
+}
+
+/// Moves the kept count of [`recipients`] on to `since`, and answers it.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn settle_recipients(tx: &Tx<'_>, sender_id: i64, since: Millis) -> Result<i64, StoreError> {
+    let used = recipients(tx.conn, sender_id, since)?;
+    tx.conn
+        .prepare_cached(
+            "UPDATE senders SET recipients = ?2, recipients_after = ?3 WHERE id = ?1 AND recipients <> ?2",
+        )?
+        .execute((sender_id, used, since))?;
+    Ok(used)
+}
+
+fn count_recipients(
+    conn: &Connection,
+    sender_id: i64,
+    after: Millis,
+    through: Millis,
+) -> Result<i64, StoreError> {
+    Ok(conn
+        .prepare_cached(
+            "SELECT count(*) FROM sender_recipients WHERE sender_id = ?1 AND at > ?2 AND at <= ?3",
+        )?
+        .query_row((sender_id, after, through), |row| row.get(0))?)
+}
+
+/// Whom the sender wrote to since `since`, by the hour: when the first was and how many.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn recipients_by_hour(
     conn: &Connection,
     sender_id: i64,
     since: Millis,
-) -> Result<(i64, Option<Millis>), StoreError> {
+) -> Result<Vec<(Millis, i64)>, StoreError> {
+    let rows = conn
+        .prepare_cached(
+            "SELECT min(at), count(*) FROM sender_recipients WHERE sender_id = ?1 AND at > ?2
+             GROUP BY at / 3600000 ORDER BY 1",
+        )?
+        .query_map((sender_id, since), |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    Ok(rows)
+}
+
+/// When the sender wrote to the first person after `after`.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn oldest_recipient(
+    conn: &Connection,
+    sender_id: i64,
+    after: Millis,
+) -> Result<Option<Millis>, StoreError> {
     Ok(conn
-        .prepare_cached("SELECT count(*), min(at) FROM sender_recipients WHERE sender_id = ?1 AND at > ?2")?
-        .query_row((sender_id, since), |row| Ok((row.get(0)?, row.get(1)?)))?)
+        .prepare_cached("SELECT min(at) FROM sender_recipients WHERE sender_id = ?1 AND at > ?2")?
+        .query_row((sender_id, after), |row| row.get(0))?)
+}
+
+/// Whether a rest of the sender ended between `begun` and `now`.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn rested_since(
+    conn: &Connection,
+    sender_id: i64,
+    begun: Millis,
+    now: Millis,
+) -> Result<bool, StoreError> {
+    Ok(conn
+        .prepare_cached("SELECT 1 FROM senders WHERE id = ?1 AND paused_until > ?2 AND paused_until <= ?3")?
+        .exists((sender_id, begun, now))?)
+}
+
+/// The same of the account.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn account_rested_since(conn: &Connection, begun: Millis, now: Millis) -> Result<bool, StoreError> {
+    Ok(conn
+        .prepare_cached("SELECT 1 FROM account WHERE paused_until > ?1 AND paused_until <= ?2")?
+        .exists((begun, now))?)
 }

@@ -40,6 +40,16 @@ pub fn count_problems(conn: &Connection) -> Result<Vec<String>, StoreError> {
         let (consent, kept, counted): (String, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
         problems.push(format!("people with consent {consent}: kept as {kept}, counted as {counted}"));
     }
+    let mut senders = conn.prepare(
+        "SELECT s.address, s.recipients, count(r.user_id) FROM senders s
+           LEFT JOIN sender_recipients r ON r.sender_id = s.id AND r.at > s.recipients_after
+         GROUP BY s.id HAVING s.recipients <> count(r.user_id)",
+    )?;
+    let mut rows = senders.query([])?;
+    while let Some(row) = rows.next()? {
+        let (sender, kept, counted): (String, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        problems.push(format!("people whom {sender} wrote to: kept as {kept}, counted as {counted}"));
+    }
     Ok(problems)
 }
 

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
-use crate::domain::failure::{Failure, Meaning};
+use crate::domain::failure::{Failure, Meaning, Renewal};
 
 #[derive(Deserialize)]
 struct Row {
@@ -45,8 +45,15 @@ fn meaning(code: i64, effect: &str, retry: &str) -> Meaning {
         _ if code == 30036 => Meaning::TooLate,
         ("opt_out", _) => Meaning::OptedOut,
         ("invalid_number", _) => Meaning::InvalidNumber,
-        ("account_stop", retry) => Meaning::PauseAccount { until_tomorrow: retry == "later" },
-        ("sender_stop", retry) => Meaning::PauseSender { until_tomorrow: retry == "later" },
+        // A full window of conversations, or a pace that the channel doesn't take: either way nothing goes.
+        _ if code == 63018 => Meaning::PauseSender { renews: Some(Renewal::Conversations) },
+        _ if matches!(code, 30023 | 30027) => Meaning::PauseSender { renews: Some(Renewal::PacificMidnight) },
+        ("account_stop", retry) => {
+            Meaning::PauseAccount { renews: (retry == "later").then_some(Renewal::Unknown) }
+        }
+        ("sender_stop", retry) => {
+            Meaning::PauseSender { renews: (retry == "later").then_some(Renewal::Unknown) }
+        }
         ("template", _) => Meaning::FixTemplate,
         ("config", "later") => Meaning::Later,
         ("config", _) => Meaning::FixConfig,
@@ -130,12 +137,18 @@ fn mended_by(meaning: Meaning) -> &'static str {
         Meaning::Retry | Meaning::Later | Meaning::TooLate => "It is tried again by itself.",
         Meaning::OptedOut => "Recorded here as STOP. Nothing to do.",
         Meaning::InvalidNumber => "The number is marked unreachable. Correct it to write again.",
-        Meaning::PauseSender { until_tomorrow: true } => {
-            "The sender's daily limit is used up. It goes on by itself tomorrow."
+        Meaning::PauseSender { renews: Some(Renewal::PacificMidnight) } => {
+            "The carrier's daily limit is used up. It goes on by itself after midnight in California."
+        }
+        Meaning::PauseSender { renews: Some(Renewal::Conversations) } => {
+            "The limit on conversations within 24 hours is used up, or the pace too high. It goes on by itself; if it comes again, lower the sender's recipients_per_day or rate_per_second."
+        }
+        Meaning::PauseSender { renews: Some(Renewal::Unknown) } => {
+            "The sender can't send for some hours. It goes on by itself."
         }
         Meaning::PauseSender { .. } => "Look at the sender in the Twilio console, mend it, then resume.",
-        Meaning::PauseAccount { until_tomorrow: true } => {
-            "The account's daily limit is used up. It goes on by itself tomorrow."
+        Meaning::PauseAccount { renews: Some(_) } => {
+            "The account's daily limit is used up. It goes on by itself; a trial account has to be upgraded for more."
         }
         Meaning::PauseAccount { .. } => "Look at the account in the Twilio console, mend it, then resume.",
         Meaning::FixTemplate => "Mend the template, or wait for its approval, then resume.",
@@ -166,11 +179,14 @@ mod tests {
     #[test]
     fn the_codes_that_people_meet_do_what_their_pages_say() {
         let table = [
-            (20003, Meaning::PauseAccount { until_tomorrow: false }),
-            (63038, Meaning::PauseAccount { until_tomorrow: true }),
-            (30023, Meaning::PauseSender { until_tomorrow: true }),
-            (30034, Meaning::PauseSender { until_tomorrow: false }),
-            (63007, Meaning::PauseSender { until_tomorrow: false }),
+            (20003, Meaning::PauseAccount { renews: None }),
+            (63038, Meaning::PauseAccount { renews: Some(Renewal::Unknown) }),
+            (30023, Meaning::PauseSender { renews: Some(Renewal::PacificMidnight) }),
+            (30027, Meaning::PauseSender { renews: Some(Renewal::PacificMidnight) }),
+            (63018, Meaning::PauseSender { renews: Some(Renewal::Conversations) }),
+            (30035, Meaning::PauseSender { renews: Some(Renewal::Unknown) }),
+            (30034, Meaning::PauseSender { renews: None }),
+            (63007, Meaning::PauseSender { renews: None }),
             (21610, Meaning::OptedOut),
             (63014, Meaning::OptedOut),
             (63033, Meaning::OptedOut),

@@ -1,5 +1,6 @@
 //! For those who watch the process: is it there, can it take work, how is it doing.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
@@ -17,6 +18,8 @@ use crate::metrics;
 use crate::store::api_keys::Scope;
 use crate::store::{Store, StoreError, reports, senders};
 
+/// The span that a sender's limit on people is about, in milliseconds.
+const DAY: i64 = 86_400_000;
 /// A writer that takes longer than this can't be said to work.
 const WRITE_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -83,15 +86,30 @@ pub(super) async fn metrics(request: HttpRequest, state: web::Data<State>) -> Re
             return Err(Problem::new(StatusCode::FORBIDDEN, "This key lacks the scope admin."));
         }
     }
-    collect(&state.store, &state.metrics).await?;
+    collect(&state).await?;
     Ok(HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, metrics::CONTENT_TYPE))
         .body(state.metrics.encode()))
 }
 
-async fn collect(store: &Store, metrics: &metrics::Metrics) -> Result<(), StoreError> {
+async fn collect(state: &State) -> Result<(), StoreError> {
+    let (store, metrics) = (&state.store, &state.metrics);
     metrics.set_commits(store.commits());
     metrics.set_gaps(store.gaps().totals(), store.gaps().open().is_some());
     metrics.set_campaign_messages(store.read(reports::live_counts).await?);
+    let since = store.clock().now() - DAY;
+    let config = Arc::clone(&state.config);
+    let limits = store.read(move |conn| {
+        let mut limits = Vec::new();
+        for sender in senders::list(conn)? {
+            let configured = config.senders.iter().find(|one| one.address == sender.address);
+            if let Some(most) = configured.and_then(crate::config::Sender::recipients_per_day) {
+                let used = senders::recipients(conn, sender.id, since)?;
+                limits.push(metrics::DailyLimit { sender: sender.address, used, most });
+            }
+        }
+        Ok::<_, StoreError>(limits)
+    });
+    metrics.set_daily_limits(limits.await?);
     Ok(())
 }

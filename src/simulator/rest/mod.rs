@@ -106,8 +106,9 @@ impl Pass<'_> {
 pub(super) async fn enter<'a>(inner: &'a Inner, request: &HttpRequest) -> Result<Pass<'a>, ApiError> {
     let concurrent = inner.concurrent.fetch_add(1, Ordering::Relaxed) + 1;
     let pass = Pass { inner, number: inner.requests.fetch_add(1, Ordering::Relaxed), concurrent };
-    if inner.options.latency_ms > 0 {
-        tokio::time::sleep(Duration::from_millis(inner.options.latency_ms)).await;
+    let latency = inner.options.latency_ms + inner.state().faults.faults().slower_ms;
+    if latency > 0 {
+        tokio::time::sleep(Duration::from_millis(latency)).await;
     }
     let given = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     if !given.is_some_and(|given| inner.credentials.iter().any(|known| known == given)) {

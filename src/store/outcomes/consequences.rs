@@ -12,12 +12,11 @@ use super::{Change, RetryPolicy, advance, close_if_stopped, stop_reason};
 use crate::clock::Millis;
 use crate::domain::consent::Consent;
 use crate::domain::event::EventType;
-use crate::domain::failure::{Failure, Meaning};
+use crate::domain::failure::{Failure, Meaning, Renewal};
 use crate::domain::message::Status;
 use crate::domain::retry::{Pace, backoff};
 
-/// A day: how long a used-up daily limit keeps a sender or the account still.
-const UNTIL_TOMORROW: Millis = 86_400_000;
+const DAY: Millis = 86_400_000;
 
 /// Draws the consequences of a failure: try again, mark the person, stop a sender, or just fail.
 pub(super) fn failed(
@@ -39,21 +38,23 @@ pub(super) fn failed(
             return requeue(tx, standing, Pace::Soon, policy, "too_late_at_twilio");
         }
         // What is wrong with a sender or the account takes nobody's attempts away.
-        Meaning::PauseSender { until_tomorrow } => {
+        Meaning::PauseSender { renews } => {
+            let begun = put_back(tx, standing)?;
             // Queued first: a campaign that finished meanwhile runs again by it, and is paused after.
             if !is_over {
                 requeue(tx, standing, Pace::Soon, policy, "sender_paused")?;
             }
-            pause_sender(tx, standing, failure, until_tomorrow)?;
+            pause_sender(tx, standing, failure, (begun, renews))?;
             if !is_over {
                 return Ok(());
             }
         }
-        Meaning::PauseAccount { until_tomorrow } => {
+        Meaning::PauseAccount { renews } => {
+            let begun = put_back(tx, standing)?;
             if !is_over {
                 requeue(tx, standing, Pace::Soon, policy, "account_paused")?;
             }
-            pause_account(tx, failure, until_tomorrow)?;
+            pause_account(tx, failure, (begun, renews))?;
             if !is_over {
                 return Ok(());
             }
@@ -69,13 +70,26 @@ pub(super) fn failed(
     advance(tx, standing, status, &Change { failure: Some(failure), ..Change::default() })
 }
 
-/// Hand-overs that Twilio looked at. Those that it was too busy for, or that never reached it, take
-/// nobody's attempts away.
+/// Notes that the last attempt failed by no fault of the message. Returns when it began.
+fn put_back(tx: &Tx<'_>, standing: &Standing) -> Result<Millis, StoreError> {
+    Ok(tx
+        .conn
+        .prepare_cached(
+            "UPDATE attempts SET outcome = 'put_back' WHERE message_id = ?1 AND number = ?2
+             RETURNING started_at",
+        )?
+        .query_row((standing.id, standing.attempts), |row| row.get(0))
+        .optional()?
+        .unwrap_or(tx.now))
+}
+
+/// Hand-overs that Twilio looked at. Those that it was too busy for, that never reached it, or that a limit
+/// of the sender or the account stopped, take nobody's attempts away.
 pub(super) fn tries(tx: &Tx<'_>, message_id: i64) -> Result<u32, StoreError> {
     Ok(tx
         .conn
         .prepare_cached(
-            "SELECT count(*) FROM attempts WHERE message_id = ?1 AND outcome <> 'withdrawn'
+            "SELECT count(*) FROM attempts WHERE message_id = ?1 AND outcome NOT IN ('withdrawn', 'put_back')
                AND NOT (outcome = 'refused' AND http_status IS NULL)",
         )?
         .query_row([message_id], |row| row.get(0))?)
@@ -148,11 +162,18 @@ fn pause_campaign(tx: &Tx<'_>, standing: &Standing, failure: &Failure) -> Result
     }
 }
 
+/// The sentence of a pause, with its end.
+fn sentence_until(failure: &Failure, until: Option<Millis>) -> String {
+    let end = until.map(|until| format!(" It rests until {}.", rfc3339(until))).unwrap_or_default();
+    format!("{}{end}", sentence(failure))
+}
+
+/// Stops the sender of a message whose attempt began at `begun`.
 fn pause_sender(
     tx: &Tx<'_>,
     standing: &Standing,
     failure: &Failure,
-    until_tomorrow: bool,
+    (begun, renews): (Millis, Option<Renewal>),
 ) -> Result<(), StoreError> {
     let sender_id: Option<i64> = tx
         .conn
@@ -161,8 +182,18 @@ fn pause_sender(
     let Some(sender_id) = sender_id else {
         return Ok(());
     };
-    let until = until_tomorrow.then_some(tx.now + UNTIL_TOMORROW);
-    let reason = sentence(failure);
+    // News of a limit may come after the limit renewed, and says nothing about the new day.
+    if renews.is_some() && senders::rested_since(tx.conn, sender_id, begun, tx.now)? {
+        return Ok(());
+    }
+    let until = match renews {
+        Some(renews) => {
+            let oldest = senders::oldest_recipient(tx.conn, sender_id, tx.now - DAY)?;
+            Some(renews.after(tx.now, oldest))
+        }
+        None => None,
+    };
+    let reason = sentence_until(failure, until);
     if senders::pause(tx, sender_id, &reason, until)? {
         let event = NewEvent {
             data: Some(json!({"sender_id": sender_id, "reason": reason, "until": until.map(rfc3339)})),
@@ -170,16 +201,23 @@ fn pause_sender(
         };
         events::append(tx, EventType::SenderPaused, event)?;
     }
-    if !until_tomorrow {
+    if renews.is_none() {
         pause_campaign(tx, standing, failure)?;
     }
     tx.withdraw(Withdrawal::Sender(sender_id));
     Ok(())
 }
 
-fn pause_account(tx: &Tx<'_>, failure: &Failure, until_tomorrow: bool) -> Result<(), StoreError> {
-    let until = until_tomorrow.then_some(tx.now + UNTIL_TOMORROW);
-    let reason = sentence(failure);
+fn pause_account(
+    tx: &Tx<'_>,
+    failure: &Failure,
+    (begun, renews): (Millis, Option<Renewal>),
+) -> Result<(), StoreError> {
+    if renews.is_some() && senders::account_rested_since(tx.conn, begun, tx.now)? {
+        return Ok(());
+    }
+    let until = renews.map(|renews| renews.after(tx.now, None));
+    let reason = sentence_until(failure, until);
     if senders::pause_account(tx, &reason, until)? {
         let event = NewEvent {
             data: Some(json!({"reason": reason, "until": until.map(rfc3339)})),
@@ -187,7 +225,7 @@ fn pause_account(tx: &Tx<'_>, failure: &Failure, until_tomorrow: bool) -> Result
         };
         events::append(tx, EventType::AccountPaused, event)?;
     }
-    if !until_tomorrow {
+    if renews.is_none() {
         campaigns::pause_all(tx, &reason)?;
     }
     tx.withdraw(Withdrawal::All);

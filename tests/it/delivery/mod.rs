@@ -2,7 +2,10 @@
 
 mod callbacks;
 mod closing_first;
+mod concurrency;
+mod daily_limit;
 mod errors;
+mod fairness;
 mod pace;
 mod poll;
 mod reconcile;

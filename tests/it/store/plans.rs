@@ -123,8 +123,11 @@ fn hot_queries_go_by_their_index_and_walk_over_no_large_table() {
     check("a person's ledger", "consent_ledger_user (user_id=?", |conn| {
         ledger::list(conn, 1, i64::MAX, 50).map(drop)
     });
-    check("people written to today", "sender_recipients_at (sender_id=? AND at>?)", |conn| {
-        senders::recipients_since(conn, 1, 0).map(drop)
+    check("people who left a sender's day", "sender_recipients_at (sender_id=? AND at>? AND at<?)", |conn| {
+        senders::recipients(conn, 1, i64::MAX).map(drop)
+    });
+    check("the first of a sender's day", "sender_recipients_at (sender_id=? AND at>?)", |conn| {
+        senders::oldest_recipient(conn, 1, 0).map(drop)
     });
     check("messages that wait for a replay", "inbound_pending", |conn| {
         event_stream_engine::store::inbound::to_replay(conn, None, 0, 200).map(drop)
