@@ -21,7 +21,11 @@ struct World {
 /// Ana gets campaign and code. Ben hears of nothing more once his STOP was answered. Cleo never said yes.
 /// Dan's STOP met a dead server, and so did his START later. Eve's number does not exist.
 fn world() -> World {
-    let script = Script {
+    World { script: script(), twilio: twilio(), ours: ours() }
+}
+
+fn script() -> Script {
+    Script {
         people: [ANA, BEN, CLEO, DAN, EVE].map(person).to_vec(),
         campaigns: vec![Meant {
             id: 1,
@@ -41,8 +45,11 @@ fn world() -> World {
         ],
         kills: vec![1_900],
         late_lists: Vec::new(),
-    };
-    let twilio = Twilio {
+    }
+}
+
+fn twilio() -> Twilio {
+    Twilio {
         requests: vec![
             request(500, ANA, 1, Some("SM1")),
             request(600, BEN, 2, Some("SM2")),
@@ -68,8 +75,11 @@ fn world() -> World {
             Callback { is_inbound: true, ended_at: 1_010, ..callback("SM-ben", "", Some(200)) },
         ],
         struck: Default::default(),
-    };
-    let ours = Ours {
+    }
+}
+
+fn ours() -> Ours {
+    Ours {
         messages: [
             (1, message(Some(1), ANA, "delivered", None, &[490])),
             (2, message(Some(1), BEN, "sent", None, &[590])),
@@ -90,8 +100,7 @@ fn world() -> World {
         .into(),
         campaigns: [(1, "finished".to_owned())].into(),
         problems: Vec::new(),
-    };
-    World { script, twilio, ours }
+    }
 }
 
 fn person(phone: &str) -> Person {
