@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use event_stream_engine::clock::Clock;
-use event_stream_engine::store::{Store, StorePaths};
+use event_stream_engine::store::StorePaths;
 use rusqlite::Connection;
 
 use super::{bare, people};
@@ -32,8 +32,7 @@ pub async fn make(dir: &Path, clock: &Clock, messages: u64) -> f64 {
     let store = super::open_at(dir, clock).await;
     let users = people_of(messages);
     people::draft(&store).await;
-    store.settle().await.unwrap();
-    drop::<Store>(store);
+    store.close().await.unwrap();
     let conn = bare::connect(&paths.path);
     conn.execute_batch(
         "PRAGMA synchronous = OFF; PRAGMA wal_autocheckpoint = 50000; PRAGMA cache_size = -400000",

@@ -18,13 +18,13 @@ fn drill(dir: &Path, report: &Path) -> std::process::Output {
         .unwrap()
 }
 
-/// The first number behind `words` in the row of the check that begins with `check`.
+/// The number before `words` in the numbers of the check that begins with `check`.
 fn number(report: &str, check: &str, words: &str) -> usize {
     let row = report.lines().find(|line| line.contains(&format!("| {check}"))).unwrap();
-    let at = row.find(words).unwrap_or_else(|| panic!("{words:?} is not in {row}"));
-    let before = row[..at].trim_end();
-    let digits = before.rsplit(|c: char| !c.is_ascii_digit()).next().unwrap();
-    digits.parse().unwrap_or_else(|_| panic!("no number before {words:?} in {row}"))
+    let numbers = row.split('|').nth(3).unwrap();
+    let at = numbers.find(words).unwrap_or_else(|| panic!("{words:?} is not in {numbers}"));
+    let digits = numbers[..at].rsplit(|c: char| !c.is_ascii_digit()).next().unwrap();
+    digits.parse().unwrap_or_else(|_| panic!("no number before {words:?} in {numbers}"))
 }
 
 #[test]

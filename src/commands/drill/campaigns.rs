@@ -1,12 +1,12 @@
 //! Before the curtain: people imported, topic, segments, templates and campaigns made, as an operator does.
 
 use anyhow::{Context, Result};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::cast::Person;
 use super::cast::{PLANS, Plan, TOPIC, Words, sheet};
 use super::children::Place;
-use super::client::Api;
+use super::client::{Api, field};
 use super::record::Meant;
 
 /// Makes an API key. The server need not run.
@@ -52,28 +52,25 @@ async fn make_one(api: &Api, number: usize, plan: &Plan) -> Result<i64> {
     let definition = json!({"attribute": "wave", "operator": "in", "value": waves});
     let segment = json!({"name": plan.name, "definition": definition});
     let segment = api.make("/segments", &segment, &format!("segment-{number}")).await?;
-    let mut template = json!({"name": plan.name, "channel": plan.channel});
-    match plan.words {
-        Words::Text(body) => template["body"] = json!(body),
+    let (name, channel) = (plan.name, plan.channel);
+    let template = match plan.words {
+        Words::Text(body) => json!({"name": name, "channel": channel, "body": body}),
         Words::Content(sid, values) => {
-            template["content_sid"] = json!(sid);
-            let values: serde_json::Map<String, Value> =
+            let values: Map<String, Value> =
                 values.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
-            template["content_variables"] = Value::Object(values);
+            json!({"name": name, "channel": channel, "content_sid": sid, "content_variables": values})
         }
-    }
+    };
     let template = api.make("/templates", &template, &format!("template-{number}")).await?;
-    let mut campaign = json!({
+    let campaign = json!({
         "name": plan.name,
         "kind": plan.kind,
         "channel": plan.channel,
-        "segment_id": segment["id"],
-        "template_id": template["id"],
+        "segment_id": field(&segment, "id"),
+        "template_id": field(&template, "id"),
         "quiet_hours": "off",
+        "topic": plan.topic,
     });
-    if let Some(topic) = plan.topic {
-        campaign["topic"] = json!(topic);
-    }
     let campaign = api.make("/campaigns", &campaign, &format!("campaign-{number}")).await?;
-    campaign["id"].as_i64().context("a campaign has an id")
+    field(&campaign, "id").as_i64().context("a campaign has an id")
 }

@@ -140,15 +140,16 @@ impl Control {
         let said = serde_json::json!({ "from": from, "to": to, "body": body });
         let result = self.tell("inbound", &said).await?;
         Ok(Written {
-            sid: result["message_sid"].as_str().context("a message has an id")?.to_owned(),
-            status: result["status"].as_u64().and_then(|status| u16::try_from(status).ok()),
+            sid: field(&result, "message_sid").as_str().context("a message has an id")?.to_owned(),
+            status: field(&result, "status").as_u64().and_then(|status| u16::try_from(status).ok()),
         })
     }
 
     /// How many messages were accepted, and how many have something ahead of them.
     pub(super) async fn progress(&self) -> Result<(u64, u64)> {
         let busy = self.ask("busy").await?;
-        Ok((busy["accepted"].as_u64().unwrap_or_default(), busy["ahead"].as_u64().unwrap_or_default()))
+        let count = |name: &str| field(&busy, name).as_u64().unwrap_or_default();
+        Ok((count("accepted"), count("ahead")))
     }
 
     /// How often each fault struck.
@@ -175,7 +176,7 @@ impl Control {
         let mut all = Vec::new();
         loop {
             let page = self.ask(&format!("{what}?first={}&limit={PAGE}", all.len())).await?;
-            let total = page["total"].as_u64().unwrap_or_default();
+            let total = field(&page, "total").as_u64().unwrap_or_default();
             let rows = list(page, what);
             if rows.is_empty() {
                 return Ok(all);
@@ -186,6 +187,11 @@ impl Control {
             }
         }
     }
+}
+
+/// A field of an answer; null if it is not there.
+pub(super) fn field<'a>(answer: &'a Value, name: &str) -> &'a Value {
+    answer.get(name).unwrap_or(&Value::Null)
 }
 
 fn list(mut answer: Value, name: &str) -> Vec<Value> {

@@ -5,6 +5,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::cast::{Fate, PLANS};
+use super::client::field;
 use super::dice::Dice;
 use super::record::{Meaning, Single};
 use super::stage::Stage;
@@ -110,7 +111,7 @@ pub(super) async fn singles(stage: &Stage, seconds: f64) -> Result<()> {
         let posts = if dice.percent(25.0) { 2 } else { 1 };
         for _ in 0..posts {
             let made = stage.api.make("/messages", &body, &single.key).await?;
-            single.answers.push(made["id"].as_i64().context("a message has an id")?);
+            single.answers.push(field(&made, "id").as_i64().context("a message has an id")?);
         }
         stage.log().singles.push(single);
         stage.pause(seconds * dice.between(0.3, 1.7)).await;
@@ -149,7 +150,7 @@ pub(super) async fn operate(stage: &Stage, campaigns: &[i64], seconds: f64) -> R
 pub(super) async fn resume_all(stage: &Stage, campaigns: &[i64]) {
     for id in campaigns {
         let Ok(campaign) = stage.api.get(&format!("/campaigns/{id}")).await else { continue };
-        if campaign["status"] == "paused" {
+        if field(&campaign, "status") == "paused" {
             let key = format!("resume-{id}-{}", stage.now());
             let path = format!("/campaigns/{id}/resume");
             if let Ok((200..=299, _)) =

@@ -1,8 +1,11 @@
 //! The kills: SIGKILL at random moments, some of them during a start, and people who write while nobody
 //! listens.
 
+use std::time::Duration;
+
 use anyhow::Result;
 
+use super::compare::LIST_LATE;
 use super::crowd::Crowd;
 use super::dice::Dice;
 use super::stage::Stage;
@@ -23,7 +26,9 @@ pub(super) struct Rhythm {
     pub(super) words: usize,
 }
 
-/// Kills and starts until all kills are done; the last start is ready when this returns.
+/// Kills and starts until all kills are done; the last start is ready when this returns. It comes when nothing
+/// goes wrong any more and no list is late: what a late list hid from it, the server would look for again only
+/// minutes later.
 pub(super) async fn run(stage: &Stage, rhythm: Rhythm) -> Result<()> {
     let mut dice = Dice::new(stage.seed, "kills");
     let mut crowd = Crowd::new(stage, "words to the dead", (1, 2));
@@ -45,6 +50,11 @@ pub(super) async fn run(stage: &Stage, rhythm: Rhythm) -> Result<()> {
             crowd.start(stage).await?;
         }
         stage.pause(dice.between(0.0, 0.4)).await;
+        if number == rhythm.kills {
+            stage.end();
+            stage.until_calm().await;
+            tokio::time::sleep(Duration::from_millis(LIST_LATE.unsigned_abs())).await;
+        }
         stage.spawn()?;
     }
     stage.ready().await

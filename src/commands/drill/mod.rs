@@ -209,13 +209,8 @@ async fn act(stage: &Stage, scale: Scale, meant: &[Meant]) -> Result<()> {
     let total: usize = meant.iter().map(|meant| meant.may_reach.len()).sum();
     // At least two rounds of all weathers, if the drill is long enough for it.
     let weather = (seconds / 20.0).clamp(0.5, 4.0);
-    let main = async {
-        kills::run(stage, rhythm).await?;
-        stage.end();
-        Ok(())
-    };
     tokio::try_join!(
-        main,
+        kills::run(stage, rhythm),
         weather::change(stage, weather),
         crowd::words(stage, seconds / (stage.people.len() as f64 * 0.25)),
         crowd::singles(stage, seconds / (stage.people.len() as f64 * 0.1)),

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use serde_json::Value;
 
+use super::client::field;
 use super::crowd::resume_all;
 use super::stage::Stage;
 
@@ -42,12 +43,13 @@ async fn state(stage: &Stage, campaigns: &[i64]) -> Result<Value> {
     let mut seen = Vec::new();
     for id in campaigns {
         let campaign = stage.api.get(&format!("/campaigns/{id}")).await?;
-        seen.push(serde_json::json!({"status": campaign["status"], "counts": campaign["counts"]}));
+        let of = |name: &str| field(&campaign, name).clone();
+        seen.push(serde_json::json!({"status": of("status"), "counts": of("counts")}));
     }
     let mut open = Vec::new();
     for status in OPEN {
         let page = stage.api.get(&format!("/messages?status={status}&limit=200")).await?;
-        let Some(rows) = page["data"].as_array() else { bail!("a list without data: {page}") };
+        let Some(rows) = field(&page, "data").as_array() else { bail!("a list without data: {page}") };
         open.extend(rows.iter().map(|row| row["id"].clone()));
     }
     Ok(serde_json::json!({"campaigns": seen, "open": open}))

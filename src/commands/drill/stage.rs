@@ -47,6 +47,7 @@ pub(super) struct Stage {
     log: Mutex<Log>,
     is_up: AtomicBool,
     is_over: AtomicBool,
+    is_calm: AtomicBool,
     /// How much of the drill is over, in thousandths.
     elapsed: AtomicU64,
     clock: Clock,
@@ -69,6 +70,7 @@ impl Stage {
             log: Mutex::default(),
             is_up: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
+            is_calm: AtomicBool::new(false),
             elapsed: AtomicU64::new(0),
             clock: Clock::system(),
         }
@@ -97,6 +99,18 @@ impl Stage {
     /// Lets everybody come to an end.
     pub(super) fn end(&self) {
         self.is_over.store(true, Ordering::SeqCst);
+    }
+
+    /// Nothing goes wrong any more, but for the refusals.
+    pub(super) fn calm(&self) {
+        self.is_calm.store(true, Ordering::SeqCst);
+    }
+
+    /// Waits until nothing goes wrong any more.
+    pub(super) async fn until_calm(&self) {
+        while !self.is_calm.load(Ordering::SeqCst) {
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// How much of the drill is over, 0 to 1.

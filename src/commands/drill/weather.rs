@@ -18,40 +18,29 @@ struct Weather {
 
 /// Every kind, with its faults but for the refusals, which always hold.
 fn kinds() -> Vec<Weather> {
-    let kind = |name, faults| Weather { name, faults };
-    let none = Faults::default;
     let late = LIST_LATE.unsigned_abs();
-    vec![
-        kind("calm", none()),
-        kind("busy: 429 and slow", Faults { rate_429_percent: 4.0, latency_ms: 250, ..none() }),
-        kind(
+    let none = Faults::default;
+    let table = [
+        ("calm", none()),
+        ("busy: 429 and slow", Faults { rate_429_percent: 4.0, latency_ms: 250, ..none() }),
+        (
             "500 before and after acceptance",
             Faults { error_500_before_percent: 4.0, error_500_after_accept_percent: 4.0, ..none() },
         ),
-        kind(
+        (
             "connections lost before and after acceptance",
             Faults { drop_connection_percent: 4.0, drop_after_accept_percent: 4.0, ..none() },
         ),
-        kind(
+        (
             "no answer before and after acceptance",
             Faults { timeout_before_accept_percent: 2.0, timeout_after_accept_percent: 2.0, ..none() },
         ),
-        kind(
-            "callbacks shuffled, doubled, late and missing",
-            Faults {
-                callbacks_shuffled: true,
-                callbacks_doubled_percent: 30.0,
-                callbacks_missing_percent: 3.0,
-                callbacks_late_ms: 600,
-                inbound_doubled_percent: 50.0,
-                ..none()
-            },
-        ),
-        kind(
+        ("callbacks shuffled, doubled, late and missing", callbacks(3.0)),
+        (
             "the list late, answers lost",
             Faults { list_late_ms: late, error_500_after_accept_percent: 3.0, ..none() },
         ),
-        kind(
+        (
             "the list out of order, answers lost",
             Faults {
                 read_500_percent: 70.0,
@@ -61,36 +50,43 @@ fn kinds() -> Vec<Weather> {
                 ..none()
             },
         ),
-        kind(
-            "the credentials refused once",
-            Faults {
-                errors: vec![ErrorFault { code: 20003, percent: 100.0, to: None, count: Some(1) }],
-                ..none()
-            },
-        ),
-        kind(
-            "everything at once",
-            Faults {
-                rate_429_percent: 1.0,
-                error_500_before_percent: 1.0,
-                error_500_after_accept_percent: 1.0,
-                drop_connection_percent: 1.0,
-                drop_after_accept_percent: 1.0,
-                timeout_before_accept_percent: 0.5,
-                timeout_after_accept_percent: 0.5,
-                latency_ms: 60,
-                read_500_percent: 10.0,
-                read_429_percent: 10.0,
-                list_late_ms: late,
-                callbacks_shuffled: true,
-                callbacks_doubled_percent: 10.0,
-                callbacks_missing_percent: 2.0,
-                callbacks_late_ms: 300,
-                inbound_doubled_percent: 20.0,
-                ..none()
-            },
-        ),
-    ]
+        ("the credentials refused once", Faults { errors: vec![refused_once()], ..none() }),
+        ("everything at once", everything(late)),
+    ];
+    table.map(|(name, faults)| Weather { name, faults }).into()
+}
+
+fn callbacks(scale: f64) -> Faults {
+    Faults {
+        callbacks_shuffled: true,
+        callbacks_doubled_percent: 10.0 * scale,
+        callbacks_missing_percent: scale,
+        callbacks_late_ms: 600,
+        inbound_doubled_percent: 15.0 * scale,
+        ..Faults::default()
+    }
+}
+
+/// Twilio refuses the credentials: the account pauses until somebody resumes.
+fn refused_once() -> ErrorFault {
+    ErrorFault { code: 20003, percent: 100.0, to: None, count: Some(1) }
+}
+
+fn everything(late: u64) -> Faults {
+    Faults {
+        rate_429_percent: 1.0,
+        error_500_before_percent: 1.0,
+        error_500_after_accept_percent: 1.0,
+        drop_connection_percent: 1.0,
+        drop_after_accept_percent: 1.0,
+        timeout_before_accept_percent: 0.5,
+        timeout_after_accept_percent: 0.5,
+        latency_ms: 60,
+        read_500_percent: 10.0,
+        read_429_percent: 10.0,
+        list_late_ms: late,
+        ..callbacks(1.0)
+    }
 }
 
 /// Names of all faults that some weather brings, as the simulator counts them.
@@ -137,7 +133,9 @@ pub(super) async fn change(stage: &Stage, seconds: f64) -> Result<()> {
             }
         }
     }
-    stage.control.set_faults(&under(&Faults::default())).await
+    stage.control.set_faults(&under(&Faults::default())).await?;
+    stage.calm();
+    Ok(())
 }
 
 #[cfg(test)]
