@@ -69,8 +69,8 @@ impl Plot {
                 y - 6.0
             );
         }
-        for (at, (name, points)) in self.lines.iter().enumerate() {
-            self.line(&mut out, &scale, at, name, points);
+        for at in 0..self.lines.len() {
+            self.line(&mut out, &scale, at);
         }
         out.push_str("</svg>\n");
         out
@@ -150,7 +150,8 @@ impl Plot {
         marks
     }
 
-    fn line(&self, out: &mut String, scale: &Scale, at: usize, name: &str, points: &[(f64, f64)]) {
+    fn line(&self, out: &mut String, scale: &Scale, at: usize) {
+        let (name, points) = &self.lines[at];
         let colour = COLOURS[at % COLOURS.len()];
         let path: Vec<String> =
             points.iter().map(|(x, y)| format!("{:.1} {:.1}", scale.across(*x), scale.up(*y))).collect();
