@@ -5,7 +5,7 @@ mod support;
 
 use std::path::Path;
 
-use support::plot::Plot;
+use support::plot::{Line, Plot};
 use support::series;
 
 fn main() {
@@ -26,7 +26,7 @@ fn main() {
 }
 
 /// The lines of `of` with these names, under the names to show.
-fn lines(of: &str, names: &[(&str, &str)]) -> Option<Vec<(String, Vec<(f64, f64)>)>> {
+fn lines(of: &str, names: &[(&str, &str)]) -> Option<Vec<Line>> {
     let mut all = series::of(of)?;
     let found: Vec<_> =
         names.iter().filter_map(|(name, shown)| Some(((*shown).to_owned(), all.remove(*name)?))).collect();

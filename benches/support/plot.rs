@@ -10,6 +10,9 @@ const FRAME: (f64, f64, f64, f64) = (78.0, 722.0, 72.0, 350.0);
 /// Told apart by people who see colours differently (Okabe and Ito), on light and on dark.
 const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
 
+/// Name and points of a line.
+pub type Line = (String, Vec<(f64, f64)>);
+
 /// A plot to be.
 pub struct Plot {
     pub title: &'static str,
@@ -17,8 +20,7 @@ pub struct Plot {
     pub y: &'static str,
     /// Powers of ten along x.
     pub is_log: bool,
-    /// Name and points of each line.
-    pub lines: Vec<(String, Vec<(f64, f64)>)>,
+    pub lines: Vec<Line>,
     /// Name and height of the dashed line.
     pub ceiling: Option<(String, f64)>,
 }
@@ -69,8 +71,8 @@ impl Plot {
                 y - 6.0
             );
         }
-        for (at, (name, points)) in self.lines.iter().enumerate() {
-            self.line(&mut out, &scale, at, name, points);
+        for at in 0..self.lines.len() {
+            self.line(&mut out, &scale, at);
         }
         out.push_str("</svg>\n");
         out
@@ -150,7 +152,8 @@ impl Plot {
         marks
     }
 
-    fn line(&self, out: &mut String, scale: &Scale, at: usize, name: &str, points: &[(f64, f64)]) {
+    fn line(&self, out: &mut String, scale: &Scale, at: usize) {
+        let (name, points) = &self.lines[at];
         let colour = COLOURS[at % COLOURS.len()];
         let path: Vec<String> =
             points.iter().map(|(x, y)| format!("{:.1} {:.1}", scale.across(*x), scale.up(*y))).collect();

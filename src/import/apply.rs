@@ -325,7 +325,13 @@ mod tests {
             })
             .await
             .unwrap();
-        shop.store.write::<_, _, StoreError>(move |tx| Ok(between(tx))).await.unwrap();
+        shop.store
+            .write::<_, _, StoreError>(move |tx| {
+                between(tx);
+                Ok(())
+            })
+            .await
+            .unwrap();
         let job = shop.job.clone();
         shop.store
             .write::<_, _, StoreError>(move |tx| {
