@@ -10,7 +10,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry};
 
 /// The content type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -97,17 +97,10 @@ struct CampaignLabels {
 #[derive(Clone)]
 pub struct Metrics {
     registry: Arc<std::sync::Mutex<Registry>>,
+    sending: Sending,
     requests: Family<RequestLabels, Counter>,
     webhooks: Family<WebhookLabels, Counter>,
     deliveries: Family<OutcomeLabels, Counter>,
-    in_flight: Gauge,
-    in_flight_ceiling: Gauge,
-    resting: Family<RestLabels, Gauge>,
-    request_seconds: Histogram,
-    rates: Family<PaceLabels, Gauge<f64, AtomicU64>>,
-    granted: Family<PaceLabels, Counter>,
-    recipients: Family<SenderLabels, Gauge>,
-    recipients_limit: Family<SenderLabels, Gauge>,
     lookups: Family<LookupLabels, Counter>,
     uncertain: Gauge,
     campaign_messages: Family<CampaignLabels, Gauge>,
@@ -125,86 +118,129 @@ impl std::fmt::Debug for Metrics {
     }
 }
 
+/// How the sending goes.
+#[derive(Clone)]
+struct Sending {
+    in_flight: Gauge,
+    in_flight_ceiling: Gauge,
+    resting: Family<RestLabels, Gauge>,
+    request_seconds: Histogram,
+    rates: Family<PaceLabels, Gauge<f64, AtomicU64>>,
+    granted: Family<PaceLabels, Counter>,
+    recipients: Family<SenderLabels, Gauge>,
+    recipients_limit: Family<SenderLabels, Gauge>,
+}
+
+impl Sending {
+    fn new(all: &mut Registry) -> Sending {
+        Sending {
+            in_flight: add(all, "in_flight", "Requests to Twilio under way", Default::default()),
+            in_flight_ceiling: add(
+                all,
+                "in_flight_ceiling",
+                "Requests to Twilio that may be under way: falls with 429s, rises again",
+                Default::default(),
+            ),
+            resting: add(
+                all,
+                "resting",
+                "1 while nothing is sent: busy after a 429, outage while Twilio does not answer",
+                Default::default(),
+            ),
+            request_seconds: add(
+                all,
+                "twilio_request_seconds",
+                "Time until Twilio answered a request to send",
+                Histogram::new(SECONDS),
+            ),
+            rates: add(
+                all,
+                "rate_limit_parts_per_second",
+                "Parts a second that a campaign, a sender or the account may send",
+                Default::default(),
+            ),
+            granted: add(
+                all,
+                "rate_limit_granted_parts",
+                "Parts that a limiter let through",
+                Default::default(),
+            ),
+            recipients: add(
+                all,
+                "sender_recipients",
+                "People whom a sender wrote to within 24 hours, of those that count against its limit",
+                Default::default(),
+            ),
+            recipients_limit: add(
+                all,
+                "sender_recipients_limit",
+                "People whom a sender may write to within 24 hours",
+                Default::default(),
+            ),
+        }
+    }
+}
+
+/// Registers a metric and hands it out.
+fn add<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    registry.register(name, help, metric.clone());
+    metric
+}
+
 impl Default for Metrics {
     fn default() -> Metrics {
         let mut registry = Registry::with_prefix("ese");
-        let requests = Family::<RequestLabels, Counter>::default();
-        registry.register("http_requests", "Requests by route, method and class of status", requests.clone());
-        let webhooks = Family::<WebhookLabels, Counter>::default();
-        registry.register("webhooks", "Webhooks by kind and outcome", webhooks.clone());
-        let campaign_messages = Family::<CampaignLabels, Gauge>::default();
-        let help = "Messages of campaigns that are not over, by status";
-        registry.register("campaign_messages", help, campaign_messages.clone());
-        let deliveries = Family::<OutcomeLabels, Counter>::default();
-        registry.register(
-            "deliveries",
-            "Requests to Twilio and verdicts of the gate, by outcome",
-            deliveries.clone(),
-        );
-        let in_flight = Gauge::default();
-        registry.register("in_flight", "Requests to Twilio under way", in_flight.clone());
-        let in_flight_ceiling = Gauge::default();
-        let help = "Requests to Twilio that may be under way: falls with 429s, rises again";
-        registry.register("in_flight_ceiling", help, in_flight_ceiling.clone());
-        let resting = Family::<RestLabels, Gauge>::default();
-        let help = "1 while nothing is sent: busy after a 429, outage while Twilio does not answer";
-        registry.register("resting", help, resting.clone());
-        let request_seconds = Histogram::new(SECONDS);
-        let help = "Time until Twilio answered a request to send";
-        registry.register("twilio_request_seconds", help, request_seconds.clone());
-        let rates = Family::<PaceLabels, Gauge<f64, AtomicU64>>::default();
-        let help = "Parts a second that a campaign, a sender or the account may send";
-        registry.register("rate_limit_parts_per_second", help, rates.clone());
-        let granted = Family::<PaceLabels, Counter>::default();
-        let help = "Parts that a limiter let through";
-        registry.register("rate_limit_granted_parts", help, granted.clone());
-        let recipients = Family::<SenderLabels, Gauge>::default();
-        let help = "People whom a sender wrote to within 24 hours, of those that count against its limit";
-        registry.register("sender_recipients", help, recipients.clone());
-        let recipients_limit = Family::<SenderLabels, Gauge>::default();
-        let help = "People whom a sender may write to within 24 hours";
-        registry.register("sender_recipients_limit", help, recipients_limit.clone());
-        let lookups = Family::<LookupLabels, Counter>::default();
-        let help = "Messages looked up at Twilio, by kind (uncertain or unfinished) and outcome";
-        registry.register("lookups", help, lookups.clone());
-        let uncertain = Gauge::default();
-        let help = "Attempts whose answer was lost and whose fate is not known";
-        registry.register("uncertain", help, uncertain.clone());
-        let gaps = Family::<GapLabels, Counter>::default();
-        registry.register("gaps", "Times in which messages from people may have been missed", gaps.clone());
-        let marketing_waits = Gauge::default();
-        let help = "1 while marketing waits until missed messages were looked for";
-        registry.register("marketing_waits", help, marketing_waits.clone());
-        let catch_ups = Family::<OutcomeLabels, Counter>::default();
-        registry.register("catch_ups", "Looks through Twilio's list for missed messages", catch_ups.clone());
-        let caught_up = Counter::default();
-        registry.register("caught_up_messages", "Missed messages that came out of it", caught_up.clone());
-        let store_batches = Counter::default();
-        registry.register("store_batches", "Commits of the data file", store_batches.clone());
-        let store_closures = Counter::default();
-        registry.register("store_closures", "Changes within those commits", store_closures.clone());
+        let all = &mut registry;
         Metrics {
+            sending: Sending::new(all),
+            requests: add(all, "http_requests", "Requests by route, method, status", Default::default()),
+            webhooks: add(all, "webhooks", "Webhooks by kind and outcome", Default::default()),
+            deliveries: add(
+                all,
+                "deliveries",
+                "Requests to Twilio and verdicts of the gate",
+                Default::default(),
+            ),
+            lookups: add(
+                all,
+                "lookups",
+                "Messages looked up at Twilio, by kind and outcome",
+                Default::default(),
+            ),
+            uncertain: add(all, "uncertain", "Attempts whose answer was lost", Default::default()),
+            campaign_messages: add(
+                all,
+                "campaign_messages",
+                "Messages of campaigns that are not over, by status",
+                Default::default(),
+            ),
+            store_batches: add(all, "store_batches", "Commits of the data file", Default::default()),
+            store_closures: add(all, "store_closures", "Changes within those commits", Default::default()),
+            gaps: add(
+                all,
+                "gaps",
+                "Times in which messages from people may have been missed",
+                Default::default(),
+            ),
+            marketing_waits: add(
+                all,
+                "marketing_waits",
+                "1 while marketing waits until missed messages were looked for",
+                Default::default(),
+            ),
+            catch_ups: add(
+                all,
+                "catch_ups",
+                "Looks through Twilio's list for missed messages",
+                Default::default(),
+            ),
+            caught_up: add(
+                all,
+                "caught_up_messages",
+                "Missed messages that came out of it",
+                Default::default(),
+            ),
             registry: Arc::new(std::sync::Mutex::new(registry)),
-            requests,
-            webhooks,
-            deliveries,
-            in_flight,
-            in_flight_ceiling,
-            resting,
-            request_seconds,
-            rates,
-            granted,
-            recipients,
-            recipients_limit,
-            lookups,
-            uncertain,
-            campaign_messages,
-            store_batches,
-            store_closures,
-            gaps,
-            marketing_waits,
-            catch_ups,
-            caught_up,
         }
     }
 }
@@ -232,28 +268,28 @@ impl Metrics {
 
     /// Sets how many requests to Twilio are under way, and how many may be.
     pub fn set_in_flight(&self, n: usize, ceiling: usize) {
-        self.in_flight.set(i64::try_from(n).unwrap_or(i64::MAX));
-        self.in_flight_ceiling.set(i64::try_from(ceiling).unwrap_or(i64::MAX));
+        self.sending.in_flight.set(i64::try_from(n).unwrap_or(i64::MAX));
+        self.sending.in_flight_ceiling.set(i64::try_from(ceiling).unwrap_or(i64::MAX));
     }
 
     /// Notes how long Twilio took for an answer.
     pub fn observe_request(&self, seconds: f64) {
-        self.request_seconds.observe(seconds);
+        self.sending.request_seconds.observe(seconds);
     }
 
     /// Sets whether nothing is sent for this reason.
     pub fn set_resting(&self, reason: &'static str, is_resting: bool) {
-        self.resting.get_or_create(&RestLabels { reason }).set(i64::from(is_resting));
+        self.sending.resting.get_or_create(&RestLabels { reason }).set(i64::from(is_resting));
     }
 
     /// Sets what limiters allow and have let through; others are forgotten.
     pub fn set_paces(&self, paces: Vec<Pace>) {
-        self.rates.clear();
-        self.granted.clear();
+        self.sending.rates.clear();
+        self.sending.granted.clear();
         for Pace { level, name, rate, granted } in paces {
             let labels = PaceLabels { level, name };
-            self.rates.get_or_create(&labels).set(rate);
-            self.granted.get_or_create(&labels).inner().store(granted, Ordering::Relaxed);
+            self.sending.rates.get_or_create(&labels).set(rate);
+            self.sending.granted.get_or_create(&labels).inner().store(granted, Ordering::Relaxed);
         }
     }
 
@@ -261,8 +297,8 @@ impl Metrics {
     pub fn set_daily_limits(&self, limits: Vec<DailyLimit>) {
         for DailyLimit { sender, used, most } in limits {
             let labels = SenderLabels { sender };
-            self.recipients.get_or_create(&labels).set(used);
-            self.recipients_limit.get_or_create(&labels).set(most);
+            self.sending.recipients.get_or_create(&labels).set(used);
+            self.sending.recipients_limit.get_or_create(&labels).set(most);
         }
     }
 
