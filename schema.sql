@@ -5,8 +5,8 @@
 -- A CHECK of three words or more is a chain of ORs: for a longer IN list SQLite builds a temporary tree on
 -- every row that is written, which doubles the price of a row.
 --
--- AUTOINCREMENT stands where rows are deleted, so that no id comes twice. It costs a second row an insert;
--- people, messages, webhooks and the ledger stay for good, and the highest id + 1 is new there anyway.
+-- AUTOINCREMENT stands where rows are deleted or come in bulk, so that no id comes twice. It costs a second row
+-- for each insert; people, webhooks and the ledger stay for good, and the highest id + 1 is new there anyway.
 --
 -- Times are INTEGER milliseconds since 1970, UTC. Amounts of money are INTEGER millionths of the unit.
 -- Messages, events and the ledger carry users.id, never a phone number.
@@ -263,7 +263,7 @@ CREATE INDEX campaigns_live ON campaigns (status)
 
 -- The row is the queue. Indexes: the key, the UNIQUE, (user, id), one over what waits, one over what failed.
 CREATE TABLE messages (
-  id               INTEGER PRIMARY KEY,
+  id               INTEGER PRIMARY KEY AUTOINCREMENT,
   campaign_id      INTEGER REFERENCES campaigns (id),
   user_id          INTEGER NOT NULL REFERENCES users (id),
   occasion         TEXT    NOT NULL DEFAULT '',      -- '' launch, a trigger's id, 'test:…', a run

@@ -46,7 +46,7 @@ fn greet(app: &App, public: &str, path: &str) -> Result<()> {
     if app.uncertain > 0 {
         writeln!(
             out,
-            "  {} messages were under way when the last run ended. They are held as uncertain and not sent again blindly.",
+            "  {} messages were under way when the last run ended. Twilio is asked for them; they are not sent again blindly.",
             app.uncertain
         )?;
     }

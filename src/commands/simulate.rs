@@ -188,7 +188,6 @@ fn options(args: Args) -> anyhow::Result<Options> {
 fn faults(args: FaultArgs) -> Faults {
     Faults {
         // Set while it runs; from the start there is --latency-ms.
-        slower_ms: 0,
         rate_429_percent: args.rate_429_percent,
         errors: args.errors,
         timeout_after_accept_percent: args.timeout_after_accept_percent,

@@ -14,8 +14,6 @@ use super::errors::comes_later;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Faults {
-    /// Every request takes this much longer, in milliseconds.
-    pub slower_ms: u64,
     /// 429 before anything happened: safe to retry.
     pub rate_429_percent: f64,
     /// Errors by code.

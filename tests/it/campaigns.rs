@@ -250,7 +250,7 @@ async fn pause_and_resume_send_to_nobody_twice_and_to_nobody_not() {
 async fn a_cancel_ends_those_who_wait_and_finishes_those_under_way() {
     let mut simulator = quick_simulator();
     simulator.latency_ms = 200;
-    let wanted = Wanted { simulator, max_in_flight: 2, ..Wanted::default() };
+    let wanted = Wanted { simulator, max_in_flight: 3, ..Wanted::default() };
     let mut engine = Engine::start_with(wanted).await;
     engine.add_many(5).await;
     let id = engine.draft(|_| {}).await;
@@ -260,7 +260,7 @@ async fn a_cancel_ends_those_who_wait_and_finishes_those_under_way() {
     engine.clock.advance(100);
     engine.dispatcher.tick().await.unwrap();
     assert_eq!(engine.counts(id).get("sending"), Some(&2));
-    // Both requests begin as soon as this task lets go; a cancel after that can't call them back.
+    // One of the three slots is kept for transactional messages. Both requests begin as soon as this task lets go; a cancel after that can't call them back.
     tokio::task::yield_now().await;
     act(&engine, Action::Cancel, id).await.unwrap();
     engine.settle().await;

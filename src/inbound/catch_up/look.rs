@@ -41,12 +41,13 @@ struct Bounds {
 }
 
 impl CatchUp {
-    /// Walks the list of messages to `address` back to a little before `since`.
+    /// Walks the list of messages to `address` back to a little before `since`. What is younger than a minute or
+    /// two is left to its webhook, unless it was created up to `young`.
     pub(super) async fn look(
         &self,
         address: &str,
         since: Option<Millis>,
-        is_after_gap: bool,
+        young: Millis,
     ) -> Result<Found, CatchUpError> {
         let query = ListQuery {
             to: Some(address.to_owned()),
@@ -58,7 +59,7 @@ impl CatchUp {
         let now = page.answered_at.unwrap_or_else(|| self.store.clock().now());
         let bounds = Bounds {
             start: since.unwrap_or(now - FIRST_LOOK + OVERLAP),
-            end: if is_after_gap { Millis::MAX } else { now - WEBHOOKS_TURN },
+            end: young.max(now - WEBHOOKS_TURN),
         };
         let mut found = Found { missed: Vec::new(), mark: bounds.start };
         loop {

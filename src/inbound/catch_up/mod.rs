@@ -23,8 +23,9 @@ pub(super) use service::{note_number, service_number};
 
 /// How often the list is looked at when nothing seems to be missing.
 const INTERVAL: Duration = Duration::from_secs(15 * 60);
-/// How soon after a gap the list is looked at once more: Twilio may list a message late.
-const AFTERWARDS: Duration = Duration::from_secs(3 * 60);
+/// How soon after a gap the list is looked at again, one look after the other: Twilio may list a message late.
+const AFTERWARDS: [Duration; 3] =
+    [Duration::from_secs(10), Duration::from_secs(50), Duration::from_secs(120)];
 /// The longest rest between looks that fail, in milliseconds.
 const LONGEST_REST: i64 = 60_000;
 /// How far back an address is looked at for the first time, in milliseconds: the day on which one moves here
@@ -50,6 +51,10 @@ struct Schedule {
     due_at: u64,
     /// Looks that failed in a row.
     failures: u32,
+    /// Good looks since the last gap was closed.
+    looks: usize,
+    /// When that was. What is older is not left to its webhook.
+    gap_ended_at: Option<Millis>,
 }
 
 /// Fetches what was missed. One per process.
@@ -90,7 +95,11 @@ impl CatchUp {
         if !self.is_due(gap.is_some()) {
             return;
         }
-        match self.look_through(gap.is_some()).await {
+        let young = match gap {
+            Some(_) => Millis::MAX,
+            None => self.schedule().gap_ended_at.unwrap_or(Millis::MIN),
+        };
+        match self.look_through(gap.is_some(), young).await {
             Ok(found) => self.note_success(gap.as_ref(), found),
             Err(error) => self.note_failure(gap.is_some(), &error),
         }
@@ -104,8 +113,9 @@ impl CatchUp {
 
     fn rest(&self, rest: Duration, failures: u32) {
         let nanos = u64::try_from(rest.as_nanos()).unwrap_or(u64::MAX / 2);
-        *self.schedule() =
-            Schedule { due_at: self.store.clock().monotonic_nanos().saturating_add(nanos), failures };
+        let mut schedule = self.schedule();
+        schedule.due_at = self.store.clock().monotonic_nanos().saturating_add(nanos);
+        schedule.failures = failures;
     }
 
     fn note_success(&self, gap: Option<&OpenGap>, found: u64) {
@@ -118,7 +128,18 @@ impl CatchUp {
         {
             tracing::info!(gap = gap.gap.as_str(), "Twilio's list was looked through; marketing goes on");
         }
-        self.rest(if gap.is_some() { AFTERWARDS } else { INTERVAL }, 0);
+        let rest = {
+            let mut schedule = self.schedule();
+            schedule.looks += 1;
+            if gap.is_some() {
+                schedule.looks = 0;
+                // Twilio's dates are to the second: that of the end is left to its webhooks.
+                schedule.gap_ended_at = Some(self.store.clock().now().div_euclid(1_000) * 1_000 - 1);
+            }
+            let is_first = schedule.gap_ended_at.is_none();
+            AFTERWARDS.get(schedule.looks).filter(|_| !is_first).copied()
+        };
+        self.rest(rest.unwrap_or(INTERVAL), 0);
     }
 
     fn note_failure(&self, is_gap: bool, error: &CatchUpError) {
@@ -150,14 +171,15 @@ impl CatchUp {
     }
 
     /// One look at every address. Returns how many messages were new.
-    async fn look_through(&self, is_after_gap: bool) -> Result<u64, CatchUpError> {
+    /// What was created up to `young` is not left to its webhook.
+    async fn look_through(&self, is_after_gap: bool, young: Millis) -> Result<u64, CatchUpError> {
         if is_after_gap {
             self.learn_numbers().await?;
         }
         let mut missed = Vec::new();
         let mut marks = Vec::new();
         for (address, since) in self.addresses().await? {
-            let mut found = self.look(&address, since, is_after_gap).await?;
+            let mut found = self.look(&address, since, young).await?;
             missed.append(&mut found.missed);
             marks.push((address, found.mark));
         }

@@ -106,7 +106,7 @@ impl Pass<'_> {
 pub(super) async fn enter<'a>(inner: &'a Inner, request: &HttpRequest) -> Result<Pass<'a>, ApiError> {
     let concurrent = inner.concurrent.fetch_add(1, Ordering::Relaxed) + 1;
     let pass = Pass { inner, number: inner.requests.fetch_add(1, Ordering::Relaxed), concurrent };
-    let latency = inner.options.latency_ms + inner.state().faults.faults().slower_ms;
+    let latency = inner.options.latency_ms;
     if latency > 0 {
         tokio::time::sleep(Duration::from_millis(latency)).await;
     }

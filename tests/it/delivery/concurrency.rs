@@ -47,7 +47,7 @@ async fn when_twilio_takes_half_a_second_more_requests_are_under_way_and_the_rat
     launched(&engine, 200).await;
     campaign::freeze_all(&engine.store, &presets(), true).await.unwrap();
     let fast = run_for(&mut engine, 2).await;
-    engine.simulator.set_faults(Faults { slower_ms: 450, ..Faults::default() });
+    engine.simulator.set_faults(Faults { latency_ms: 450, ..Faults::default() });
     let slow = run_for(&mut engine, 2).await;
     for span in [&fast, &slow] {
         let wanted = RATE * 2.0;

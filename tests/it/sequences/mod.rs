@@ -98,7 +98,9 @@ impl World {
                    UNION ALL SELECT look_at FROM attempts WHERE look_at IS NOT NULL)",
             );
             match due[0] {
-                Some(due) => self.clock.advance((due - self.clock.now()).max(500)),
+                Some(due) if due > self.clock.now() => self.clock.advance(due - self.clock.now()),
+                // What is due and does not go waits for a limit to renew, or for a moment.
+                Some(_) => self.clock.advance(self.until_a_pause_ends().unwrap_or(500)),
                 // What was looked up last may have been the last of its campaign.
                 None if has_ended => return self.at_rest(),
                 None => has_ended = true,
@@ -108,6 +110,15 @@ impl World {
             "SELECT json_array(id, campaign_id, status, reason, lane, due_at, attempts) FROM messages WHERE status = 'queued'",
         );
         Err(format!("it never came to rest at {}: {rows:#?}", self.clock.now()))
+    }
+
+    fn until_a_pause_ends(&self) -> Option<i64> {
+        let now = self.clock.now();
+        let ends: Vec<Option<i64>> = self.values(&format!(
+            "SELECT min(paused_until) FROM (SELECT paused_until FROM account UNION ALL SELECT paused_until FROM senders)
+             WHERE paused_until > {now}"
+        ));
+        Some(ends.first().copied().flatten()? - now)
     }
 
     fn at_rest(&mut self) -> Result<(), String> {
