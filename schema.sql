@@ -15,12 +15,13 @@
 CREATE TABLE store_identity (
   id              INTEGER PRIMARY KEY CHECK (id = 1),
   key_fingerprint BLOB    NOT NULL CHECK (length(key_fingerprint) = 32),
-  safe_hold       INTEGER NOT NULL DEFAULT 0 CHECK (safe_hold IN (0, 1)),
+  safe_hold       INTEGER NOT NULL DEFAULT 0 CHECK (safe_hold IN (0, 1)),  -- reserved for restored copies
   write_proofs    INTEGER NOT NULL DEFAULT 0,        -- how often readyz asked whether the file takes a write
   created_at      INTEGER NOT NULL
 ) STRICT;
 
--- What an operator changed while the server ran; the file and the environment win over it.
+-- What an operator changed while the server ran; the file and the environment win over it. Reserved: nothing
+-- writes it yet.
 CREATE TABLE settings (
   key        TEXT    PRIMARY KEY,
   value      TEXT    NOT NULL,
@@ -261,7 +262,8 @@ CREATE INDEX campaigns_live ON campaigns (status)
 
 -- Messages -----------------------------------------------------------------------------------------
 
--- The row is the queue. Indexes: the key, the UNIQUE, (user, id), one over what waits, one over what failed.
+-- The row is the queue. Indexes: the key, the UNIQUE, (user, id), and partial ones over what waits, what failed,
+-- and single messages with a topic or a reference.
 CREATE TABLE messages (
   id               INTEGER PRIMARY KEY AUTOINCREMENT,
   campaign_id      INTEGER REFERENCES campaigns (id),

@@ -1,4 +1,4 @@
-//! Draws what the last runs of `growth`, `reads` and `rate` kept: SVG files in `docs/plots`. Measures nothing.
+//! Draws what the last runs of `growth`, `reads` and `timeline` kept: SVG files in `docs/plots`. Measures nothing.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout, missing_docs, unreachable_pub)]
 
 mod support;

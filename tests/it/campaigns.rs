@@ -260,7 +260,8 @@ async fn a_cancel_ends_those_who_wait_and_finishes_those_under_way() {
     engine.clock.advance(100);
     engine.dispatcher.tick().await.unwrap();
     assert_eq!(engine.counts(id).get("sending"), Some(&2));
-    // One of the three slots is kept for transactional messages. Both requests begin as soon as this task lets go; a cancel after that can't call them back.
+    // One of the three slots is kept for transactional messages. Both requests begin as soon as this task lets go;
+    // a cancel after that can't call them back.
     tokio::task::yield_now().await;
     act(&engine, Action::Cancel, id).await.unwrap();
     engine.settle().await;
