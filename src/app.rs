@@ -192,6 +192,10 @@ impl App {
         };
         if tokio::time::timeout(STOP_LIMIT, ended).await.is_err() {
             tracing::warn!("the process ends with requests in flight; the next start looks after them");
+            // They go on until the process is gone, and so does its hold on the file: the system ends both.
+            std::mem::forget(self.serving);
+            let _ = self.store.close().await;
+            return;
         }
         if let Err(error) = self.store.close().await {
             tracing::warn!(error = %error, "the log stays beside the data file");
@@ -308,10 +312,14 @@ fn catch_up(state: &State, client: Client, stop: &Stop) -> JoinHandle<()> {
         let store = store.clone();
         async move { store.gaps().noted().await }
     };
+    let stopped = stop.clone();
     spawn("catch_up", SECOND * 5, stop, wake, move || {
-        let catch_up = Arc::clone(&catch_up);
+        let (catch_up, stopped) = (Arc::clone(&catch_up), stopped.clone());
         async move {
-            catch_up.tick().await;
+            tokio::select! {
+                () = stopped.pulled() => {}
+                () = catch_up.tick() => {}
+            }
             Ok::<_, Infallible>(())
         }
     })

@@ -190,7 +190,7 @@ impl Claimer<'_> {
         self.outbox.register(
             self.batch,
             Claimed {
-                message_id: due.standing.id,
+                key: AttemptKey { message_id: due.standing.id, number },
                 user_id: due.standing.user_id,
                 campaign_id: due.standing.campaign_id,
                 sender_id: self.lane.sender_id,

@@ -6,31 +6,29 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use super::claim::{Claimer, Claims, Outgoing};
+use super::claim::{Claimer, Claims};
 use super::concurrency::{Concurrency, Rest};
+use super::hand_over::{Desk, hand_over};
 use super::lanes::{Lane, Limiters, Outlook, Settings, lanes, look};
 use super::outbox::Outbox;
 use super::turns::Turns;
 use crate::clock::Millis;
-use crate::domain::failure::Failure;
 use crate::metrics::Metrics;
-use crate::store::outcomes::{self, Acceptance, AttemptKey, RetryPolicy};
-use crate::store::{Store, StoreError, messages};
-use crate::twilio::client::{Client, MessageResource, OutgoingMessage, SendOutcome};
-use crate::twilio::error::explain;
+use crate::store::{Store, StoreError, Withdrawal, messages};
+use crate::twilio::client::Client;
 
 /// Claims of one write.
 const BATCH: u32 = 64;
 /// The longest wait between two looks: another process may have written.
 const IDLE: Duration = Duration::from_secs(1);
+/// How soon to look again while a lane has used up its time and nobody else could be worked either.
+const SOON: Duration = Duration::from_millis(20);
 /// How long a queue rests that could not be worked because of a defect, in milliseconds.
 const DEFECT_REST: Millis = 60_000;
 /// How soon a lane with nothing due is looked at again, in milliseconds.
 const LOOK_AGAIN: Millis = 1_000;
 /// How often the metrics are written, in milliseconds.
 const PUBLISH_EVERY: Millis = 200;
-/// How long to wait before an outcome that the store refused is written again.
-const STORE_RETRY: Duration = Duration::from_millis(500);
 
 /// What one look brought.
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,16 +41,6 @@ pub struct Tick {
     pub wait: Duration,
     /// As many requests are under way as may be: the next answer makes room.
     pub is_full: bool,
-}
-
-/// What sending tasks share.
-struct Desk {
-    store: Store,
-    client: Client,
-    outbox: Arc<Outbox>,
-    settings: Settings,
-    metrics: Metrics,
-    concurrency: Concurrency,
 }
 
 /// Moves queued rows to Twilio. One per process.
@@ -146,6 +134,10 @@ impl Dispatcher {
         self.rouse(now, &lanes).await?;
         for lane in self.turns.order(lanes) {
             let id = lane.id;
+            // A gap may open while others are worked.
+            if !lane.is_transactional && self.desk.store.gaps().hold_marketing() {
+                continue;
+            }
             let wait = match self.work(lane, now, &mut tick).await {
                 Ok(wait) => wait,
                 Err(error) if error.is_transient() => return Err(error),
@@ -153,13 +145,16 @@ impl Dispatcher {
                     // A defect in one campaign is no reason to stand still with the others.
                     tracing::error!(lane = id, error = %error, "a queue could not be worked; it rests");
                     self.resting.insert(id, now + DEFECT_REST);
+                    self.turns.leave(id);
                     IDLE
                 }
             };
             tick.wait = tick.wait.min(wait);
         }
         if self.turns.is_sweeping() {
-            tick.wait = Duration::ZERO;
+            // Who has used up its time goes on at once, but nobody is asked in circles for nothing.
+            let has_worked = tick.claimed + tick.refused > 0;
+            tick.wait = if has_worked { Duration::ZERO } else { tick.wait.min(SOON) };
         }
         self.publish(now);
         Ok(tick)
@@ -224,6 +219,11 @@ impl Dispatcher {
                 return Err(error);
             }
         };
+        if !lane.is_transactional && self.desk.store.gaps().hold_marketing() {
+            // A gap opened while the claim was on its way: a STOP may be in it, so the claims are put back.
+            let back = claims.outgoing.iter().map(|one| Withdrawal::Message(one.key.message_id));
+            self.desk.outbox.withdraw(&back.collect::<Vec<_>>());
+        }
         let wait = self.next_look(&lane, now, &claims);
         lane.settle(permits, claims.parts, wait.is_some());
         self.turns.note(&lane, claims.parts, claims.is_sweeping);
@@ -298,8 +298,11 @@ impl Dispatcher {
             let lanes = lanes(&outlook, &self.desk.settings, &mut self.limiters, self.desk.store.clock());
             self.turns.keep(&lanes);
             self.outlook = Some((version, outlook));
-            self.sleeping.clear();
-            self.resting.clear();
+            // Every write of this process counts as a change too: nobody is woken by it, only looked at.
+            self.resting.retain(|id, _| lanes.iter().any(|lane| lane.id == *id));
+            for until in self.sleeping.values_mut() {
+                *until = now;
+            }
             return Ok(lanes);
         }
         let clock = self.desk.store.clock();
@@ -311,129 +314,4 @@ impl Dispatcher {
 
 fn millis(millis: Millis) -> Duration {
     Duration::from_millis(u64::try_from(millis).unwrap_or(0))
-}
-
-/// Sends one claim and writes down what came of it.
-async fn hand_over(desk: Arc<Desk>, from: String, outgoing: Outgoing) {
-    let key = outgoing.key;
-    let is_kept = if desk.outbox.begin(key.message_id) {
-        let message = desk.message(from, outgoing);
-        let begun = desk.concurrency.begin();
-        let outcome = desk.client.send(&message).await;
-        let seconds = desk.concurrency.end(&begun, &outcome, rand::random());
-        desk.metrics.count_deliveries(word(&outcome), 1);
-        desk.metrics.observe_request(seconds);
-        record_until_kept(&desk, key, outcome).await
-            // What can't be written for a defect is not known: held, and listed as such.
-            || keep(&desk, move |tx| outcomes::uncertain(tx, key, "its outcome could not be written")).await
-    } else {
-        keep(&desk, move |tx| outcomes::withdrawn(tx, key)).await
-    };
-    // A request that began is known as long as the process lives: nobody may take it for one that did not.
-    if is_kept {
-        desk.outbox.finish(key.message_id);
-    }
-}
-
-fn word(outcome: &SendOutcome) -> &'static str {
-    match outcome {
-        SendOutcome::Accepted(_) => "accepted",
-        SendOutcome::Refused { .. } => "refused",
-        SendOutcome::Throttled { .. } => "throttled",
-        SendOutcome::NotSent { .. } => "not_sent",
-        SendOutcome::Uncertain { .. } => "uncertain",
-    }
-}
-
-impl Desk {
-    fn message(&self, from: String, outgoing: Outgoing) -> OutgoingMessage {
-        let AttemptKey { message_id, number } = outgoing.key;
-        let base = &self.settings.public_base_url;
-        OutgoingMessage {
-            to: outgoing.rendered.to,
-            from,
-            body: outgoing.rendered.body,
-            media_urls: outgoing.rendered.media_urls,
-            content: outgoing.rendered.content,
-            status_callback: format!(
-                "{base}/webhooks/twilio/status?message={message_id}&attempt={number}#rc=2&rp=5xx,ct,rt"
-            ),
-            validity_period: outgoing.validity,
-        }
-    }
-
-    fn policy(&self, retry_after: Option<u64>) -> RetryPolicy {
-        RetryPolicy { max_attempts: self.settings.max_attempts, random: rand::random(), retry_after }
-    }
-}
-
-async fn record_until_kept(desk: &Desk, key: AttemptKey, outcome: SendOutcome) -> bool {
-    match outcome {
-        SendOutcome::Accepted(resource) => {
-            let acceptance = acceptance(*resource);
-            keep(desk, move |tx| outcomes::accepted(tx, key, &acceptance)).await
-        }
-        SendOutcome::Refused { http_status, code, message } => {
-            let failure = failure(code, &message);
-            tracing::info!(message.id = key.message_id, code, "Twilio refused a message");
-            let policy = desk.policy(None);
-            keep(desk, move |tx| outcomes::refused(tx, key, http_status, &failure, &policy)).await
-        }
-        SendOutcome::Throttled { code, retry_after } => {
-            let policy = desk.policy(retry_after);
-            keep(desk, move |tx| outcomes::not_sent(tx, key, "Too Many Requests", code, &policy)).await
-        }
-        SendOutcome::NotSent { why } => {
-            tracing::warn!(message.id = key.message_id, why, "Twilio could not be reached");
-            let policy = desk.policy(None);
-            keep(desk, move |tx| outcomes::not_sent(tx, key, &why, 0, &policy)).await
-        }
-        SendOutcome::Uncertain { http_status, why } => {
-            tracing::warn!(
-                message.id = key.message_id,
-                http_status,
-                why,
-                "Twilio's answer was lost; the message may be on its way"
-            );
-            keep(desk, move |tx| outcomes::uncertain(tx, key, &why)).await
-        }
-    }
-}
-
-fn acceptance(resource: MessageResource) -> Acceptance {
-    Acceptance {
-        sid: resource.sid,
-        twilio_status: resource.status,
-        parts: resource.num_segments.and_then(|text| text.parse().ok()),
-    }
-}
-
-/// The table's reading of a code; a refusal without a known code keeps Twilio's own words.
-fn failure(code: i64, message: &str) -> Failure {
-    let mut failure = explain(code);
-    if code == 0 && !message.is_empty() {
-        failure.text = message.chars().take(300).collect();
-    }
-    failure
-}
-
-/// Writes an outcome, again and again while the store can't: an answer of Twilio's is never dropped.
-/// `false`: a defect, which is logged and left for the next start; that finds the attempt pending.
-async fn keep(
-    desk: &Desk,
-    change: impl Fn(&crate::store::Tx<'_>) -> Result<(), StoreError> + Clone + Send + 'static,
-) -> bool {
-    loop {
-        match desk.store.write(change.clone()).await {
-            Ok(()) => return true,
-            Err(error) if error.is_transient() => {
-                tracing::warn!(error = %error, "an outcome could not be written; trying again");
-                tokio::time::sleep(STORE_RETRY).await;
-            }
-            Err(error) => {
-                tracing::error!(error = %error, "an outcome could not be written");
-                return false;
-            }
-        }
-    }
 }

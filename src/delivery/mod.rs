@@ -2,12 +2,13 @@
 //!
 //! Permit, then claim, then gate, then send at once: `limiter` gives permits, `claim` takes rows through the
 //! gate in one write, `outbox` knows whose request has begun, `concurrency` how many may be under way and
-//! whether Twilio is well, `turns` whose turn it is, `dispatch` joins them, `rescue` looks after what a crash
+//! whether Twilio is well, `turns` whose turn it is, `dispatch` joins them and `hand_over` makes the request, `rescue` looks after what a crash
 //! left behind, `reconcile` after answers that were lost, `poll` after receipts that never came.
 
 mod claim;
 mod concurrency;
 mod dispatch;
+mod hand_over;
 mod lanes;
 mod limiter;
 mod outbox;

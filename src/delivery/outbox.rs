@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::store::Withdrawal;
+use crate::store::outcomes::AttemptKey;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -18,6 +19,8 @@ enum State {
 #[derive(Debug)]
 struct Entry {
     batch: u64,
+    /// The attempt: a claim of the next one is another.
+    number: u32,
     user_id: i64,
     campaign_id: Option<i64>,
     sender_id: i64,
@@ -27,8 +30,8 @@ struct Entry {
 /// What is known of a claim.
 #[derive(Clone, Copy, Debug)]
 pub struct Claimed {
-    /// The message.
-    pub message_id: i64,
+    /// The message and its attempt.
+    pub key: AttemptKey,
     /// Its person.
     pub user_id: i64,
     /// Its campaign.
@@ -61,12 +64,13 @@ impl Outbox {
         }
         let entry = Entry {
             batch,
+            number: claim.key.number,
             user_id: claim.user_id,
             campaign_id: claim.campaign_id,
             sender_id: claim.sender_id,
             state: State::Claimed,
         };
-        self.entries().insert(claim.message_id, entry);
+        self.entries().insert(claim.key.message_id, entry);
     }
 
     /// Drops the claims of a batch whose write was lost, or that nobody waits for any more. Should it reach
@@ -101,26 +105,30 @@ impl Outbox {
     ///
     /// Both steps are traced, the second while the claims are locked: whoever listens learns the moment of
     /// the beginning itself, and not a later one.
-    pub fn begin(&self, message_id: i64) -> bool {
-        tracing::trace!(message.id = message_id, "a request may begin");
-        match self.entries().get_mut(&message_id) {
-            Some(entry) if entry.state == State::Claimed => {
+    pub fn begin(&self, key: AttemptKey) -> bool {
+        tracing::trace!(message.id = key.message_id, "a request may begin");
+        match self.entries().get_mut(&key.message_id) {
+            Some(entry) if entry.state == State::Claimed && entry.number == key.number => {
                 entry.state = State::Begun;
-                tracing::trace!(message.id = message_id, "a request begins");
+                tracing::trace!(message.id = key.message_id, "a request begins");
                 true
             }
             _ => false,
         }
     }
 
-    /// Drops a claim whose outcome is on disk.
-    pub fn finish(&self, message_id: i64) {
-        self.entries().remove(&message_id);
+    /// Drops a claim whose outcome is on disk. An outcome that was written twice leaves the claim of the next
+    /// attempt alone.
+    pub fn finish(&self, key: AttemptKey) {
+        let mut entries = self.entries();
+        if entries.get(&key.message_id).is_some_and(|entry| entry.number == key.number) {
+            entries.remove(&key.message_id);
+        }
     }
 
-    /// Whether a message has a claim.
-    pub fn contains(&self, message_id: i64) -> bool {
-        self.entries().contains_key(&message_id)
+    /// Whether an attempt has a claim.
+    pub fn contains(&self, key: AttemptKey) -> bool {
+        self.entries().get(&key.message_id).is_some_and(|entry| entry.number == key.number)
     }
 
     /// How many claims there are.
@@ -138,11 +146,15 @@ impl Outbox {
 mod tests {
     use super::*;
 
+    fn first(message_id: i64) -> AttemptKey {
+        AttemptKey { message_id, number: 1 }
+    }
+
     fn outbox() -> Outbox {
         let outbox = Outbox::default();
         for message_id in 1..=4 {
             let claim = Claimed {
-                message_id,
+                key: first(message_id),
                 user_id: message_id * 10,
                 campaign_id: (message_id < 3).then_some(7),
                 sender_id: 1,
@@ -155,23 +167,25 @@ mod tests {
     #[test]
     fn a_withdrawn_claim_never_begins() {
         let outbox = outbox();
-        assert!(outbox.begin(1));
+        assert!(outbox.begin(first(1)));
         outbox.withdraw(&[Withdrawal::Campaign(7), Withdrawal::User(30)]);
-        assert!(!outbox.begin(2));
-        assert!(!outbox.begin(3));
-        assert!(outbox.begin(4));
+        assert!(!outbox.begin(first(2)));
+        assert!(!outbox.begin(first(3)));
+        assert!(outbox.begin(first(4)));
     }
 
     #[test]
     fn a_claim_begins_once_and_not_after_it_is_forgotten() {
         let outbox = outbox();
-        assert!(outbox.begin(1));
-        assert!(!outbox.begin(1));
+        assert!(outbox.begin(first(1)));
+        assert!(!outbox.begin(first(1)));
         outbox.forget_batch(2);
-        assert!(!outbox.begin(2));
-        outbox.register(2, Claimed { message_id: 9, user_id: 1, campaign_id: None, sender_id: 1 });
-        assert!(!outbox.contains(9));
-        outbox.finish(1);
+        assert!(!outbox.begin(first(2)));
+        outbox.register(2, Claimed { key: first(9), user_id: 1, campaign_id: None, sender_id: 1 });
+        assert!(!outbox.contains(first(9)));
+        outbox.finish(AttemptKey { number: 2, ..first(1) });
+        assert!(outbox.contains(first(1)), "another attempt's outcome took it away");
+        outbox.finish(first(1));
         assert_eq!(outbox.len(), 2);
     }
 }

@@ -64,7 +64,7 @@ impl Patience {
         state.rounds += 1;
         let asked = match error {
             LookupError::Throttled { retry_after } => *retry_after,
-            LookupError::Unavailable(_) | LookupError::Refused { .. } => None,
+            LookupError::Unavailable(_) | LookupError::Unreadable(_) | LookupError::Refused { .. } => None,
         };
         let rest = backoff(Pace::Soon, state.rounds, random, asked).min(LONGEST);
         state.rests_until = now + u64::try_from(rest).unwrap_or(0) * 1_000_000;

@@ -82,6 +82,10 @@ impl Poller {
                         self.patience.answered();
                         answers.push((unfinished.clone(), answer));
                     }
+                    Err(error) if error.is_about_one() => {
+                        tracing::warn!(message.sid = unfinished.sid, error = %error, "a message could not be asked about");
+                        answers.push((unfinished.clone(), None));
+                    }
                     Err(error) => {
                         polled.failed += 1;
                         self.patience.failed(&error, rand::random());

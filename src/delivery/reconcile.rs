@@ -28,6 +28,8 @@ pub(super) const AT_ONCE: usize = 4;
 const PAGE: u16 = 50;
 /// Pages of one list. Who got more messages than that in a few minutes is a defect of another program.
 const MOST_PAGES: usize = 20;
+/// How long somebody waits at least who could not be asked about, in milliseconds.
+const FAILED_REST: Millis = 1_000;
 /// How long an attempt rests that could not be worked because of a defect, in milliseconds.
 const DEFECT_REST: Millis = 60_000;
 
@@ -120,7 +122,11 @@ impl Reconciler {
                     }
                     Err(error) => {
                         looked.failed += 1;
-                        self.patience.failed(&error, rand::random());
+                        // What concerns one person alone is no reason to ask nobody else.
+                        if !error.is_about_one() {
+                            self.patience.failed(&error, rand::random());
+                        }
+                        self.put_behind(search).await?;
                     }
                 }
             }
@@ -138,6 +144,13 @@ impl Reconciler {
         Ok(looked)
     }
 
+    /// Whoever could not be asked about comes after those who wait already.
+    async fn put_behind(&self, search: &Search) -> Result<(), StoreError> {
+        let (user_id, channel) = (search.user_id, search.channel);
+        let later = move |tx: &Tx<'_>| lookups::postpone(tx, user_id, channel, tx.now() + FAILED_REST);
+        self.store.write::<_, _, StoreError>(later).await
+    }
+
     /// Everything that Twilio has for one address since the oldest attempt.
     async fn look(&self, search: &Search) -> Result<Sight, LookupError> {
         let asked_at = self.store.clock().now();
@@ -151,7 +164,7 @@ impl Reconciler {
         let mut page = self.client.list(&query).await?;
         sight.ahead = page.answered_at.map_or(0, |theirs| theirs - self.store.clock().now());
         for _ in 0..MOST_PAGES {
-            let is_past = is_past(&page, earliest(search.since, sight.ahead));
+            let is_past = is_past(&page, earliest(self.start_of(search.since, asked_at), sight.ahead));
             sight.messages.extend(page.messages.into_iter().filter(is_by_api));
             match page.next {
                 Some(next) if !is_past => page = self.client.next_page(&next).await?,
@@ -163,7 +176,12 @@ impl Reconciler {
                 }
             }
         }
-        Err(LookupError::Unavailable(format!("more than {MOST_PAGES} pages to one person")))
+        Err(LookupError::Unreadable(format!("more than {MOST_PAGES} pages to one person")))
+    }
+
+    /// A start that lies ahead of the clock was told by one that was set back since.
+    fn start_of(&self, started_at: Millis, asked_at: Millis) -> Millis {
+        if started_at > asked_at { asked_at.saturating_sub(self.rules.after) } else { started_at }
     }
 
     /// Writes down what was seen.
@@ -211,7 +229,10 @@ fn settle(tx: &Tx<'_>, search: &Search, sight: &Sight, rules: &UncertainRules) -
         }
     }
     let listed: Vec<Listed<'_>> = free.iter().map(|message| listed(message)).collect();
-    let sought: Vec<Sought<'_>> = lost.iter().map(sought).collect();
+    let mut sought: Vec<Sought<'_>> = lost.iter().map(sought).collect();
+    for sought in sought.iter_mut().filter(|sought| sought.started_at > sight.asked_at) {
+        sought.started_at = sight.asked_at.saturating_sub(rules.after);
+    }
     let policy = RetryPolicy { max_attempts: rules.max_attempts, random: rand::random(), retry_after: None };
     for (lost, place) in lost.iter().zip(assign(&sought, &listed, sight.ahead)) {
         if let Some(message) = place.and_then(|place| free.get(place)) {

@@ -7,8 +7,8 @@ use crate::store::{Store, StoreError};
 
 /// Attempts of one write.
 const CHUNK: usize = 200;
-/// A claim that nobody works for this long was lost on its way, in milliseconds.
-const ORPHANED: Millis = 60_000;
+/// A claim that nobody works for this long was lost on its way, in milliseconds: three times the longest request.
+const ORPHANED: Millis = 180_000;
 
 /// At the start: attempts under way when the process ended. Their requests may have reached Twilio, so they
 /// are uncertain, and nobody is sent to again blindly. Returns how many there were.
@@ -29,8 +29,7 @@ pub async fn rescue_pending(store: &Store) -> Result<usize, StoreError> {
 pub async fn rescue_orphans(store: &Store, outbox: &Outbox) -> Result<usize, StoreError> {
     let before = store.clock().now() - ORPHANED;
     let pending = store.read(move |conn| outcomes::pending_attempts(conn, before)).await?;
-    let orphans: Vec<AttemptKey> =
-        pending.into_iter().filter(|key| !outbox.contains(key.message_id)).collect();
+    let orphans: Vec<AttemptKey> = pending.into_iter().filter(|key| !outbox.contains(*key)).collect();
     each_chunk(store, &orphans, outcomes::withdrawn).await?;
     Ok(orphans.len())
 }

@@ -36,8 +36,9 @@ impl Turns {
             lanes.into_iter().map(|lane| (rank(&lane), self.tag(&lane), lane)).collect();
         tagged.rotate_left(shift);
         tagged.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
-        let sweeping: Vec<i64> =
+        let mut sweeping: Vec<i64> =
             tagged.iter().map(|(_, _, lane)| lane.id).filter(|id| self.sweeping.contains(id)).collect();
+        sweeping.sort_unstable();
         let turn = sweeping.get(self.count % sweeping.len().max(1)).copied();
         tagged
             .into_iter()
@@ -61,6 +62,11 @@ impl Turns {
         if let Some(served) = self.served.get_mut(rank(lane)) {
             *served = tag;
         }
+    }
+
+    /// Notes that a lane could not be worked: it waits for nothing.
+    pub(super) fn leave(&mut self, id: i64) {
+        self.sweeping.remove(&id);
     }
 
     /// True while a lane waits for others to have swept.

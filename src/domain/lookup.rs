@@ -126,7 +126,7 @@ pub enum Next {
 /// What comes after a look that was asked at `asked_at`. `since` is when the answer was lost, `after` how long
 /// to look, in milliseconds.
 pub fn after_look(since: i64, after: i64, asked_at: i64) -> Next {
-    let last = since + after;
+    let last = since.saturating_add(after);
     match asked_at.cmp(&last) {
         Ordering::Less => {
             let next = LOOKS.iter().map(|look| since + look).find(|look| *look > asked_at);

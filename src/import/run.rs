@@ -29,7 +29,7 @@ const MOST: usize = 5_000;
 /// A chunk of wide rows ends at this size, which bounds the memory of an import.
 const CHUNK_BYTES: usize = 4 << 20;
 /// Chunks read ahead of the writer.
-const AHEAD: usize = 2;
+const AHEAD: usize = 1;
 
 /// How far one call may go.
 #[derive(Clone, Debug)]

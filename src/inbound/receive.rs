@@ -1,5 +1,7 @@
 //! A message from a person: the raw row first, then, in a savepoint below it, what it means.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use serde_json::json;
 
 use super::catch_up;
@@ -70,6 +72,8 @@ pub struct Heard {
     address: Option<Address>,
     /// `None`: Twilio read it already (Advanced Opt-Out).
     said: Option<Said>,
+    /// A parser stumbled over it: the row is kept, and replayed once that is mended.
+    is_broken: bool,
     /// Our number, if it is one of a Messaging Service.
     service_number: Option<String>,
 }
@@ -78,12 +82,19 @@ impl Heard {
     /// Reads what `form` says; `params` is everything that came with it.
     pub fn new(form: InboundForm, params: &Params, keywords: &KeywordTable) -> Heard {
         let is_read = matches!(form.opt_out_type.as_deref(), Some("STOP" | "START" | "HELP"));
+        // What a stranger sent may break a parser: that must cost neither the row nor the loop that fetches it.
+        let read = catch_unwind(AssertUnwindSafe(|| {
+            (Address::parse_wire(&form.from), (!is_read).then(|| keywords.read(&form.body)))
+        }));
+        let is_broken = read.is_err();
+        let (address, said) = read.unwrap_or_default();
         Heard {
             params: serde_json::to_string(params).unwrap_or_default(),
             media: serde_json::to_string(&form.media).unwrap_or_default(),
-            address: Address::parse_wire(&form.from),
+            address,
+            is_broken,
             service_number: catch_up::service_number(params, "To"),
-            said: (!is_read).then(|| keywords.read(&form.body)),
+            said,
             form,
         }
     }
@@ -107,6 +118,9 @@ impl Heard {
 
     /// What the person means; Twilio's own reading counts before ours.
     pub(super) fn intent(&self, tx: &Tx<'_>) -> Result<Intent, StoreError> {
+        if self.is_broken {
+            return Err(StoreError::Internal("the words of a message could not be read".to_owned()));
+        }
         Ok(match (&self.said, self.form.opt_out_type.as_deref()) {
             (Some(said), _) if said.may_name_a_topic() => {
                 let names: Vec<String> =

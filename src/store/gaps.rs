@@ -50,6 +50,8 @@ pub struct OpenGap {
     pub since: Millis,
     /// From when on it makes sense to look, on the monotonic clock in nanoseconds.
     pub ripe_at: u64,
+    /// The same for what was noticed last.
+    pub(super) next_ripe_at: u64,
     /// What kept the last look from succeeding.
     pub trouble: Option<String>,
     /// Counts up with every gap that is noticed: [`Gaps::close`] wants to know what was seen.
@@ -108,13 +110,15 @@ impl Gaps {
             Some(open) => {
                 open.noted = noted;
                 open.ripe_at = open.ripe_at.min(ripe_at);
+                open.next_ripe_at = ripe_at;
             }
             None => {
                 tracing::info!(
                     gap = gap.as_str(),
                     "messages may have been missed; marketing waits for Twilio's list"
                 );
-                state.open = Some(OpenGap { gap, since, ripe_at, trouble: None, noted });
+                state.open =
+                    Some(OpenGap { gap, since, ripe_at, next_ripe_at: ripe_at, trouble: None, noted });
             }
         }
         drop(state);
@@ -152,8 +156,11 @@ impl Gaps {
     /// Closes the gap if no other was noticed since `noted`. Returns whether it is closed.
     pub(super) fn close(&self, noted: u64) -> bool {
         let mut state = self.state();
-        if state.open.as_ref().is_some_and(|open| open.noted == noted) {
-            state.open = None;
+        match &mut state.open {
+            Some(open) if open.noted == noted => state.open = None,
+            // The next look is for what was noticed during this one, and leaves it the same time.
+            Some(open) => open.ripe_at = open.next_ripe_at,
+            None => {}
         }
         state.open.is_none()
     }

@@ -188,12 +188,11 @@ impl Thread {
             Some(error) => Err(error),
             None => self.commit(&mut effects),
         };
+        // What is on disk holds for claims under way, whoever may be told of it.
+        let outcome = outcome.map(|()| self.shared.committed(effects, done.len()));
         // On disk, but where nobody will find it: that is no "done" either.
         match outcome.and_then(|()| self.keeper.check()) {
-            Ok(()) => {
-                self.mended();
-                self.shared.committed(effects, done.len());
-            }
+            Ok(()) => self.mended(),
             Err(error) => {
                 self.reopen(&error);
                 for job in &mut done {

@@ -49,6 +49,9 @@ pub enum LookupError {
     /// No answer, or one of the kind 5xx; ask again later.
     #[error("Twilio could not be asked: {0}")]
     Unavailable(String),
+    /// An answer that makes no sense: what was asked about is at fault, or what stands between.
+    #[error("Twilio's answer can't be used: {0}")]
+    Unreadable(String),
     /// Twilio refuses to tell, mostly for its credentials: asking again changes nothing.
     #[error("Twilio refused to tell: HTTP {http_status}, code {code} {message}")]
     Refused {
@@ -59,6 +62,17 @@ pub enum LookupError {
         /// Twilio's words.
         message: String,
     },
+}
+
+impl LookupError {
+    /// True when other questions may well be answered: this one has something of its own that is wrong.
+    pub fn is_about_one(&self) -> bool {
+        match self {
+            LookupError::Throttled { .. } | LookupError::Unavailable(_) => false,
+            LookupError::Unreadable(_) => true,
+            LookupError::Refused { http_status, .. } => !matches!(http_status, 401 | 403),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -173,7 +187,7 @@ impl Client {
         base.join(path)
             .ok()
             .filter(|url| url.origin() == base.origin())
-            .ok_or_else(|| LookupError::Unavailable(format!("the link {path:?} leads away from {base}")))
+            .ok_or_else(|| LookupError::Unreadable(format!("the link {path:?} leads away from {base}")))
     }
 
     async fn ask<T: DeserializeOwned>(&self, url: Url) -> Result<(T, Option<i64>), LookupError> {
@@ -197,8 +211,8 @@ impl Client {
             let (code, message) = error_body(&body);
             return Err(LookupError::Refused { http_status: status, code, message });
         }
-        let read = serde_json::from_slice(&body)
-            .map_err(|error| LookupError::Unavailable(format!("the answer could not be read: {error}")))?;
+        let read =
+            serde_json::from_slice(&body).map_err(|error| LookupError::Unreadable(error.to_string()))?;
         Ok((read, answered_at))
     }
 }

@@ -4,7 +4,7 @@ use super::{CatchUp, CatchUpError, FIRST_LOOK};
 use crate::clock::Millis;
 use crate::store::inbound;
 use crate::twilio::client::MessageResource;
-use crate::twilio::lookup::{ListQuery, MessagePage};
+use crate::twilio::lookup::{ListQuery, LookupError, MessagePage, NextPage};
 
 /// How far before the last message seen a look begins, in milliseconds: Twilio may list a message late, and
 /// those that are here already cost nothing.
@@ -15,6 +15,10 @@ const FILTER_SLACK: Millis = 86_400_000;
 /// A younger message is left to its webhook, in milliseconds, unless there was a gap: out of the list it would
 /// get no answer. Twilio gives a webhook up after 15 s.
 const WEBHOOKS_TURN: Millis = 120_000;
+/// Both clocks are told to the second; a smaller difference, in milliseconds, says nothing.
+const CLOCK_SLACK: Millis = 10_000;
+/// How often a page is asked for before the walk is given up.
+const PAGE_TRIES: usize = 3;
 /// The most that Twilio puts on a page.
 const PAGE: u16 = 1_000;
 
@@ -56,6 +60,9 @@ impl CatchUp {
             page_size: PAGE,
         };
         let mut page = self.client.list(&query).await?;
+        // How far our clock is ahead of Twilio's: what was said is dated by ours, as webhooks are.
+        let ahead = page.answered_at.map_or(0, |theirs| self.store.clock().now() - theirs);
+        let ahead = if ahead.abs() < CLOCK_SLACK { 0 } else { ahead };
         let now = page.answered_at.unwrap_or_else(|| self.store.clock().now());
         let bounds = Bounds {
             start: since.unwrap_or(now - FIRST_LOOK + OVERLAP),
@@ -70,13 +77,27 @@ impl CatchUp {
             let Some(candidates) = candidates else {
                 break;
             };
-            found.missed.extend(self.unknown(candidates).await?);
+            let unknown = self.unknown(candidates).await?;
+            found
+                .missed
+                .extend(unknown.into_iter().map(|one| Missed { created_at: one.created_at + ahead, ..one }));
             match next {
-                Some(next) => page = self.client.next_page(&next).await?,
+                Some(next) => page = self.next_page(&next).await?,
                 None => break,
             }
         }
         Ok(found)
+    }
+
+    /// The next page; a long walk must not begin anew because of one answer that was lost.
+    async fn next_page(&self, next: &NextPage) -> Result<MessagePage, CatchUpError> {
+        for _ in 1..PAGE_TRIES {
+            match self.client.next_page(next).await {
+                Err(LookupError::Unavailable(_)) => {}
+                answer => return Ok(answer?),
+            }
+        }
+        Ok(self.client.next_page(next).await?)
     }
 
     async fn unknown(&self, candidates: Vec<Missed>) -> Result<Vec<Missed>, CatchUpError> {

@@ -179,7 +179,14 @@ impl CatchUp {
         let mut missed = Vec::new();
         let mut marks = Vec::new();
         for (address, since) in self.addresses().await? {
-            let mut found = self.look(&address, since, young).await?;
+            let mut found = match self.look(&address, since, young).await {
+                // An address that Twilio does not know of is no reason to hold everything up.
+                Err(CatchUpError::Lookup(LookupError::Refused { http_status: 400 | 404, code, .. })) => {
+                    tracing::warn!(address, code, "Twilio has no list of messages to this address");
+                    continue;
+                }
+                found => found?,
+            };
             missed.append(&mut found.missed);
             marks.push((address, found.mark));
         }

@@ -17,7 +17,13 @@ const OLDEST: Millis = 7 * 86_400_000;
 /// The number of ours that a webhook names in `own`, if a Messaging Service had part in it.
 pub(in crate::inbound) fn service_number(params: &Params, own: &str) -> Option<String> {
     let get = |name: &str| params.iter().find(|(key, value)| key == name && !value.is_empty());
-    get("MessagingServiceSid").and(get(own)).map(|(_, number)| number.clone())
+    let (_, number) = get("MessagingServiceSid").and(get(own))?;
+    is_answerable(number).then(|| number.clone())
+}
+
+/// Nobody can write to a sender made of letters.
+fn is_answerable(own: &str) -> bool {
+    own.starts_with("whatsapp:") || !own.contains(char::is_alphabetic)
 }
 
 /// Notes that people may write to `number`.
@@ -72,7 +78,8 @@ fn read_numbers(page: &MessagePage, services: &[String], oldest: Millis, numbers
         let is_ours =
             message.messaging_service_sid.as_ref().is_some_and(|service| services.contains(service));
         let own = if message.is_inbound() { &message.to } else { &message.from };
-        if let Some(own) = own.as_ref().filter(|own| is_ours && !numbers.contains(own)) {
+        if let Some(own) = own.as_ref().filter(|own| is_ours && is_answerable(own) && !numbers.contains(own))
+        {
             numbers.push(own.clone());
         }
     }

@@ -8,7 +8,7 @@ use super::super::events::{self, NewEvent};
 use super::super::ledger::{self, ConsentChange};
 use super::super::messages::{self, Standing, rfc3339};
 use super::super::{StoreError, Tx, campaigns, senders, users};
-use super::{Change, RetryPolicy, advance, close_if_stopped, stop_reason};
+use super::{Change, RetryPolicy, advance, close_if_stopped, lookups, stop_reason};
 use crate::clock::Millis;
 use crate::domain::consent::Consent;
 use crate::domain::event::EventType;
@@ -102,6 +102,9 @@ pub(super) fn requeue(
     policy: &RetryPolicy,
     reason: &'static str,
 ) -> Result<(), StoreError> {
+    if lookups::is_there_by_earlier(tx, standing)? {
+        return Ok(());
+    }
     let until = tx.now + backoff(pace, standing.attempts, policy.random, policy.retry_after);
     let data = json!({"reason": reason, "until": rfc3339(until)});
     let event_id = standing.note(tx, EventType::MessageRetried, data)?;

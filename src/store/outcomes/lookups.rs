@@ -318,6 +318,88 @@ pub(super) fn call_off(tx: &Tx<'_>, found: Found, news: &News<'_>) -> Result<Fou
     Ok(find(tx.conn, standing.id)?.unwrap_or(found))
 }
 
+/// News of an attempt that was given up, after later ones began. While none of those is with Twilio it counts:
+/// the message is there, and nobody is sent to again. Else it stays with its attempt.
+pub(super) fn earlier(
+    tx: &Tx<'_>,
+    key: AttemptKey,
+    found: &Found,
+    news: &News<'_>,
+) -> Result<(), StoreError> {
+    let standing = &found.standing;
+    if !matches!(standing.status, Status::Queued | Status::Uncertain) || news.failure.is_some() {
+        return Ok(());
+    }
+    if !is_given_up(tx, key)? {
+        return Ok(());
+    }
+    settle_on(tx, found, key, news.sid, news.status.unwrap_or(Status::Accepted))
+}
+
+fn is_given_up(tx: &Tx<'_>, key: AttemptKey) -> Result<bool, StoreError> {
+    Ok(tx
+        .conn
+        .prepare_cached(
+            "SELECT 1 FROM attempts WHERE message_id = ?1 AND number = ?2 AND outcome = 'given_up'",
+        )?
+        .exists((key.message_id, key.number))?)
+}
+
+/// The message stands where an earlier attempt brought it; what became of the last one is looked for no more.
+fn settle_on(
+    tx: &Tx<'_>,
+    found: &Found,
+    key: AttemptKey,
+    sid: &str,
+    status: Status,
+) -> Result<(), StoreError> {
+    tx.conn
+        .prepare_cached("UPDATE attempts SET outcome = 'settled' WHERE message_id = ?1 AND number = ?2")?
+        .execute((key.message_id, key.number))?;
+    tx.conn
+        .prepare_cached(
+            "UPDATE attempts SET outcome = 'given_up', look_at = NULL
+             WHERE message_id = ?1 AND outcome = 'uncertain'",
+        )?
+        .execute([key.message_id])?;
+    note_acceptance(tx, found, found.parts);
+    advance(tx, &found.standing, status, &Change { sid: Some(sid), ..Change::default() })
+}
+
+/// Before a message waits for another try: whether an attempt that was given up has turned out to be with Twilio
+/// meanwhile. Then the message stands there, and `true` says that no other try is made.
+pub(super) fn is_there_by_earlier(tx: &Tx<'_>, standing: &Standing) -> Result<bool, StoreError> {
+    let earlier: Option<(u32, String)> = tx
+        .conn
+        .prepare_cached(
+            "SELECT number, sid FROM attempts
+             WHERE message_id = ?1 AND number < ?2 AND outcome = 'given_up' AND sid IS NOT NULL
+               AND coalesce(status, '') NOT IN ('failed', 'undelivered', 'canceled')
+             ORDER BY number LIMIT 1",
+        )?
+        .query_row((standing.id, standing.attempts), |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some(((number, sid), found)) = earlier.zip(find(tx.conn, standing.id)?) else {
+        return Ok(false);
+    };
+    settle_on(tx, &found, AttemptKey { message_id: standing.id, number }, &sid, Status::Accepted)?;
+    Ok(true)
+}
+
+/// Puts those whose question failed behind the others who wait to be looked for.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn postpone(tx: &Tx<'_>, user_id: i64, channel: Channel, until: Millis) -> Result<(), StoreError> {
+    tx.conn
+        .prepare_cached(
+            "UPDATE attempts SET look_at = ?3 WHERE look_at IS NOT NULL AND look_at < ?3
+               AND message_id IN (SELECT id FROM messages WHERE user_id = ?1 AND channel = ?2)",
+        )?
+        .execute((user_id, channel.as_str(), until))?;
+    Ok(())
+}
+
 /// A message that Twilio said nothing more about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unfinished {

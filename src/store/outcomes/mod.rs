@@ -55,7 +55,8 @@ pub struct Acceptance {
 pub fn accepted(tx: &Tx<'_>, key: AttemptKey, acceptance: &Acceptance) -> Result<(), StoreError> {
     tx.conn
         .prepare_cached(
-            "UPDATE attempts SET outcome = 'accepted', answered_at = ?3, http_status = 201, sid = ?4,
+            "UPDATE attempts SET outcome = CASE WHEN outcome = 'put_back' THEN outcome ELSE 'accepted' END,
+               answered_at = ?3, http_status = 201, sid = ?4,
                status = coalesce(status, ?5), look_at = NULL
              WHERE message_id = ?1 AND number = ?2",
         )?
@@ -187,7 +188,8 @@ pub fn refused(
 ) -> Result<(), StoreError> {
     tx.conn
         .prepare_cached(
-            "UPDATE attempts SET outcome = 'refused', answered_at = ?3, http_status = ?4, error_code = ?5,
+            "UPDATE attempts SET outcome = CASE WHEN outcome = 'put_back' THEN outcome ELSE 'refused' END,
+               answered_at = ?3, http_status = ?4, error_code = ?5,
                error_message = ?6, look_at = NULL
              WHERE message_id = ?1 AND number = ?2",
         )?
@@ -275,6 +277,9 @@ pub fn withdrawn(tx: &Tx<'_>, key: AttemptKey) -> Result<(), StoreError> {
         return Ok(());
     };
     if changed == 0 || standing.attempts != key.number || standing.status != Status::Sending {
+        return Ok(());
+    }
+    if lookups::is_there_by_earlier(tx, &standing)? {
         return Ok(());
     }
     let event_id = standing.note(tx, EventType::MessageWithdrawn, json!({}))?;
@@ -373,10 +378,14 @@ pub fn apply_news(
     policy: &RetryPolicy,
 ) -> Result<(), StoreError> {
     note_on_attempt(tx, key, news)?;
-    let Some(found) = find(tx.conn, key.message_id)?.filter(|found| found.standing.attempts == key.number)
-    else {
+    let Some(found) = find(tx.conn, key.message_id)? else {
         return Ok(());
     };
+    // A message that an earlier attempt turned out to have brought there goes on with that one.
+    let is_its_own = found.sid.as_deref() == Some(news.sid) && !found.standing.status.is_open();
+    if found.standing.attempts != key.number && !is_its_own {
+        return lookups::earlier(tx, key, &found, news);
+    }
     if found.sid.as_deref() != Some(news.sid) {
         tx.conn
             .prepare_cached("UPDATE messages SET sid = ?2 WHERE id = ?1")?
@@ -402,7 +411,9 @@ pub fn apply_news(
     if let Some(failure) = news.failure.as_ref().filter(|_| status.rank() == Status::Failed.rank()) {
         return failed(tx, standing, status, failure, policy);
     }
-    if standing.status.is_open() && status.rank() != Status::Failed.rank() {
+    // One that waits for another try was counted when its last one was accepted.
+    let is_counted = standing.status == Status::Queued && found.was_accepted;
+    if standing.status.is_open() && !is_counted && status.rank() != Status::Failed.rank() {
         note_acceptance(tx, &found, found.parts);
     }
     advance(tx, standing, status, &Change { sid: Some(news.sid), ..Change::default() })

@@ -8,8 +8,11 @@ use super::walk::{Slice, Timed, Window};
 use crate::clock::Millis;
 use crate::store::StoreError;
 
+/// What was fetched from Twilio's list bears the time of its writing and the id of its arrival: only webhooks are
+/// in order of both, and whatever was fetched before one of them was also written before it.
 const TIMED: Timed = Timed {
-    from: "SELECT id, received_at FROM inbound WHERE id >= ?1 ORDER BY id LIMIT 1",
+    from: "SELECT id, received_at FROM inbound WHERE id >= ?1 AND source = 'webhook' ORDER BY id LIMIT 1",
+    lowest: "SELECT min(id) FROM inbound",
     highest: "SELECT max(id) FROM inbound",
 };
 

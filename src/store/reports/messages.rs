@@ -11,6 +11,7 @@ use crate::store::StoreError;
 
 const TIMED: Timed = Timed {
     from: "SELECT id, created_at FROM messages WHERE id >= ?1 ORDER BY id LIMIT 1",
+    lowest: "SELECT min(id) FROM messages",
     highest: "SELECT max(id) FROM messages",
 };
 

@@ -21,9 +21,11 @@ pub struct Slice<Row, Place> {
     pub reached: Option<Place>,
 }
 
-/// A table in order of time: `(id, time)` of the first row from an id on, and the highest id.
+/// A table in order of time: `(id, time)` of the first row from an id on whose time is that of its arrival, and
+/// the lowest and the highest id of all.
 pub(super) struct Timed {
     pub(super) from: &'static str,
+    pub(super) lowest: &'static str,
     pub(super) highest: &'static str,
 }
 
@@ -61,7 +63,8 @@ fn first_since(conn: &Connection, table: &Timed, high: i64, since: Millis) -> Re
     let mut first_from = |id: i64| -> Result<Option<(i64, Millis)>, StoreError> {
         Ok(statement.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
     };
-    let (mut low, mut high) = (first_from(0)?.map_or(high, |(id, _)| id), high);
+    let lowest: Option<i64> = conn.prepare_cached(table.lowest)?.query_row([], |row| row.get(0))?;
+    let (mut low, mut high) = (lowest.unwrap_or(high), high);
     while low < high {
         let middle = low + (high - low) / 2;
         match first_from(middle)? {
@@ -78,6 +81,7 @@ mod tests {
 
     const TABLE: Timed = Timed {
         from: "SELECT id, at FROM t WHERE id >= ?1 ORDER BY id LIMIT 1",
+        lowest: "SELECT min(id) FROM t",
         highest: "SELECT max(id) FROM t",
     };
 

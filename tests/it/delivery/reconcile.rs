@@ -280,6 +280,48 @@ async fn news_of_an_attempt_that_was_given_up_comes_too_late_and_stays_with_it()
 }
 
 #[tokio::test]
+async fn news_of_the_first_attempt_ends_it_also_when_the_second_never_got_there() {
+    for is_lost_too in [false, true] {
+        let (mut engine, id) = one_lost(false).await;
+        let reconciler = reconciler(&engine, rules(true));
+        look_for(&engine, &reconciler, 125).await;
+        let busy = Faults { rate_429_percent: 100.0, ..Faults::default() };
+        engine.simulator.set_faults(if is_lost_too { losing(false, 1) } else { busy });
+        engine.drain_after(10).await;
+        assert_eq!(engine.message_to(0).0, if is_lost_too { "uncertain" } else { "queued" });
+        let news = |status| [("MessageSid", "SM1"), ("MessageStatus", status)];
+        assert_eq!(engine.callback(1, 1, &news("sent")).await, 200);
+        assert_eq!(engine.message_to(0).0, "sent");
+        assert_eq!(engine.callback(1, 1, &news("delivered")).await, 200);
+        assert_eq!(engine.message_to(0).0, "delivered", "it goes on with the attempt that arrived");
+        engine.simulator.set_faults(Faults::default());
+        look_for(&engine, &reconciler, 300).await;
+        engine.drain_after(600).await;
+        assert_eq!(engine.simulator.messages().len(), 0, "it was sent again");
+        assert_eq!(engine.campaign(id).status, CampaignStatus::Finished);
+        engine.check_and_stop().await;
+    }
+}
+
+#[tokio::test]
+async fn news_of_the_first_attempt_during_the_second_leaves_no_third() {
+    let (mut engine, _) = one_lost(false).await;
+    look_for(&engine, &reconciler(&engine, rules(true)), 125).await;
+    engine.simulator.set_faults(Faults { rate_429_percent: 100.0, latency_ms: 300, ..Faults::default() });
+    engine.clock.advance(10_000);
+    tick_twice(&mut engine).await;
+    assert_eq!(engine.message_to(0).0, "sending");
+    let news = [("MessageSid", "SM1"), ("MessageStatus", "sent")];
+    assert_eq!(engine.callback(1, 1, &news).await, 200);
+    engine.dispatcher.settle().await;
+    engine.simulator.set_faults(Faults::default());
+    engine.drain_after(600).await;
+    assert_eq!(engine.message_to(0).0, "accepted");
+    assert_eq!(engine.simulator.messages().len(), 0, "it was sent again");
+    engine.check_and_stop().await;
+}
+
+#[tokio::test]
 async fn a_restart_in_the_middle_changes_nothing() {
     let (engine, _) = one_lost(false).await;
     let before = look_for(&engine, &reconciler(&engine, rules(true)), 70).await;

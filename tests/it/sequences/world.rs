@@ -225,6 +225,15 @@ impl World {
         Process { store, dispatcher, reconciler, poller, server: server(state).await }
     }
 
+    /// Whatever was on its way to the simulator is read there before this is answered: its workers take turns.
+    async fn fence(&self) {
+        for _ in 0..4 {
+            let asked = reqwest::Client::builder().no_proxy().build().unwrap();
+            asked.get(format!("{}/_control/counts", self.simulator.base_url())).send().await.unwrap();
+        }
+        self.simulator.wait_until_quiet().await;
+    }
+
     /// The process is gone from one moment to the next, and another begins over the same file.
     pub(super) async fn crash(&mut self) {
         drop(self.process.take());
@@ -234,6 +243,7 @@ impl World {
         }
         // What was on its way to Twilio arrives, or does not.
         tokio::time::sleep(Duration::from_millis(2)).await;
+        self.fence().await;
         // A transaction that was under way ends before another process may write.
         let path = StorePaths::inside(self.dir.path()).path;
         let conn = rusqlite::Connection::open(path).unwrap();

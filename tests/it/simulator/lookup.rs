@@ -93,9 +93,9 @@ async fn refusals_and_troubles_are_told_apart() {
     assert!(matches!(errors[0], LookupError::Throttled { retry_after: None }));
     assert!(matches!(errors[1], LookupError::Unavailable(_)));
     assert!(matches!(errors[2], LookupError::Refused { http_status: 401, code: 20003, .. }));
-    assert!(matches!(errors[3], LookupError::Unavailable(_)));
+    assert!(matches!(errors[3], LookupError::Unreadable(_)) && errors[3].is_about_one());
     // Credentials are never carried to another server.
-    assert!(matches!(&errors[4], LookupError::Unavailable(why) if why.contains("leads away")));
+    assert!(matches!(&errors[4], LookupError::Unreadable(why) if why.contains("leads away")));
     receiver.stop().await;
     assert!(matches!(client.list(&to_alice(50)).await, Err(LookupError::Unavailable(_))));
 }
