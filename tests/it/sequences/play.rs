@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::step::{Fault, MOST_CAMPAIGNS, Step};
 use super::world::{World, silent};
-use crate::support::{SENDER, WHATSAPP_SENDER, phone, presets};
+use crate::support::{SENDER, WHATSAPP_SENDER, presets};
 
 /// What people write.
 const TEXTS: [&str; 10] = [
@@ -57,7 +57,7 @@ impl World {
         let left: Vec<String> =
             self.stopped.keys().filter(|phone| !in_stop.contains(phone)).cloned().collect();
         for gone in left {
-            assert!(may_leave_stop(step, &gone), "{gone} left stop by {step:?}");
+            assert!(self.may_leave_stop(step, &gone), "{gone} left stop by {step:?}");
             self.stopped.remove(&gone);
         }
         for phone in in_stop {
@@ -76,23 +76,23 @@ impl World {
             Step::CloneAndLaunch(n) => self.clone_and_launch(*n).await,
             Step::TestSend(campaign, person) => {
                 if let Some(id) = self.campaigns.get(*campaign) {
-                    let body = json!({"phones": [phone(*person)]});
+                    let body = json!({"phones": [self.phone(*person)]});
                     self.api(Method::POST, &format!("/campaigns/{id}/test"), Some(body)).await;
                 }
             }
             Step::Text { person, words, is_doubled } => self.text(*person, *words, *is_doubled).await,
             Step::Consent(person, state) => {
                 let body = json!({"state": STATES[usize::from(*state) % 4], "source": "test"});
-                self.api(Method::POST, &format!("/users/{}/consent", phone(*person)), Some(body)).await;
+                self.api(Method::POST, &format!("/users/{}/consent", self.phone(*person)), Some(body)).await;
             }
             Step::Topic(person, joins) => {
                 let method = if *joins { Method::PUT } else { Method::DELETE };
-                self.api(method, &format!("/users/{}/topics/news", phone(*person)), None).await;
+                self.api(method, &format!("/users/{}/topics/news", self.phone(*person)), None).await;
             }
             Step::Single { person, is_marketing, minutes } => {
                 let kind = if *is_marketing { "marketing" } else { "transactional" };
                 let send_at = rfc3339(self.clock.now() + minutes * 60_000);
-                let body = json!({"to": phone(*person), "channel": "sms", "body": "Hi", "kind": kind,
+                let body = json!({"to": self.phone(*person), "channel": "sms", "body": "Hi", "kind": kind,
                     "send_at": send_at});
                 self.api(Method::POST, "/messages", Some(body)).await;
             }
@@ -103,7 +103,7 @@ impl World {
                 }
             }
             Step::Erase(person) => {
-                self.api(Method::DELETE, &format!("/users/{}", phone(*person)), None).await;
+                self.api(Method::DELETE, &format!("/users/{}", self.phone(*person)), None).await;
             }
             Step::Tick { fault, count } => {
                 self.simulator.set_faults(faults(*fault, *count));
@@ -139,7 +139,7 @@ impl World {
         let mut file = "phone,consent,name\n".to_owned();
         for (person, word) in rows {
             let consent = CONSENTS[usize::from(*word) % CONSENTS.len()];
-            file.push_str(&format!("{},{consent},N{word}\n", phone(*person)));
+            file.push_str(&format!("{},{consent},N{word}\n", self.phone(*person)));
         }
         let options = match mode % 5 {
             0 => json!({}),
@@ -167,7 +167,7 @@ impl World {
         let sid = format!("SM{:032x}", self.texts.get());
         let (prefix, to) =
             if words.is_multiple_of(3) { ("whatsapp:", WHATSAPP_SENDER) } else { ("", SENDER) };
-        let from = format!("{prefix}{}", phone(person));
+        let from = format!("{prefix}{}", self.phone(person));
         let form = [
             ("MessageSid", sid.as_str()),
             ("From", &from),
@@ -176,6 +176,17 @@ impl World {
         ];
         for _ in 0..=u8::from(is_doubled) {
             assert_eq!(self.webhook("/webhooks/twilio/inbound", &form).await.0, 200);
+        }
+    }
+
+    /// Out of `stop` leads only the person, or their erasure.
+    fn may_leave_stop(&self, step: &Step, gone: &str) -> bool {
+        match step {
+            Step::Text { person, .. } | Step::Erase(person) => self.phone(*person) == gone,
+            Step::CrashDuring(step, _) => self.may_leave_stop(step, gone),
+            // A START that was kept and is replayed.
+            Step::LookAfter => true,
+            _ => false,
         }
     }
 
@@ -237,17 +248,6 @@ impl World {
         }
         let path = format!("/webhooks/twilio/status?message={message}&attempt={attempt}");
         assert_eq!(self.webhook(&path, &form).await.0, 200);
-    }
-}
-
-/// Out of `stop` leads only the person, or their erasure.
-fn may_leave_stop(step: &Step, gone: &str) -> bool {
-    match step {
-        Step::Text { person, .. } | Step::Erase(person) => phone(*person) == gone,
-        Step::CrashDuring(step, _) => may_leave_stop(step, gone),
-        // A START that was kept and is replayed.
-        Step::LookAfter => true,
-        _ => false,
     }
 }
 
