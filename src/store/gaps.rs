@@ -54,7 +54,7 @@ pub struct OpenGap {
     pub(super) next_ripe_at: u64,
     /// What kept the last look from succeeding.
     pub trouble: Option<String>,
-    /// Counts up with every gap that is noticed: [`Gaps::close`] wants to know what was seen.
+    /// Counts up with every gap that is noticed: the close wants to know what was seen.
     pub noted: u64,
 }
 
