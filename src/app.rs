@@ -312,14 +312,11 @@ fn catch_up(state: &State, client: Client, stop: &Stop) -> JoinHandle<()> {
         let store = store.clone();
         async move { store.gaps().noted().await }
     };
-    let stopped = stop.clone();
+    // A stop waits for a look under way: cut off, it would leave its connection, and with it the log, behind.
     spawn("catch_up", SECOND * 5, stop, wake, move || {
-        let (catch_up, stopped) = (Arc::clone(&catch_up), stopped.clone());
+        let catch_up = Arc::clone(&catch_up);
         async move {
-            tokio::select! {
-                () = stopped.pulled() => {}
-                () = catch_up.tick() => {}
-            }
+            catch_up.tick().await;
             Ok::<_, Infallible>(())
         }
     })
