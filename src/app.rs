@@ -302,6 +302,7 @@ fn campaigns(state: &State, stop: &Stop) -> JoinHandle<()> {
         let (store, setup, presets) = (store.clone(), setup.clone(), Arc::clone(&rules.get().presets));
         async move {
             campaign::freeze_all(&store, &presets, setup.is_simulated).await?;
+            campaign::expand_all(&store, &presets, setup.is_simulated).await?;
             campaign::tick(&store, &setup).await?;
             Ok::<_, CampaignError>(())
         }

@@ -18,5 +18,6 @@ pub mod rules;
 pub mod segment;
 pub mod template;
 pub mod timezone;
+pub mod trigger;
 pub mod us_state;
 pub mod user;

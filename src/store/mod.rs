@@ -29,6 +29,7 @@ mod serving;
 pub mod suppressions;
 pub mod templates;
 pub mod topics;
+pub mod triggers;
 mod tx;
 pub mod users;
 pub mod verify;
@@ -102,6 +103,8 @@ impl Shared {
         }
         if effects.changes_plan {
             inner.plan_version.fetch_add(1, Ordering::SeqCst);
+        }
+        if effects.wakes_campaigns || effects.changes_plan {
             inner.campaigns.notify_one();
         }
         if effects.wakes_delivery || effects.changes_plan {

@@ -14,6 +14,7 @@ mod segments;
 mod templates;
 mod timeline;
 mod topics;
+mod triggers;
 mod users;
 
 use actix_web::middleware::from_fn;
@@ -163,6 +164,9 @@ routes! {
     }
     "/messages/{id}/cancel" {
         post "POST" "send" => messages::cancel,
+    }
+    "/triggers" {
+        post "POST" "send" => triggers::receive,
     }
     "/inbound" {
         get "GET" "read" => inbound::list,
