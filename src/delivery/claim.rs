@@ -13,7 +13,8 @@ use crate::clock::Millis;
 use crate::domain::gate::{Content, Facts, Reason, Verdict, gate};
 use crate::domain::message::Status;
 use crate::domain::plan::{Plan, Rendered, Text, TopicRule};
-use crate::domain::quiet_hours::{Policy, Presets};
+use crate::domain::quiet_hours::Policy;
+use crate::domain::rules::Rules;
 use crate::store::circumstances::{self, Asked, Bounds, DailyLimit, Found};
 use crate::store::messages::{self, Claim, Due};
 use crate::store::outcomes::AttemptKey;
@@ -56,7 +57,7 @@ pub(super) struct Claims {
 /// Takes messages of `lane` until their parts use up the permits; the last one may go beyond.
 pub(super) struct Claimer<'a> {
     pub(super) lane: &'a Lane,
-    pub(super) presets: &'a Presets,
+    pub(super) rules: &'a Rules,
     pub(super) outbox: &'a Outbox,
     pub(super) batch: u64,
     pub(super) permits: u32,
@@ -122,7 +123,7 @@ impl Claimer<'_> {
             expires_at: due.standing.expires_at,
         };
         let Found { circumstances, is_free } = circumstances::load(tx.conn(), &asked, bounds, tx.now())?;
-        let (mut facts, rendered) = plan.judge(&due.person, &circumstances, self.presets, tx.now());
+        let (mut facts, rendered) = plan.judge(&due.person, &circumstances, &self.rules.presets, tx.now());
         if due.standing.is_test {
             exempt_test(&mut facts);
         }

@@ -14,6 +14,7 @@ pub mod phone;
 pub mod plan;
 pub mod quiet_hours;
 pub mod retry;
+pub mod rules;
 pub mod segment;
 pub mod template;
 pub mod timezone;

@@ -20,7 +20,9 @@ use actix_web::web::{self, ServiceConfig};
 
 use crate::campaign::Setup;
 use crate::config::Config;
-use crate::domain::consent::{KeywordTable, Replies};
+use crate::domain::consent::KeywordTable;
+use crate::domain::rules::Rules;
+use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::store::Store;
 
@@ -30,13 +32,13 @@ pub struct State {
     /// The data file.
     pub store: Store,
     /// The configuration in force.
-    pub config: Arc<Config>,
+    pub config: Live<Config>,
     /// Whether anything can be sent.
     pub setup: Setup,
     /// Words that people send.
     pub keywords: Arc<KeywordTable>,
-    /// What they are answered.
-    pub replies: Arc<Replies>,
+    /// House rules.
+    pub rules: Live<Rules>,
     /// What is counted.
     pub metrics: Metrics,
 }
