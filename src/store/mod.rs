@@ -3,6 +3,7 @@
 
 pub mod api_keys;
 pub mod campaigns;
+pub mod circumstances;
 mod closings;
 pub mod cursors;
 mod effects;
