@@ -126,6 +126,7 @@ impl TestApp {
             config: Arc::new(config),
             keywords: Arc::new(KeywordTable::default()),
             metrics: Metrics::default(),
+            streams: Default::default(),
             replies: Arc::default(),
         };
         let server = HttpServer::new(move || App::new().configure(web::configure(state.clone())))
