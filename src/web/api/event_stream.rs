@@ -26,10 +26,6 @@ use crate::web::streams::{MOST_STREAMS, Slot};
 
 /// Events of one page.
 const PAGE: usize = 100;
-/// A comment is sent after this much silence, so that proxies keep the connection and a dead one is noticed.
-const HEARTBEAT: Duration = Duration::from_secs(15);
-/// How often a stream asks whether its key still holds.
-const KEY_CHECK: Duration = Duration::from_secs(3);
 /// The rest between two looks at the head: a campaign commits hundreds of times a second, and every
 /// look of every stream is a read.
 const REST: Duration = Duration::from_millis(50);
@@ -113,13 +109,14 @@ impl Follower {
             self.greeted = true;
             return Some(Bytes::from_static(GREETING.as_bytes()));
         }
-        let mut silence = Duration::ZERO;
+        let (mut silence, pace) = (Duration::ZERO, self.slot.pace);
         while !self.slot.is_closed() && self.key_holds().await {
             // Seen before the read: what is committed after it wakes the wait below.
             self.newest.mark_unchanged();
             let before = self.after;
             let page = self.page().await?;
             if !page.is_empty() {
+                self.slot.count(page.len());
                 return Some(page.iter().map(frame).collect::<String>().into());
             }
             if self.after != before {
@@ -128,7 +125,7 @@ impl Follower {
             }
             let began = Instant::now();
             let newest = &mut self.newest;
-            let patience = KEY_CHECK.min(HEARTBEAT.saturating_sub(silence));
+            let patience = pace.key_check.min(pace.heartbeat.saturating_sub(silence));
             // The store outlives its streams; if it were gone, waiting would be right.
             let changed = async {
                 if newest.changed().await.is_err() {
@@ -139,7 +136,7 @@ impl Follower {
                 self.slot.wait(REST, std::future::pending()).await;
             }
             silence += began.elapsed();
-            if silence >= HEARTBEAT && !self.slot.is_closed() {
+            if silence >= pace.heartbeat && !self.slot.is_closed() {
                 return Some(Bytes::from_static(b": still here\n\n"));
             }
         }
@@ -160,7 +157,7 @@ impl Follower {
 
     /// Whether the key was neither revoked nor expired, asked now and then.
     async fn key_holds(&mut self) -> bool {
-        if self.key_checked.elapsed() < KEY_CHECK {
+        if self.key_checked.elapsed() < self.slot.pace.key_check {
             return true;
         }
         self.key_checked = Instant::now();
