@@ -5,6 +5,7 @@ mod campaign_actions;
 mod campaign_plan;
 mod campaigns;
 mod consent;
+mod event_stream;
 mod events;
 mod imports;
 mod inbound;
@@ -169,6 +170,9 @@ routes! {
     }
     "/events" {
         get "GET" "read" => events::list,
+    }
+    "/events/stream" {
+        get "GET" "read" => event_stream::show,
     }
 }
 
