@@ -11,6 +11,7 @@ mod inbound;
 mod messages;
 mod report;
 mod segments;
+mod suppressions;
 mod templates;
 mod timeline;
 mod topics;
@@ -90,6 +91,11 @@ routes! {
     }
     "/imports/{id}/issues" {
         get "GET" "read" => imports::issues,
+    }
+    "/suppressions" {
+        get "GET" "read" => suppressions::list,
+        post "POST" "write" => suppressions::create,
+        delete "DELETE" "write" => suppressions::remove,
     }
     "/segments" {
         get "GET" "read" => segments::list,
