@@ -4,10 +4,13 @@
 use std::sync::Arc;
 
 use actix_web::{App, HttpServer};
+use event_stream_engine::app;
 use event_stream_engine::campaign::Setup;
 use event_stream_engine::clock::Clock;
 use event_stream_engine::config::Config;
 use event_stream_engine::domain::consent::KeywordTable;
+use event_stream_engine::domain::rules::Rules;
+use event_stream_engine::live::Live;
 use event_stream_engine::metrics::Metrics;
 use event_stream_engine::store::api_keys::{self, Scope};
 use event_stream_engine::store::{Store, StoreError, StorePaths, senders};
@@ -123,10 +126,10 @@ impl TestApp {
         let state = State {
             store: store.clone(),
             setup: Setup { problem: config.setup_problem(), is_simulated: true },
-            config: Arc::new(config),
+            rules: Live::new(Rules { replies: Arc::default(), ..app::rules(&config) }),
+            config: Live::new(config),
             keywords: Arc::new(KeywordTable::default()),
             metrics: Metrics::default(),
-            replies: Arc::default(),
         };
         let server = HttpServer::new(move || App::new().configure(web::configure(state.clone())))
             .workers(2)
