@@ -12,6 +12,7 @@ mod inbound;
 mod messages;
 mod report;
 mod segments;
+mod suppressions;
 mod templates;
 mod timeline;
 mod topics;
@@ -91,6 +92,11 @@ routes! {
     }
     "/imports/{id}/issues" {
         get "GET" "read" => imports::issues,
+    }
+    "/suppressions" {
+        get "GET" "read" => suppressions::list,
+        post "POST" "write" => suppressions::create,
+        delete "DELETE" "write" => suppressions::remove,
     }
     "/segments" {
         get "GET" "read" => segments::list,
