@@ -12,6 +12,7 @@ pub mod page;
 pub mod pieces;
 pub mod reply;
 pub mod request_id;
+pub mod streams;
 pub mod webhooks;
 
 use std::sync::Arc;
@@ -42,6 +43,8 @@ pub struct State {
     pub rules: Live<Rules>,
     /// What is counted.
     pub metrics: Metrics,
+    /// Answers that stay open.
+    pub streams: streams::Streams,
 }
 
 /// Everything that is served, for `App::configure`.
