@@ -6,6 +6,7 @@ mod campaign_actions;
 mod campaign_plan;
 mod campaigns;
 mod consent;
+mod event_stream;
 mod events;
 mod explain;
 mod imports;
@@ -13,6 +14,7 @@ mod inbound;
 mod messages;
 mod report;
 mod segments;
+mod suppressions;
 mod templates;
 mod timeline;
 mod topics;
@@ -96,6 +98,11 @@ routes! {
     "/imports/{id}/issues" {
         get "GET" "read" => imports::issues,
     }
+    "/suppressions" {
+        get "GET" "read" => suppressions::list,
+        post "POST" "write" => suppressions::create,
+        delete "DELETE" "write" => suppressions::remove,
+    }
     "/segments" {
         get "GET" "read" => segments::list,
         post "POST" "write" => segments::create,
@@ -177,6 +184,9 @@ routes! {
     }
     "/events" {
         get "GET" "read" => events::list,
+    }
+    "/events/stream" {
+        get "GET" "read" => event_stream::show,
     }
 }
 

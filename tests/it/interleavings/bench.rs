@@ -177,6 +177,7 @@ fn serve(store: &Store) -> (ServerHandle, String) {
         setup: Setup { problem: None, is_simulated: true },
         keywords: Arc::new(KeywordTable::default()),
         metrics: Metrics::default(),
+        streams: Default::default(),
     };
     let server = HttpServer::new(move || {
         App::new()

@@ -226,6 +226,7 @@ impl World {
             setup: self.setup.clone(),
             keywords: Arc::new(KeywordTable::default()),
             metrics: Metrics::default(),
+            streams: Default::default(),
         };
         Process { store, dispatcher, reconciler, poller, server: server(state).await }
     }
