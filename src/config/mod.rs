@@ -11,6 +11,7 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::domain::consent::Replies;
+use crate::domain::forecast::{Limits, SenderLimit};
 use crate::domain::phone::Channel;
 use crate::domain::quiet_hours::Presets;
 
@@ -252,6 +253,18 @@ pub enum LogFormat {
 }
 
 impl Config {
+    /// How fast and to how many may be sent.
+    pub fn limits(&self) -> Limits {
+        let limit = |sender: &Sender| SenderLimit {
+            rate_per_second: sender.rate_per_second(),
+            recipients_per_day: sender.recipients_per_day(),
+        };
+        Limits {
+            account_rate_per_second: self.delivery.account_rate_per_second,
+            senders: self.senders.iter().map(|sender| (sender.address.clone(), limit(sender))).collect(),
+        }
+    }
+
     /// Why nothing can be sent yet, if so: the `setup_incomplete` of the API.
     pub fn setup_problem(&self) -> Option<String> {
         use crate::twilio::client::is_loopback;

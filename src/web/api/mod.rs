@@ -1,12 +1,14 @@
 //! `/api/v1`: what integrators call. This is the one table of its routes; each noun has a file of its own.
 //! Handlers read the request, call a flow or the store, and say what came of it.
 
+mod audience;
 mod campaign_actions;
 mod campaign_plan;
 mod campaigns;
 mod consent;
 mod event_stream;
 mod events;
+mod explain;
 mod imports;
 mod inbound;
 mod messages;
@@ -71,6 +73,9 @@ routes! {
     "/users/{person}/topics/{topic}" {
         put "PUT" "write" => topics::join,
         delete "DELETE" "write" => topics::leave,
+    }
+    "/users/{person}/explain" {
+        get "GET" "read" => explain::show,
     }
     "/users/{person}/timeline" {
         get "GET" "read" => timeline::show,
@@ -152,6 +157,9 @@ routes! {
     }
     "/campaigns/{id}/test" {
         post "POST" "send" => campaign_actions::test,
+    }
+    "/campaigns/{id}/audience" {
+        get "GET" "read" => audience::show,
     }
     "/campaigns/{id}/report" {
         get "GET" "read" => report::show,
