@@ -124,7 +124,15 @@ pub fn delivery_settings(config: &Config) -> Settings {
 
 /// What the configuration says about every message.
 pub fn rules(config: &Config) -> Rules {
-    Rules { presets: Arc::new(config.quiet_hours.clone()), replies: Arc::new(config.replies.clone()) }
+    Rules {
+        presets: Arc::new(config.quiet_hours.clone()),
+        replies: Arc::new(config.replies.clone()),
+        introduction: config.first_message.introduction(),
+        frequency_cap: config.frequency_cap.cap(),
+        prices: Arc::new(config.prices.clone()),
+        cap_per_day: config.spending.cap_per_day(),
+        unreachable_after: config.delivery.unreachable_after,
+    }
 }
 
 /// What the configuration says about messages whose answer was lost.
