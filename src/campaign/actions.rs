@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 
 use super::schedule::sweep;
+use super::template::check_approved;
 use super::{Audience, CampaignError, audience};
 use crate::domain::campaign::{Action, CampaignStatus as S};
 use crate::domain::event::EventType;
@@ -44,7 +45,7 @@ pub fn launch(tx: &Tx<'_>, id: i64, setup: &Setup) -> Result<CampaignRow, Campai
     if matches!(campaign.status, S::Launching | S::Running | S::Scheduled) {
         return Ok(campaign);
     }
-    check_sendable(tx, &campaign, setup)?;
+    check_startable(tx, &campaign, setup)?;
     if campaign.plan.starts_at.is_some_and(|at| at > tx.now()) {
         campaigns::move_to(tx, id, &[S::Draft], S::Scheduled, None)?;
         let at = campaign.plan.schedule.as_ref().map(|(at, zone)| json!({"at": at, "timezone": zone}));
@@ -75,9 +76,16 @@ fn check_sendable(tx: &Tx<'_>, campaign: &CampaignRow, setup: &Setup) -> Result<
     Ok(())
 }
 
+/// The same for everybody in the audience: its Content template has to be one that WhatsApp takes. Tests go to the
+/// gate without it, for they reach people who wrote first.
+fn check_startable(tx: &Tx<'_>, campaign: &CampaignRow, setup: &Setup) -> Result<(), CampaignError> {
+    check_sendable(tx, campaign, setup)?;
+    check_approved(tx.conn(), campaign)
+}
+
 /// Freezes what is sent and to whom; the rows follow in chunks.
 pub(super) fn begin(tx: &Tx<'_>, campaign: &CampaignRow, setup: &Setup) -> Result<(), CampaignError> {
-    check_sendable(tx, campaign, setup)?;
+    check_startable(tx, campaign, setup)?;
     let plan = &campaign.plan;
     let expires_at = plan.expires_after_hours.map(|hours| tx.now() + (hours * HOUR) as i64);
     let template = templates::find(tx.conn(), plan.template_id)?
@@ -134,7 +142,7 @@ pub fn resume(tx: &Tx<'_>, id: i64, setup: &Setup, actor: &str) -> Result<Campai
     if campaign.status != S::Paused {
         return Ok(campaign);
     }
-    check_sendable(tx, &campaign, setup)?;
+    check_startable(tx, &campaign, setup)?;
     senders::resume_all(tx, actor)?;
     if campaign.launched_at.is_none() {
         // It stood before its start: either the start is still to come, or somebody decided to send now.
@@ -190,6 +198,7 @@ pub async fn retry_failed(
             let campaign = find(tx, id)?;
             let closings: SharedClosings = Arc::new(Mutex::new(campaign.plan.closings(&presets)));
             Action::RetryFailed.check(campaign.status)?;
+            check_approved(tx.conn(), &campaign)?;
             campaigns::move_to(tx, id, &[S::Finished], S::Running, None)?;
             campaigns::note(tx, id, EventType::CampaignRetried, json!({"actor": actor}))?;
             // In the same write: a campaign that runs with nothing open would be finished at once.

@@ -6,14 +6,17 @@ mod audience;
 mod freeze;
 mod schedule;
 mod single;
+mod template;
 
 pub use actions::{MAX_TEST_PHONES, Setup, cancel, clone, launch, pause, resume, retry_failed, send_test};
 pub use audience::{Audience, is_larger_than};
 pub use freeze::freeze_all;
 pub use schedule::{resolve_start, tick};
 pub use single::{SingleMessage, cancel_single, close_removed_senders, send_single};
+pub use template::warnings;
 
 use crate::domain::campaign::WrongState;
+use crate::domain::content::Refusal;
 use crate::store::StoreError;
 
 /// Why something could not be done with a campaign or a message.
@@ -28,6 +31,9 @@ pub enum CampaignError {
     /// Nothing can be sent yet.
     #[error("{0}")]
     SetupIncomplete(String),
+    /// Its Content template is known to be one that WhatsApp does not take.
+    #[error("{0}")]
+    TemplateNotApproved(Refusal),
     /// It collides with something else.
     #[error("{0}")]
     Conflict(String),

@@ -4,6 +4,7 @@
 pub mod api_keys;
 pub mod campaigns;
 mod closings;
+pub mod content_templates;
 pub mod cursors;
 mod effects;
 mod error;

@@ -229,6 +229,12 @@ impl From<CampaignError> for Problem {
                     .with("allowed_in", json!(states))
             }
             CampaignError::SetupIncomplete(text) => Problem::conflict(text).with_code("setup_incomplete"),
+            CampaignError::TemplateNotApproved(refusal) => Problem::conflict(refusal.to_string())
+                .with_code("template_not_approved")
+                .with("content_sid", json!(refusal.sid))
+                .with("content_status", json!(refusal.status))
+                .with("reason", json!(refusal.reason))
+                .with("what_to_do", json!(refusal.what_to_do)),
             CampaignError::Conflict(text) => Problem::conflict(text),
             CampaignError::Invalid { field, message } => Problem::field(field, message),
             CampaignError::Store(error) => error.into(),

@@ -128,7 +128,7 @@ fn read(mut fields: Fields) -> Result<(String, TemplateText), Problem> {
     }
     fields.finish()?;
     let channel = channel.unwrap_or(Channel::Sms);
-    Ok((name, TemplateText { channel, locale, body, media_urls, content_sid, content_variables }))
+    Ok((name, TemplateText { channel, locale, body, media_urls, content_sid, content_variables, known: None }))
 }
 
 fn read_content_sid(fields: &mut Fields) -> Option<String> {
