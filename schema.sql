@@ -106,13 +106,19 @@ CREATE TABLE consent_links (
 ) STRICT;
 
 -- Addresses that are never sent to, as HMAC-SHA-256 under the key file: they outlive erasure and
--- hold for people we don't know yet.
+-- hold for people we don't know yet. user_id: the person with that address, if we hold one; an erased one is
+-- not named. erased_at: the person wanted to be forgotten; only they lead back.
 CREATE TABLE suppressions (
-  address_hash BLOB    PRIMARY KEY CHECK (length(address_hash) = 32),
-  reason       TEXT    NOT NULL CHECK (reason IN ('do_not_contact', 'erased')),
-  source       TEXT    NOT NULL,
+  id           INTEGER PRIMARY KEY AUTOINCREMENT,
+  address_hash BLOB    NOT NULL UNIQUE CHECK (length(address_hash) = 32),
+  reason       TEXT    NOT NULL CHECK (reason = 'do_not_contact' OR reason = 'opted_out_elsewhere'
+                                       OR reason = 'complaint' OR reason = 'erased'),
+  source       TEXT    NOT NULL,                     -- a list's name, or who put it there
+  user_id      INTEGER REFERENCES users (id),
+  erased_at    INTEGER,
   created_at   INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
+) STRICT;
+CREATE INDEX suppressions_reason ON suppressions (reason, id);
 
 -- Imports ----------------------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ use crate::store::outcomes::RetryPolicy;
 use crate::store::{Serving, Store, StoreError, StorePaths, senders};
 use crate::ticker::{self, Stop, StopHandle};
 use crate::twilio::client::{Client, Credentials, is_loopback};
+use crate::web::streams::Streams;
 use crate::web::{self, State};
 
 /// Threads that serve HTTP.
@@ -45,6 +46,7 @@ pub struct App {
     /// Attempts that the last end of the process left in the dark.
     pub uncertain: usize,
     server: ServerHandle,
+    streams: Streams,
     stop: StopHandle,
     tasks: Vec<JoinHandle<()>>,
     serving: Serving,
@@ -169,6 +171,7 @@ impl App {
             config: Live::new(config),
             setup: setup.clone(),
             metrics: Metrics::default(),
+            streams: Streams::default(),
         };
         let (stop, stopped) = ticker::stop();
         let mut tasks = background(&state, &stopped)?;
@@ -185,12 +188,14 @@ impl App {
                 tracing::error!(error = %error, "the HTTP server ended");
             }
         }));
-        Ok(App { store, address, setup, uncertain, server: handle, stop, tasks, serving })
+        let streams = state.streams.clone();
+        Ok(App { store, address, setup, uncertain, server: handle, streams, stop, tasks, serving })
     }
 
     /// Stops in order: no new claims and no new requests, answers in flight written down, loops ended.
     pub async fn stop(self) {
         self.stop.pull();
+        self.streams.close();
         let ended = async {
             self.server.stop(true).await;
             for task in self.tasks {

@@ -125,6 +125,7 @@ pub fn product(store: &Store) -> Server {
         setup: people::setup(),
         keywords: Arc::new(KeywordTable::default()),
         metrics: Metrics::default(),
+        streams: Default::default(),
     };
     let server = HttpServer::new(move || App::new().configure(configure(state.clone())))
         .workers(WORKERS)

@@ -127,6 +127,9 @@ pub fn insert(tx: &Tx<'_>, user: &NewUser<'_>) -> Result<i64, StoreError> {
             tx.now,
         ))?;
     *tx.effects.borrow_mut().users.entry(consent).or_default() += 1;
+    if is_suppressed {
+        suppressions::claim(tx, &tx.key.hash(address), id)?;
+    }
     if user.import.is_none() {
         let event =
             NewEvent { user_id: Some(id), data: Some(json!({"actor": user.actor})), ..NewEvent::default() };
@@ -376,7 +379,7 @@ pub fn erase(tx: &Tx<'_>, user: &User, actor: &str) -> Result<(), StoreError> {
         return Ok(());
     }
     if let Some(address) = user.phone.as_deref().or(user.channel_address.as_deref()) {
-        suppressions::insert(tx, address, "erased", actor)?;
+        suppressions::erase(tx, address, actor)?;
     }
     let conn = tx.conn;
     conn.execute("INSERT OR REPLACE INTO guards (name, upto) VALUES ('erasure', ?1)", [user.id])?;

@@ -11,6 +11,7 @@ pub mod idempotency;
 pub mod page;
 pub mod reply;
 pub mod request_id;
+pub mod streams;
 pub mod webhooks;
 
 use std::sync::Arc;
@@ -41,6 +42,8 @@ pub struct State {
     pub rules: Live<Rules>,
     /// What is counted.
     pub metrics: Metrics,
+    /// Answers that stay open.
+    pub streams: streams::Streams,
 }
 
 /// Everything that is served, for `App::configure`.

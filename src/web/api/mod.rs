@@ -5,12 +5,14 @@ mod campaign_actions;
 mod campaign_plan;
 mod campaigns;
 mod consent;
+mod event_stream;
 mod events;
 mod imports;
 mod inbound;
 mod messages;
 mod report;
 mod segments;
+mod suppressions;
 mod templates;
 mod timeline;
 mod topics;
@@ -91,6 +93,11 @@ routes! {
     "/imports/{id}/issues" {
         get "GET" "read" => imports::issues,
     }
+    "/suppressions" {
+        get "GET" "read" => suppressions::list,
+        post "POST" "write" => suppressions::create,
+        delete "DELETE" "write" => suppressions::remove,
+    }
     "/segments" {
         get "GET" "read" => segments::list,
         post "POST" "write" => segments::create,
@@ -169,6 +176,9 @@ routes! {
     }
     "/events" {
         get "GET" "read" => events::list,
+    }
+    "/events/stream" {
+        get "GET" "read" => event_stream::show,
     }
 }
 

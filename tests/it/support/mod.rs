@@ -481,6 +481,7 @@ fn webhooks_server(store: &Store, metrics: &Metrics, wanted: &Wanted) -> (Server
         setup: Setup { problem: None, is_simulated: true },
         keywords: Arc::new(KeywordTable::default()),
         metrics: metrics.clone(),
+        streams: Default::default(),
     };
     let server = HttpServer::new(move || App::new().configure(web::configure(state.clone())))
         .workers(1)
