@@ -57,7 +57,8 @@ impl Contents {
         }
         if is_repeated && self.store.clock().now() - row.created_at < IN_DOUBT {
             return Err(ContentsError::Unavailable(
-                "This was asked of Twilio a moment ago and the answer was lost. Ask again in a minute.".to_owned(),
+                "This was asked of Twilio a moment ago and the answer was lost. Ask again in a minute."
+                    .to_owned(),
             ));
         }
         let new = wanted.clone();
@@ -245,7 +246,9 @@ mod tests {
 
     #[test]
     fn names_are_made_fit_for_whatsapp() {
-        for (name, fit) in [("Spring Offer #2 v1", "spring_offer__2_v1"), ("Grüße!", "gr__e"), ("日本", "template")] {
+        for (name, fit) in
+            [("Spring Offer #2 v1", "spring_offer__2_v1"), ("Grüße!", "gr__e"), ("日本", "template")]
+        {
             assert_eq!(whatsapp_name(name), fit);
         }
     }

@@ -71,9 +71,9 @@ impl From<ContentError> for ContentsError {
     fn from(error: ContentError) -> ContentsError {
         match error {
             ContentError::NotFound => ContentsError::NotFound("such content template at Twilio".to_owned()),
-            ContentError::Refused { http_status: 401 | 403, code, message } => ContentsError::Unavailable(format!(
-                "Twilio does not let these credentials use the Content API ({code} {message})."
-            )),
+            ContentError::Refused { http_status: 401 | 403, code, message } => ContentsError::Unavailable(
+                format!("Twilio does not let these credentials use the Content API ({code} {message})."),
+            ),
             ContentError::Refused { code, message, .. } => ContentsError::Refused { code, message },
             ContentError::Uncertain(why) => ContentsError::Unavailable(format!(
                 "Twilio's answer was lost ({why}). Ask again in a minute: it is looked up before anything is made."

@@ -57,9 +57,12 @@ impl Contents {
         let wording = Wording::of_template(&text.body, &wanted.example).map_err(refuse)?;
         let found = faults(&wording.body, &wording.samples);
         if !found.is_empty() {
-            return Err(ContentsError::Invalid(found.into_iter().map(|fault| named(fault, &wording)).collect()));
+            return Err(ContentsError::Invalid(
+                found.into_iter().map(|fault| named(fault, &wording)).collect(),
+            ));
         }
-        let language = wanted.language.clone().or_else(|| text.locale.as_deref().map(|l| l.replace('-', "_")));
+        let language =
+            wanted.language.clone().or_else(|| text.locale.as_deref().map(|l| l.replace('-', "_")));
         let language = language.ok_or_else(|| {
             let message = "missing: the template has no locale; give one such as en or pt_BR".to_owned();
             ContentsError::Invalid(vec![("language".to_owned(), message)])
@@ -116,11 +119,16 @@ fn refuse(error: DraftError) -> ContentsError {
             names
                 .into_iter()
                 .map(|name| {
-                    (format!("example.{name}"), "missing: WhatsApp asks for an example of every variable".to_owned())
+                    (
+                        format!("example.{name}"),
+                        "missing: WhatsApp asks for an example of every variable".to_owned(),
+                    )
                 })
                 .collect(),
         ),
-        error @ DraftError::Example(_) => ContentsError::Invalid(vec![("example".to_owned(), error.to_string())]),
+        error @ DraftError::Example(_) => {
+            ContentsError::Invalid(vec![("example".to_owned(), error.to_string())])
+        }
         error => ContentsError::Invalid(vec![("body".to_owned(), error.to_string())]),
     }
 }

@@ -40,8 +40,7 @@ impl Contents {
             synced.changed += self.keep(contents, asked_at).await?;
             let Some(next) = page.next else {
                 let began = synced.at;
-                let forgotten =
-                    self.store.write(move |tx| content_templates::forget_unseen(tx, began)).await;
+                let forgotten = self.store.write(move |tx| content_templates::forget_unseen(tx, began)).await;
                 synced.deleted = forgotten.map_err(|error: StoreError| ContentsError::from(error))?;
                 return Ok(synced);
             };

@@ -84,7 +84,8 @@ impl ContentRow {
     }
 }
 
-const COLUMNS: &str = "id, sid, friendly_name, language, types, variables, category, status, rejection_reason,
+const COLUMNS: &str =
+    "id, sid, friendly_name, language, types, variables, category, status, rejection_reason,
    synced_at, deleted_at, created_at";
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<ContentRow> {
@@ -217,9 +218,11 @@ pub fn set_sid(tx: &Tx<'_>, id: i64, sid: &str) -> Result<(), StoreError> {
     if find(tx.conn, sid)?.is_some() {
         let wanted: Option<String> = tx
             .conn
-            .query_row("DELETE FROM content_templates WHERE id = ?1 AND sid IS NULL RETURNING category", [id], |row| {
-                row.get(0)
-            })
+            .query_row(
+                "DELETE FROM content_templates WHERE id = ?1 AND sid IS NULL RETURNING category",
+                [id],
+                |row| row.get(0),
+            )
             .optional()?
             .flatten();
         tx.conn.execute(
@@ -251,7 +254,9 @@ pub fn drop_wanted(tx: &Tx<'_>, id: i64) -> Result<(), StoreError> {
 pub fn see(tx: &Tx<'_>, seen: &SeenContent, asked_at: Millis) -> Result<bool, StoreError> {
     let before: Option<(String, Millis, bool)> = tx
         .conn
-        .prepare_cached("SELECT status, told_at, deleted_at IS NOT NULL FROM content_templates WHERE sid = ?1")?
+        .prepare_cached(
+            "SELECT status, told_at, deleted_at IS NOT NULL FROM content_templates WHERE sid = ?1",
+        )?
         .query_row([&seen.sid], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
     let is_older = before.as_ref().is_some_and(|(_, told_at, _)| *told_at > asked_at);
@@ -282,7 +287,8 @@ pub fn see(tx: &Tx<'_>, seen: &SeenContent, asked_at: Millis) -> Result<bool, St
             tx.now,
             is_older,
         ))?;
-    let previous = before.map(|(status, _, is_deleted)| if is_deleted { "deleted".to_owned() } else { status });
+    let previous =
+        before.map(|(status, _, is_deleted)| if is_deleted { "deleted".to_owned() } else { status });
     // What is seen for the first time has not changed.
     let has_changed = !is_older && previous.as_ref().is_some_and(|previous| *previous != seen.status);
     if has_changed {
@@ -341,7 +347,11 @@ fn note(tx: &Tx<'_>, sid: &str, previous: &str, status: &str) -> Result<(), Stor
         "reason": row.as_ref().and_then(|row| row.rejection_reason.as_deref()),
         "category": row.as_ref().and_then(|row| row.category.as_deref()),
     });
-    events::append(tx, EventType::ContentStatusChanged, NewEvent { data: Some(data), ..NewEvent::default() })?;
+    events::append(
+        tx,
+        EventType::ContentStatusChanged,
+        NewEvent { data: Some(data), ..NewEvent::default() },
+    )?;
     tx.change_plan();
     Ok(())
 }

@@ -8,6 +8,7 @@ use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde_json::{Map, Value, json};
 
 use crate::campaign::CampaignError;
+use crate::content::ContentsError;
 use crate::store::StoreError;
 
 /// The media type of every error.
@@ -242,6 +243,32 @@ impl From<CampaignError> for Problem {
             CampaignError::Conflict(text) => Problem::conflict(text),
             CampaignError::Invalid { field, message } => Problem::field(field, message),
             CampaignError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ContentsError> for Problem {
+    fn from(error: ContentsError) -> Problem {
+        let text = error.to_string();
+        match error {
+            ContentsError::NotFound(what) => Problem::not_found(format!("There is no {what}.")),
+            ContentsError::NoAccount => Problem::conflict(text).with_code("setup_incomplete"),
+            ContentsError::Duplicate { sid, .. } => {
+                Problem::conflict(text).with_code("duplicate").with("sid", json!(sid))
+            }
+            ContentsError::Conflict(text) => Problem::conflict(text),
+            ContentsError::Invalid(errors) => Problem::fields(
+                errors.into_iter().map(|(field, message)| FieldError { field, message }).collect(),
+            ),
+            ContentsError::Refused { code, message } => {
+                Problem::conflict(format!("Twilio refused: {message} ({code})."))
+                    .with_code("twilio_refused")
+                    .with("twilio_code", json!(code))
+            }
+            ContentsError::Unavailable(text) => {
+                Problem::new(StatusCode::SERVICE_UNAVAILABLE, text).with_code("twilio_unavailable")
+            }
+            ContentsError::Store(error) => error.into(),
         }
     }
 }

@@ -180,6 +180,16 @@ impl KnownContent {
         self.category.as_deref().and_then(Category::parse) == Some(Category::Marketing)
     }
 
+    /// A warning for variables that nobody fills: Twilio sends their sample instead.
+    pub fn unfilled<'a>(&self, given: impl Iterator<Item = &'a String>) -> Option<String> {
+        let given: Vec<&String> = given.collect();
+        let left: Vec<&str> =
+            self.variables.iter().filter(|name| !given.contains(name)).map(String::as_str).collect();
+        (!left.is_empty()).then(|| {
+            format!("Twilio sends its sample for what content_variables leaves out: {}", left.join(", "))
+        })
+    }
+
     /// Why no campaign may be sent with it, if so.
     pub fn refusal(&self) -> Option<Refusal> {
         let what_to_do = match self.approval() {
@@ -243,8 +253,9 @@ mod tests {
 
     #[test]
     fn a_refusal_says_status_reason_and_what_to_do() {
-        let rejected =
-            KnownContent { reason: Some("INVALID_FORMAT".to_owned()), ..known("rejected") }.refusal().unwrap();
+        let rejected = KnownContent { reason: Some("INVALID_FORMAT".to_owned()), ..known("rejected") }
+            .refusal()
+            .unwrap();
         let text = rejected.to_string();
         for part in ["HX1 is rejected at Twilio", "(INVALID_FORMAT)", "Change the text"] {
             assert!(text.contains(part), "{text}");

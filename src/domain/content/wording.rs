@@ -64,7 +64,8 @@ impl Wording {
                     samples.insert(number.clone(), sample);
                 }
                 Err(RenderError::Missing(names)) => {
-                    missing.extend(names.into_iter().filter(|name| !missing.contains(name)).collect::<Vec<_>>());
+                    missing
+                        .extend(names.into_iter().filter(|name| !missing.contains(name)).collect::<Vec<_>>());
                 }
                 Err(error) => return Err(DraftError::Example(error.to_string())),
             }
@@ -213,7 +214,8 @@ mod tests {
 
     #[test]
     fn placeholders_become_numbers_and_keep_their_filters() {
-        let body = "Hello {name}, your order {order|upper} is ready. Bye {name}, or {nick|default(\"friend\")}!";
+        let body =
+            "Hello {name}, your order {order|upper} is ready. Bye {name}, or {nick|default(\"friend\")}!";
         let wording = Wording::of_template(body, &example(json!({"name": "Ana", "order": "a-1"}))).unwrap();
         assert_eq!(wording.body, "Hello {{1}}, your order {{2}} is ready. Bye {{1}}, or {{3}}!");
         assert_eq!(
@@ -254,7 +256,8 @@ mod tests {
             (&long, &[], &["body"]),
         ];
         for (body, given, fields) in table {
-            let found: Vec<String> = faults(body, &samples(given)).into_iter().map(|(field, _)| field).collect();
+            let found: Vec<String> =
+                faults(body, &samples(given)).into_iter().map(|(field, _)| field).collect();
             assert_eq!(found, *fields, "{body}");
         }
     }

@@ -334,9 +334,7 @@ fn whatsapp(facts: &Facts, now: i64) -> Option<Reason> {
         Some(Reason::TemplateNotApproved)
     } else if facts.is_us_number && is_marketing && !is_free_answer {
         Some(Reason::WhatsappUsMarketing)
-    } else if facts.has_content_template
-        && facts.template_standing == Standing::Unapproved
-        && !is_window_open
+    } else if facts.has_content_template && facts.template_standing == Standing::Unapproved && !is_window_open
     {
         Some(Reason::TemplateNotApproved)
     } else if !facts.has_content_template && !is_window_open {

@@ -182,7 +182,8 @@ fn template_failed(tx: &Tx<'_>, standing: &Standing, failure: &Failure) -> Resul
 
 /// A Content template that WhatsApp took for free text stops its campaign: it is not approved, whatever we know.
 fn not_a_template(tx: &Tx<'_>, standing: &Standing) -> Result<(), StoreError> {
-    let (Some(id), Some(sid)) = (standing.campaign_id.filter(|_| !standing.is_test), content_sid(tx, standing)?)
+    let (Some(id), Some(sid)) =
+        (standing.campaign_id.filter(|_| !standing.is_test), content_sid(tx, standing)?)
     else {
         return Ok(());
     };
