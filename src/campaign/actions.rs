@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 
 use super::schedule::sweep;
+use super::template::check_approved;
 use super::{Audience, CampaignError, Clearance};
 use crate::domain::campaign::{Action, CampaignStatus as S};
 use crate::domain::event::EventType;
@@ -58,7 +59,7 @@ pub fn launch_cleared(
     if matches!(campaign.status, S::Launching | S::Running | S::Scheduled) {
         return Ok(campaign);
     }
-    check_sendable(tx, &campaign, setup)?;
+    check_startable(tx, &campaign, setup)?;
     clearance.check_deadline(tx, &campaign)?;
     if campaign.plan.starts_at.is_some_and(|at| at > tx.now()) {
         // Who would be too many now will hardly be fewer then; the start counts again.
@@ -95,6 +96,13 @@ fn check_sendable(tx: &Tx<'_>, campaign: &CampaignRow, setup: &Setup) -> Result<
     Ok(())
 }
 
+/// The same for everybody in the audience: its Content template has to be one that WhatsApp takes. Tests go to the
+/// gate without it, for they reach people who wrote first.
+fn check_startable(tx: &Tx<'_>, campaign: &CampaignRow, setup: &Setup) -> Result<(), CampaignError> {
+    check_sendable(tx, campaign, setup)?;
+    check_approved(tx.conn(), campaign)
+}
+
 /// Freezes what is sent and to whom; the rows follow in chunks.
 pub(super) fn begin(
     tx: &Tx<'_>,
@@ -102,7 +110,7 @@ pub(super) fn begin(
     setup: &Setup,
     clearance: &Clearance,
 ) -> Result<(), CampaignError> {
-    check_sendable(tx, campaign, setup)?;
+    check_startable(tx, campaign, setup)?;
     let plan = &campaign.plan;
     // The deadline of a message that an event starts counts from that event.
     let hours = plan.expires_after_hours.filter(|_| plan.trigger_type.is_none());
@@ -156,7 +164,7 @@ pub fn resume(tx: &Tx<'_>, id: i64, setup: &Setup, actor: &str) -> Result<Campai
     if campaign.status != S::Paused {
         return Ok(campaign);
     }
-    check_sendable(tx, &campaign, setup)?;
+    check_startable(tx, &campaign, setup)?;
     senders::resume_all(tx, actor)?;
     if campaign.launched_at.is_none() {
         // It stood before its start: either the start is still to come, or somebody decided to send now.
@@ -212,6 +220,7 @@ pub async fn retry_failed(
             let campaign = find(tx, id)?;
             let closings: SharedClosings = Arc::new(Mutex::new(campaign.plan.closings(&presets)));
             Action::RetryFailed.check(campaign.status)?;
+            check_approved(tx.conn(), &campaign)?;
             campaigns::move_to(tx, id, &[S::Finished], S::Running, None)?;
             campaigns::note(tx, id, EventType::CampaignRetried, json!({"actor": actor}))?;
             // In the same write: a campaign that runs with nothing open would be finished at once.

@@ -106,6 +106,8 @@ pub struct Twilio {
     pub api_base: Url,
     /// Content API.
     pub content_base: Url,
+    /// Minutes between two looks at templates and their approval; 0: none.
+    pub content_sync_minutes: u32,
     /// Seconds that a whole exchange may take.
     pub request_timeout_seconds: u64,
 }

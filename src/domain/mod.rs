@@ -3,6 +3,7 @@
 
 pub mod campaign;
 pub mod consent;
+pub mod content;
 pub mod encoding;
 pub mod event;
 pub mod failure;

@@ -6,6 +6,7 @@ pub mod audience;
 pub mod campaigns;
 pub mod circumstances;
 mod closings;
+pub mod content_templates;
 pub mod cursors;
 mod effects;
 mod error;
