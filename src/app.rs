@@ -17,13 +17,16 @@ use crate::clock::Clock;
 use crate::config::{Config, UncertainPolicy};
 use crate::delivery::{self, Dispatcher, Poller, Reconciler, SenderLimits, Settings, UncertainRules};
 use crate::domain::consent::KeywordTable;
+use crate::domain::rules::Rules;
 use crate::import::{self, Pace};
 use crate::inbound::{self, CatchUp};
+use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::store::outcomes::RetryPolicy;
 use crate::store::{Serving, Store, StoreError, StorePaths, senders};
 use crate::ticker::{self, Stop, StopHandle};
 use crate::twilio::client::{Client, Credentials, is_loopback};
+use crate::web::streams::Streams;
 use crate::web::{self, State};
 
 /// Threads that serve HTTP.
@@ -43,6 +46,7 @@ pub struct App {
     /// Attempts that the last end of the process left in the dark.
     pub uncertain: usize,
     server: ServerHandle,
+    streams: Streams,
     stop: StopHandle,
     tasks: Vec<JoinHandle<()>>,
     serving: Serving,
@@ -114,8 +118,13 @@ pub fn delivery_settings(config: &Config) -> Settings {
             .iter()
             .map(|sender| (sender.address.clone(), limits(sender)))
             .collect::<HashMap<_, _>>(),
-        presets: Arc::new(config.quiet_hours.clone()),
+        rules: Arc::new(rules(config)),
     }
+}
+
+/// What the configuration says about every message.
+pub fn rules(config: &Config) -> Rules {
+    Rules { presets: Arc::new(config.quiet_hours.clone()), replies: Arc::new(config.replies.clone()) }
 }
 
 /// What the configuration says about messages whose answer was lost.
@@ -158,10 +167,11 @@ impl App {
         let state = State {
             store: store.clone(),
             keywords: Arc::new(KeywordTable::default()),
-            replies: Arc::new(config.replies.clone()),
-            config: Arc::new(config),
+            rules: Live::new(rules(&config)),
+            config: Live::new(config),
             setup: setup.clone(),
             metrics: Metrics::default(),
+            streams: Streams::default(),
         };
         let (stop, stopped) = ticker::stop();
         let mut tasks = background(&state, &stopped)?;
@@ -178,12 +188,14 @@ impl App {
                 tracing::error!(error = %error, "the HTTP server ended");
             }
         }));
-        Ok(App { store, address, setup, uncertain, server: handle, stop, tasks, serving })
+        let streams = state.streams.clone();
+        Ok(App { store, address, setup, uncertain, server: handle, streams, stop, tasks, serving })
     }
 
     /// Stops in order: no new claims and no new requests, answers in flight written down, loops ended.
     pub async fn stop(self) {
         self.stop.pull();
+        self.streams.close();
         let ended = async {
             self.server.stop(true).await;
             for task in self.tasks {
@@ -223,11 +235,12 @@ async fn try_again(store: &Store) -> Result<()> {
 /// Starts every loop.
 fn background(state: &State, stop: &Stop) -> Result<Vec<JoinHandle<()>>> {
     let mut tasks = Vec::new();
-    if let Some(client) = client(&state.config)? {
-        if state.config.delivery.catch_up {
+    let config = state.config.get();
+    if let Some(client) = client(&config)? {
+        if config.delivery.catch_up {
             tasks.push(catch_up(state, client.clone(), stop));
         }
-        let settings = delivery_settings(&state.config);
+        let settings = Live::new(delivery_settings(&config));
         lookups(state, &client, stop, &mut tasks);
         let dispatcher = Dispatcher::new(state.store.clone(), client, settings, state.metrics.clone());
         let outbox = dispatcher.outbox();
@@ -258,7 +271,7 @@ fn background(state: &State, stop: &Stop) -> Result<Vec<JoinHandle<()>>> {
 /// What became of messages, asked of Twilio. A stop waits for no answer: a question is asked again.
 fn lookups(state: &State, client: &Client, stop: &Stop, tasks: &mut Vec<JoinHandle<()>>) {
     let (store, metrics) = (&state.store, &state.metrics);
-    let rules = uncertain_rules(&state.config);
+    let rules = uncertain_rules(&state.config.get());
     let reconciler = Arc::new(Reconciler::new(store.clone(), client.clone(), rules, metrics.clone()));
     let stopped = stop.clone();
     tasks.push(spawn("reconcile", SECOND, stop, std::future::pending, move || {
@@ -284,17 +297,17 @@ fn lookups(state: &State, client: &Client, stop: &Stop, tasks: &mut Vec<JoinHand
 }
 
 fn campaigns(state: &State, stop: &Stop) -> JoinHandle<()> {
-    let (store, setup) = (state.store.clone(), state.setup.clone());
-    let presets = Arc::new(state.config.quiet_hours.clone());
+    let (store, setup, rules) = (state.store.clone(), state.setup.clone(), state.rules.clone());
     let woken = store.clone();
     let wake = move || {
         let store = woken.clone();
         async move { store.campaigns_woken().await }
     };
     spawn("campaigns", SECOND, stop, wake, move || {
-        let (store, setup, presets) = (store.clone(), setup.clone(), Arc::clone(&presets));
+        let (store, setup, presets) = (store.clone(), setup.clone(), Arc::clone(&rules.get().presets));
         async move {
             campaign::freeze_all(&store, &presets, setup.is_simulated).await?;
+            campaign::expand_all(&store, &presets, setup.is_simulated).await?;
             campaign::tick(&store, &setup).await?;
             Ok::<_, CampaignError>(())
         }
@@ -304,7 +317,7 @@ fn campaigns(state: &State, stop: &Stop) -> JoinHandle<()> {
 /// Fetches what people wrote while nobody listened. Made before the dispatcher runs: the start is a gap.
 fn catch_up(state: &State, client: Client, stop: &Stop) -> JoinHandle<()> {
     let store = state.store.clone();
-    let account_sid = state.config.twilio.account_sid.clone();
+    let account_sid = state.config.get().twilio.account_sid.clone();
     let catch_up =
         CatchUp::new(store.clone(), client, account_sid, Arc::clone(&state.keywords), state.metrics.clone());
     let catch_up = Arc::new(catch_up);
@@ -341,7 +354,7 @@ fn replays(state: &State, stop: &Stop) -> JoinHandle<()> {
     let state = state.clone();
     spawn("replay", SECOND * 60, stop, std::future::pending, move || {
         let (store, keywords) = (state.store.clone(), state.keywords.clone());
-        let max_attempts = state.config.delivery.max_attempts;
+        let max_attempts = state.config.get().delivery.max_attempts;
         async move {
             store
                 .write(move |tx| {

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use base64::Engine;
+use event_stream_engine::app;
 use event_stream_engine::config::Config;
 use event_stream_engine::delivery::{Dispatcher, SenderLimits, Settings};
+use event_stream_engine::live::Live;
 use event_stream_engine::metrics::Metrics;
 use event_stream_engine::store::Store;
 use event_stream_engine::twilio::client::{Client, Credentials};
@@ -45,9 +47,9 @@ pub fn dispatcher_at(store: &Store, provider: &Provider, base_url: &str, rate: f
         max_attempts: 3,
         public_base_url: base_url.to_owned(),
         senders: HashMap::from([(SENDER.to_owned(), limits)]),
-        presets: Arc::new(Config::load(None, []).unwrap().config.quiet_hours),
+        rules: Arc::new(app::rules(&Config::load(None, []).unwrap().config)),
     };
-    Dispatcher::new(store.clone(), client.unwrap(), settings, Metrics::default())
+    Dispatcher::new(store.clone(), client.unwrap(), Live::new(settings), Metrics::default())
 }
 
 /// A dispatcher at work.

@@ -8,9 +8,12 @@ use actix_web::dev::ServerHandle;
 use actix_web::web::{Bytes, Data};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use base64::Engine;
+use event_stream_engine::app;
 use event_stream_engine::config::Config;
 use event_stream_engine::domain::consent::KeywordTable;
 use event_stream_engine::domain::consent::Replies;
+use event_stream_engine::domain::rules::Rules;
+use event_stream_engine::live::Live;
 use event_stream_engine::metrics::Metrics;
 use event_stream_engine::store::Store;
 use event_stream_engine::twilio::signature::verify_form;
@@ -117,11 +120,12 @@ pub fn product(store: &Store) -> Server {
     let config = Config::load(None, environment).unwrap().config;
     let state = State {
         store: store.clone(),
-        config: Arc::new(config),
+        rules: Live::new(Rules { replies: Arc::new(Replies::default()), ..app::rules(&config) }),
+        config: Live::new(config),
         setup: people::setup(),
         keywords: Arc::new(KeywordTable::default()),
-        replies: Arc::new(Replies::default()),
         metrics: Metrics::default(),
+        streams: Default::default(),
     };
     let server = HttpServer::new(move || App::new().configure(configure(state.clone())))
         .workers(WORKERS)

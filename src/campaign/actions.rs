@@ -79,11 +79,13 @@ fn check_sendable(tx: &Tx<'_>, campaign: &CampaignRow, setup: &Setup) -> Result<
 pub(super) fn begin(tx: &Tx<'_>, campaign: &CampaignRow, setup: &Setup) -> Result<(), CampaignError> {
     check_sendable(tx, campaign, setup)?;
     let plan = &campaign.plan;
-    let expires_at = plan.expires_after_hours.map(|hours| tx.now() + (hours * HOUR) as i64);
+    // The deadline of a message that an event starts counts from that event.
+    let hours = plan.expires_after_hours.filter(|_| plan.trigger_type.is_none());
+    let expires_at = hours.map(|hours| tx.now() + (hours * HOUR) as i64);
     let template = templates::find(tx.conn(), plan.template_id)?
         .ok_or_else(|| CampaignError::Conflict(format!("Template {} was deleted.", plan.template_id)))?;
     let definition = match plan.trigger_type {
-        Some(_) => Value::Null,
+        Some(_) => Audience::of_triggers(tx.conn(), plan)?,
         None => {
             let (audience, frozen) = Audience::of_plan(tx.conn(), plan)?;
             check_size(tx, campaign, &audience)?;
@@ -143,7 +145,7 @@ pub fn resume(tx: &Tx<'_>, id: i64, setup: &Setup, actor: &str) -> Result<Campai
         } else {
             begin(tx, &campaign, setup)?;
         }
-    } else if campaign.frozen_through < campaign.frozen_last {
+    } else if campaign.plan.trigger_type.is_none() && campaign.frozen_through < campaign.frozen_last {
         campaigns::move_to(tx, id, &[S::Paused], S::Launching, None)?;
     } else {
         campaigns::move_to(tx, id, &[S::Paused], S::Running, None)?;
@@ -256,7 +258,7 @@ pub fn send_test(
             due_at: tx.now(),
             closes_at: None,
             expires_at: Some(tx.now() + HOUR as i64),
-            sender_id: sender.id,
+            sender_id: Some(sender.id),
             topic_id: None,
             template: Some((template.id, template.version)),
             variables: None,

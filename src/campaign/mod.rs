@@ -1,17 +1,20 @@
 //! Flow: from a plan to queued rows. What people do with a campaign is in `actions`, the freezing of
-//! its audience in `freeze`, its calendar in `schedule`; `audience` turns segments into a predicate.
+//! its audience in `freeze`, its calendar in `schedule`; `audience` turns segments into a predicate;
+//! `triggers` takes in business events, which start campaigns that wait for them.
 
 mod actions;
 mod audience;
 mod freeze;
 mod schedule;
 mod single;
+mod triggers;
 
 pub use actions::{MAX_TEST_PHONES, Setup, cancel, clone, launch, pause, resume, retry_failed, send_test};
 pub use audience::{Audience, is_larger_than};
 pub use freeze::freeze_all;
 pub use schedule::{resolve_start, tick};
 pub use single::{SingleMessage, cancel_single, close_removed_senders, send_single};
+pub use triggers::{Intake, Made, Taken, Trigger, Whom, expand_all, take};
 
 use crate::domain::campaign::WrongState;
 use crate::store::StoreError;

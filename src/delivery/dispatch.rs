@@ -13,6 +13,7 @@ use super::lanes::{Lane, Limiters, Outlook, Settings, lanes, look};
 use super::outbox::Outbox;
 use super::turns::Turns;
 use crate::clock::Millis;
+use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::store::{Store, StoreError, Withdrawal, messages};
 use crate::twilio::client::Client;
@@ -63,11 +64,11 @@ pub struct Dispatcher {
 
 impl Dispatcher {
     /// Makes a dispatcher and lets STOP, pause and cancel reach its claims.
-    pub fn new(store: Store, client: Client, settings: Settings, metrics: Metrics) -> Dispatcher {
+    pub fn new(store: Store, client: Client, settings: Live<Settings>, metrics: Metrics) -> Dispatcher {
         let outbox = Arc::new(Outbox::default());
         let hooked = Arc::clone(&outbox);
         store.on_withdraw(move |whom| hooked.withdraw(whom));
-        let concurrency = Concurrency::new(settings.max_in_flight, store.clock().clone());
+        let concurrency = Concurrency::new(settings.get().max_in_flight, store.clock().clone());
         Dispatcher {
             desk: Arc::new(Desk { store, client, outbox, settings, metrics, concurrency }),
             limiters: Limiters::default(),
@@ -272,13 +273,11 @@ impl Dispatcher {
     async fn claim(&mut self, lane: &Arc<Lane>, permits: u32) -> Result<Claims, StoreError> {
         self.batch += 1;
         let (lane, batch) = (Arc::clone(lane), self.batch);
-        let (presets, outbox) = (Arc::clone(&self.desk.settings.presets), self.outbox());
+        let (rules, outbox) = (Arc::clone(&self.desk.settings.get().rules), self.outbox());
         let claimed = self
             .desk
             .store
-            .write(move |tx| {
-                Claimer { lane: &lane, presets: &presets, outbox: &outbox, batch, permits }.run(tx)
-            })
+            .write(move |tx| Claimer { lane: &lane, rules: &rules, outbox: &outbox, batch, permits }.run(tx))
             .await;
         if claimed.is_err() {
             self.desk.outbox.forget_batch(batch);
@@ -295,7 +294,8 @@ impl Dispatcher {
         if !is_fresh {
             let outlook = self.desk.store.read(move |conn| look(conn, now)).await?;
             self.limiters.keep(&outlook);
-            let lanes = lanes(&outlook, &self.desk.settings, &mut self.limiters, self.desk.store.clock());
+            let lanes =
+                lanes(&outlook, &self.desk.settings.get(), &mut self.limiters, self.desk.store.clock());
             self.turns.keep(&lanes);
             self.outlook = Some((version, outlook));
             // Every write of this process counts as a change too: nobody is woken by it, only looked at.
@@ -305,10 +305,11 @@ impl Dispatcher {
             }
             return Ok(lanes);
         }
-        let clock = self.desk.store.clock();
-        Ok(self.outlook.as_ref().map_or_else(Vec::new, |(_, outlook)| {
-            lanes(outlook, &self.desk.settings, &mut self.limiters, clock)
-        }))
+        let (clock, settings) = (self.desk.store.clock(), self.desk.settings.get());
+        Ok(self
+            .outlook
+            .as_ref()
+            .map_or_else(Vec::new, |(_, outlook)| lanes(outlook, &settings, &mut self.limiters, clock)))
     }
 }
 

@@ -8,6 +8,7 @@ use super::concurrency::Concurrency;
 use super::lanes::Settings;
 use super::outbox::Outbox;
 use crate::domain::failure::Failure;
+use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::store::Store;
 use crate::store::StoreError;
@@ -23,7 +24,7 @@ pub(super) struct Desk {
     pub(super) store: Store,
     pub(super) client: Client,
     pub(super) outbox: Arc<Outbox>,
-    pub(super) settings: Settings,
+    pub(super) settings: Live<Settings>,
     pub(super) metrics: Metrics,
     pub(super) concurrency: Concurrency,
 }
@@ -63,7 +64,8 @@ fn word(outcome: &SendOutcome) -> &'static str {
 impl Desk {
     fn message(&self, from: String, outgoing: Outgoing) -> OutgoingMessage {
         let AttemptKey { message_id, number } = outgoing.key;
-        let base = &self.settings.public_base_url;
+        let settings = self.settings.get();
+        let base = &settings.public_base_url;
         OutgoingMessage {
             to: outgoing.rendered.to,
             from,
@@ -78,7 +80,7 @@ impl Desk {
     }
 
     fn policy(&self, retry_after: Option<u64>) -> RetryPolicy {
-        RetryPolicy { max_attempts: self.settings.max_attempts, random: rand::random(), retry_after }
+        RetryPolicy { max_attempts: self.settings.get().max_attempts, random: rand::random(), retry_after }
     }
 }
 

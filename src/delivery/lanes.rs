@@ -9,7 +9,7 @@ use super::limiter::Limiter;
 use crate::clock::{Clock, Millis};
 use crate::domain::message::Kind;
 use crate::domain::plan::{Plan, Text, TopicRule};
-use crate::domain::quiet_hours::Presets;
+use crate::domain::rules::Rules;
 use crate::metrics::Pace;
 use crate::store::campaigns::{self, CampaignRow};
 use crate::store::senders::{self, SenderRow};
@@ -37,8 +37,8 @@ pub struct Settings {
     pub public_base_url: String,
     /// By address.
     pub senders: HashMap<String, SenderLimits>,
-    /// House hours.
-    pub presets: Arc<Presets>,
+    /// House rules.
+    pub rules: Arc<Rules>,
 }
 
 /// A queue with everything that its messages share.

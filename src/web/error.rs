@@ -176,6 +176,10 @@ pub(super) fn respond(status: StatusCode, mut members: Map<String, Value>, reque
         StatusCode::UNAUTHORIZED => {
             builder.insert_header((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
         }
+        StatusCode::TOO_MANY_REQUESTS => {
+            let seconds = members.get("retry_after").and_then(Value::as_u64).unwrap_or(5);
+            builder.insert_header((header::RETRY_AFTER, seconds.to_string()));
+        }
         StatusCode::SERVICE_UNAVAILABLE => {
             builder.insert_header((header::RETRY_AFTER, HeaderValue::from_static("1")));
         }

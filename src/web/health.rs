@@ -1,6 +1,5 @@
 //! For those who watch the process: is it there, can it take work, how is it doing.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
@@ -78,7 +77,8 @@ pub(super) async fn metrics(request: HttpRequest, state: web::Data<State>) -> Re
     let token = bearer(request.headers()).ok_or_else(|| {
         Problem::unauthorized("Send Authorization: Bearer and server.metrics_token, or a key with admin.")
     })?;
-    let configured = state.config.server.metrics_token.expose_secret();
+    let config = state.config.get();
+    let configured = config.server.metrics_token.expose_secret();
     let is_token = !configured.is_empty() && bool::from(configured.as_bytes().ct_eq(token.as_bytes()));
     if !is_token {
         let caller = authenticate(&state.store, token.to_owned()).await?;
@@ -98,7 +98,7 @@ async fn collect(state: &State) -> Result<(), StoreError> {
     metrics.set_gaps(store.gaps().totals(), store.gaps().open().is_some());
     metrics.set_campaign_messages(store.read(reports::live_counts).await?);
     let since = store.clock().now() - DAY;
-    let config = Arc::clone(&state.config);
+    let config = state.config.get();
     let limits = store.read(move |conn| {
         let mut limits = Vec::new();
         for sender in senders::list(conn)? {

@@ -10,8 +10,10 @@ pub mod health;
 pub mod idempotency;
 pub mod openapi;
 pub mod page;
+pub mod pieces;
 pub mod reply;
 pub mod request_id;
+pub mod streams;
 pub mod webhooks;
 
 use std::sync::Arc;
@@ -21,7 +23,9 @@ use actix_web::web::{self, ServiceConfig};
 
 use crate::campaign::Setup;
 use crate::config::Config;
-use crate::domain::consent::{KeywordTable, Replies};
+use crate::domain::consent::KeywordTable;
+use crate::domain::rules::Rules;
+use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::store::Store;
 
@@ -31,15 +35,17 @@ pub struct State {
     /// The data file.
     pub store: Store,
     /// The configuration in force.
-    pub config: Arc<Config>,
+    pub config: Live<Config>,
     /// Whether anything can be sent.
     pub setup: Setup,
     /// Words that people send.
     pub keywords: Arc<KeywordTable>,
-    /// What they are answered.
-    pub replies: Arc<Replies>,
+    /// House rules.
+    pub rules: Live<Rules>,
     /// What is counted.
     pub metrics: Metrics,
+    /// Answers that stay open.
+    pub streams: streams::Streams,
 }
 
 /// Everything that is served, for `App::configure`.

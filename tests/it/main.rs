@@ -21,6 +21,7 @@ mod inbound;
 mod interleavings;
 mod openapi;
 mod process;
+mod readme;
 mod schedule;
 mod segments;
 mod sequences;

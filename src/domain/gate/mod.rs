@@ -1,6 +1,8 @@
 //! The gate: may this message go to this person now? One pure function with two uses: it stops a message
 //! at send time, and it explains an audience before launch.
 
+mod words;
+
 use super::consent::Consent;
 use super::message::Kind;
 use super::phone::Channel;

@@ -3,6 +3,8 @@
 //! The one road from a person to the gate. Whoever sends and whoever explains goes along it.
 
 mod closings;
+mod places;
+mod timetable;
 mod timing;
 
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use super::quiet_hours::{Policy, Presets, Whereabouts};
 use super::template::{ContentVariables, RenderError, Template};
 
 pub use closings::Closings;
+pub use timetable::{Hours, PlaceNumber, Timetable};
 pub use timing::Timing;
 
 /// Characters that Twilio takes in one body (<https://www.twilio.com/docs/api/errors/21617>).
@@ -136,9 +139,19 @@ impl Plan {
         presets: &Presets,
         now: i64,
     ) -> (Facts, Option<Rendered>) {
+        let hours = self.timing(presets).hours(&person.whereabouts(), now);
+        self.judge_within(person, circumstances, hours)
+    }
+
+    /// The same for whoever knows already what the person's hours say.
+    pub fn judge_within(
+        &self,
+        person: &Person,
+        circumstances: &Circumstances,
+        hours: Hours,
+    ) -> (Facts, Option<Rendered>) {
         let address = self.address(person);
         let (content, rendered) = self.content(person, circumstances, address.as_deref());
-        let (timing, place) = (self.timing(presets), person.whereabouts());
         let facts = Facts {
             kind: self.kind,
             channel: self.channel,
@@ -154,8 +167,8 @@ impl Plan {
             last_whatsapp_inbound_at: person.last_whatsapp_inbound_at,
             has_content_template: matches!(&*self.text, Text::Template { content: Some(_), .. }),
             is_us_number: person.country.as_deref() == Some("US"),
-            not_before: timing.not_before(&place, now),
-            hours: timing.decision(&place, now),
+            not_before: hours.not_before,
+            hours: hours.decision,
             daily_limit_until: circumstances.daily_limit_until,
             frequency_cap_until: circumstances.frequency_cap_until,
             is_confirmed: false,
@@ -219,7 +232,8 @@ impl Plan {
         (Content::Ready { parts }, Some(Rendered { to, body, parts, content, media_urls }))
     }
 
-    fn timing<'a>(&'a self, presets: &'a Presets) -> Timing<'a> {
+    /// The part of it that says when.
+    pub fn timing<'a>(&'a self, presets: &'a Presets) -> Timing<'a> {
         Timing {
             kind: self.kind,
             policy: &self.policy,

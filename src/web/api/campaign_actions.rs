@@ -1,8 +1,6 @@
 //! What is done with a campaign: `launch`, `pause`, `resume`, `cancel`, `retry-failed`, `clone`, `test`.
 //! The rules are in the flow; here they get a key, an idempotent request and an answer.
 
-use std::sync::Arc;
-
 use crate::store::Connection;
 use actix_web::web::{Data, Path};
 use serde_json::{Value, json};
@@ -107,8 +105,8 @@ pub(super) async fn retry_failed(
     post.body.fields()?.finish()?;
     let actor = caller.actor();
     let effect = async {
-        let presets = Arc::new(state.config.quiet_hours.clone());
-        campaign::retry_failed(&state.store, &presets, *id, actor).await?;
+        let rules = state.rules.get();
+        campaign::retry_failed(&state.store, &rules.presets, *id, actor).await?;
         current(&state, *id).await
     };
     post.once.around(&state.store, effect).await

@@ -126,7 +126,7 @@ pub(super) async fn list(_: Scoped<Read>, state: Data<State>, request: HttpReque
     responses((status = 201, body = shapes::Campaign)))]
 pub(super) async fn create(_: Scoped<Write>, state: Data<State>, post: Post) -> Answer {
     let fields = post.body.fields()?;
-    let config = state.config.clone();
+    let config = state.config.get();
     post.once
         .write(&state.store, move |tx| {
             let plan = read_plan(tx.conn(), &config, fields)?;
@@ -165,7 +165,7 @@ pub(super) async fn update(
     body: Body,
 ) -> Answer {
     let patch = body.object()?;
-    let (actor, config) = (caller.actor(), state.config.clone());
+    let (actor, config) = (caller.actor(), state.config.get());
     state
         .store
         .write(move |tx| {

@@ -211,7 +211,7 @@ pub(super) async fn create(
     let mut query = Query::of(&request)?;
     let (options, file_name) = (query.text("options"), query.text("file_name"));
     query.finish()?;
-    let mut upload = Upload::begin(spool_dir(state.store.paths()), state.config.import.max_bytes)?;
+    let mut upload = Upload::begin(spool_dir(state.store.paths()), state.config.get().import.max_bytes)?;
     let content_type = request.content_type().to_ascii_lowercase();
     if content_type == "multipart/form-data" {
         upload.take_form(Multipart::new(request.headers(), payload)).await?;

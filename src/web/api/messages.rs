@@ -274,10 +274,10 @@ fn check_text(
 pub(super) async fn create(caller: Scoped<Send>, state: Data<State>, post: Post) -> Answer {
     let message = read_new(post.body.fields()?, state.store.clock().now())?;
     let actor = caller.actor();
-    let (config, setup) = (state.config.clone(), state.setup.clone());
+    let (rules, setup) = (state.rules.get(), state.setup.clone());
     post.once
         .write(&state.store, move |tx| {
-            let id = campaign::send_single(tx, &message, &config.quiet_hours, &setup, &actor)?;
+            let id = campaign::send_single(tx, &message, &rules.presets, &setup, &actor)?;
             Ok(Reply::accepted(shape(&find(tx.conn(), id)?)))
         })
         .await

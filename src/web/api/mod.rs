@@ -5,6 +5,7 @@ mod campaign_actions;
 mod campaign_plan;
 mod campaigns;
 mod consent;
+mod event_stream;
 mod events;
 mod imports;
 mod inbound;
@@ -12,9 +13,11 @@ mod messages;
 pub(super) mod operations;
 mod report;
 mod segments;
+mod suppressions;
 mod templates;
 mod timeline;
 mod topics;
+mod triggers;
 mod users;
 
 use actix_web::middleware::from_fn;
@@ -93,6 +96,11 @@ routes! {
     "/imports/{id}/issues" {
         get "GET" "read" => imports::issues,
     }
+    "/suppressions" {
+        get "GET" "read" => suppressions::list,
+        post "POST" "write" => suppressions::create,
+        delete "DELETE" "write" => suppressions::remove,
+    }
     "/segments" {
         get "GET" "read" => segments::list,
         post "POST" "write" => segments::create,
@@ -166,11 +174,17 @@ routes! {
     "/messages/{id}/cancel" {
         post "POST" "send" => messages::cancel,
     }
+    "/triggers" {
+        post "POST" "send" => triggers::receive,
+    }
     "/inbound" {
         get "GET" "read" => inbound::list,
     }
     "/events" {
         get "GET" "read" => events::list,
+    }
+    "/events/stream" {
+        get "GET" "read" => event_stream::show,
     }
 }
 

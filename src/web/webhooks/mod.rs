@@ -40,8 +40,9 @@ async fn receive_message(state: Data<State>, signed: Signed) -> Result<HttpRespo
 
 async fn keep_message(state: &State, signed: Signed) -> Result<Received, Refusal> {
     let form = InboundForm::read(&signed.params)?;
-    signed.check_account(&form.account_sid, &state.config)?;
-    let (heard, replies) = (Heard::new(form, &signed.params, &state.keywords), state.replies.clone());
+    signed.check_account(&form.account_sid, &state.config.get())?;
+    let heard = Heard::new(form, &signed.params, &state.keywords);
+    let replies = state.rules.get().replies.clone();
     state
         .store
         .write(move |tx| inbound::receive(tx, &heard, Source::Webhook, &replies).map_err(Refusal::Store))
@@ -62,9 +63,9 @@ async fn receive_status(
 
 async fn keep_status(state: &State, signed: Signed, named: Option<AttemptKey>) -> Result<(), Refusal> {
     let form = StatusForm::read(&signed.params)?;
-    signed.check_account(&form.account_sid, &state.config)?;
+    signed.check_account(&form.account_sid, &state.config.get())?;
     let policy = RetryPolicy {
-        max_attempts: state.config.delivery.max_attempts,
+        max_attempts: state.config.get().delivery.max_attempts,
         random: rand::random(),
         retry_after: None,
     };

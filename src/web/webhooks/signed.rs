@@ -115,7 +115,7 @@ async fn check(request: &HttpRequest, payload: Payload) -> Result<Signed, Refusa
     }
     let body = read_body(request, payload).await?;
     let params = parse_form(&body);
-    let config = &state(request).config;
+    let config = &state(request).config.get();
     let tokens = config.twilio.signing_tokens();
     let tokens: Vec<&str> = tokens.iter().map(ExposeSecret::expose_secret).collect();
     if tokens.is_empty() || !verify_form(&tokens, &called_url(config, request), &params, &signature) {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use actix_web::dev::{ServerHandle, Service};
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{App, HttpServer};
+use event_stream_engine::app;
 use event_stream_engine::campaign::Setup;
 use event_stream_engine::clock::Clock;
 use event_stream_engine::config::Config;
@@ -15,6 +16,8 @@ use event_stream_engine::delivery::{Dispatcher, Outbox, SenderLimits, Settings};
 use event_stream_engine::domain::consent::KeywordTable;
 use event_stream_engine::domain::phone::Channel;
 use event_stream_engine::domain::quiet_hours::Presets;
+use event_stream_engine::domain::rules::Rules;
+use event_stream_engine::live::Live;
 use event_stream_engine::metrics::Metrics;
 use event_stream_engine::store::api_keys::{self, Scope};
 use event_stream_engine::store::templates::{self, TemplateText};
@@ -92,7 +95,7 @@ impl Bench {
             setup: Setup { problem: None, is_simulated: true },
             provider,
             template_id,
-            presets: house_hours(),
+            presets: house_rules().presets,
             outbox,
             base_url,
             http: reqwest::Client::builder().no_proxy().build().unwrap(),
@@ -153,8 +156,8 @@ async fn answered(request: reqwest::RequestBuilder) -> Answered {
     Answered { status, at: *EPOCH + Duration::from_nanos(nanos) }
 }
 
-fn house_hours() -> Arc<Presets> {
-    Arc::new(Config::load(None, []).unwrap().config.quiet_hours)
+fn house_rules() -> Rules {
+    app::rules(&Config::load(None, []).unwrap().config)
 }
 
 fn serve(store: &Store) -> (ServerHandle, String) {
@@ -166,13 +169,15 @@ fn serve(store: &Store) -> (ServerHandle, String) {
         ("ESE_TWILIO__AUTH_TOKEN", TOKEN),
     ];
     let environment = environment.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let config = Config::load(None, environment).unwrap().config;
     let state = State {
         store: store.clone(),
-        config: Arc::new(Config::load(None, environment).unwrap().config),
+        rules: Live::new(Rules { replies: Arc::default(), ..app::rules(&config) }),
+        config: Live::new(config),
         setup: Setup { problem: None, is_simulated: true },
         keywords: Arc::new(KeywordTable::default()),
-        replies: Arc::default(),
         metrics: Metrics::default(),
+        streams: Default::default(),
     };
     let server = HttpServer::new(move || {
         App::new()
@@ -213,9 +218,9 @@ fn dispatcher(store: &Store, provider: &Provider, base_url: &str) -> Dispatcher 
         max_attempts: 3,
         public_base_url: base_url.to_owned(),
         senders: [(SENDER.to_owned(), limits)].into(),
-        presets: house_hours(),
+        rules: Arc::new(house_rules()),
     };
-    Dispatcher::new(store.clone(), client, settings, Metrics::default())
+    Dispatcher::new(store.clone(), client, Live::new(settings), Metrics::default())
 }
 
 /// Ticks without rest. The clock runs ahead of the system's, so that retries come soon.

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use actix_web::http::Method;
 use actix_web::test::TestRequest;
 use actix_web::{App, test};
+use event_stream_engine::app;
 use event_stream_engine::campaign::{self, Setup};
 use event_stream_engine::clock::Clock;
 use event_stream_engine::config::Config;
@@ -21,8 +22,10 @@ use event_stream_engine::delivery::{
 };
 use event_stream_engine::domain::consent::{KeywordTable, Replies};
 use event_stream_engine::domain::phone::Channel;
+use event_stream_engine::domain::rules::Rules;
 use event_stream_engine::import;
 use event_stream_engine::inbound;
+use event_stream_engine::live::Live;
 use event_stream_engine::metrics::Metrics;
 use event_stream_engine::simulator::{Faults, MessageRecord, Simulator};
 use event_stream_engine::store::api_keys::{self, Scope};
@@ -207,20 +210,23 @@ impl World {
             max_attempts: MAX_ATTEMPTS,
             public_base_url: BASE.to_owned(),
             senders: [(SENDER.to_owned(), limits), (WHATSAPP_SENDER.to_owned(), few)].into(),
-            presets: Arc::new(config.quiet_hours.clone()),
+            rules: Arc::new(app::rules(&config)),
         };
-        let dispatcher = Dispatcher::new(store.clone(), self.client.clone(), settings, Metrics::default());
+        let dispatcher =
+            Dispatcher::new(store.clone(), self.client.clone(), Live::new(settings), Metrics::default());
         // Bold on purpose: what Twilio does not show is sent again.
         let rules = UncertainRules { after: 600_000, resends: true, max_attempts: MAX_ATTEMPTS };
         let reconciler = Reconciler::new(store.clone(), self.client.clone(), rules, Metrics::default());
         let poller = Poller::new(store.clone(), self.client.clone(), MAX_ATTEMPTS, Metrics::default());
+        let replies = Replies { stop: "You are out.".to_owned(), ..Replies::default() };
         let state = State {
             store: store.clone(),
-            config: Arc::new(config),
+            rules: Live::new(Rules { replies: Arc::new(replies), ..app::rules(&config) }),
+            config: Live::new(config),
             setup: self.setup.clone(),
             keywords: Arc::new(KeywordTable::default()),
-            replies: Arc::new(Replies { stop: "You are out.".to_owned(), ..Replies::default() }),
             metrics: Metrics::default(),
+            streams: Default::default(),
         };
         Process { store, dispatcher, reconciler, poller, server: server(state).await }
     }

@@ -2,15 +2,20 @@
 //! and a client that speaks to it over real HTTP.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::{App, HttpServer};
+use event_stream_engine::app;
 use event_stream_engine::campaign::Setup;
 use event_stream_engine::clock::Clock;
 use event_stream_engine::config::Config;
 use event_stream_engine::domain::consent::KeywordTable;
+use event_stream_engine::domain::rules::Rules;
+use event_stream_engine::live::Live;
 use event_stream_engine::metrics::Metrics;
 use event_stream_engine::store::api_keys::{self, Scope};
 use event_stream_engine::store::{Store, StoreError, StorePaths, senders};
+use event_stream_engine::web::streams::Streams;
 use event_stream_engine::web::{self, State};
 use reqwest::Method;
 use secrecy::ExposeSecret;
@@ -38,6 +43,7 @@ kind = "sandbox"
 pub(crate) struct TestApp {
     pub(crate) base: String,
     pub(crate) store: Store,
+    pub(crate) streams: Streams,
     pub(crate) clock: Clock,
     /// A key with every scope.
     pub(crate) key: String,
@@ -122,13 +128,16 @@ impl TestApp {
         let configured: Vec<(String, String)> =
             config.senders.iter().map(|s| (s.address.clone(), s.kind.as_str().to_owned())).collect();
         store.write(move |tx| senders::synchronize(tx, &configured)).await.unwrap();
+        // Quick enough for tests that wait for a comment or for the end of a key.
+        let streams = Streams::new(Duration::from_millis(200), Duration::from_millis(100));
         let state = State {
             store: store.clone(),
             setup: Setup { problem: config.setup_problem(), is_simulated: true },
-            config: Arc::new(config),
+            rules: Live::new(Rules { replies: Arc::default(), ..app::rules(&config) }),
+            config: Live::new(config),
             keywords: Arc::new(KeywordTable::default()),
             metrics: Metrics::default(),
-            replies: Arc::default(),
+            streams: streams.clone(),
         };
         let server = HttpServer::new(move || App::new().configure(web::configure(state.clone())))
             .workers(2)
@@ -141,6 +150,7 @@ impl TestApp {
         tokio::spawn(server);
         let mut app = TestApp {
             base,
+            streams,
             store,
             clock,
             key: String::new(),

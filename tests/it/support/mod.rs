@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpServer};
+use event_stream_engine::app;
 use event_stream_engine::campaign::{self, Setup};
 use event_stream_engine::clock::Clock;
 use event_stream_engine::config::Config;
@@ -19,7 +20,9 @@ use event_stream_engine::domain::consent::Replies;
 use event_stream_engine::domain::consent::{Consent, KeywordTable};
 use event_stream_engine::domain::phone::{Channel, Phone};
 use event_stream_engine::domain::quiet_hours::Presets;
+use event_stream_engine::domain::rules::Rules;
 use event_stream_engine::inbound::CatchUp;
+use event_stream_engine::live::Live;
 use event_stream_engine::metrics::Metrics;
 use event_stream_engine::simulator::{Options, Simulator};
 use event_stream_engine::store::campaigns::{self, CampaignPlan, CampaignRow};
@@ -138,11 +141,11 @@ impl Engine {
             max_attempts: 3,
             public_base_url: base_url.clone(),
             senders: listed.iter().map(|(address, _)| ((*address).to_owned(), limits)).collect(),
-            presets: presets(),
+            rules: Arc::new(rules()),
         };
         let password = wanted.password.as_deref().unwrap_or(&wanted.simulator.auth_token);
         let client = client(&simulator.base_url(), &wanted.simulator.account_sid, password);
-        let dispatcher = Dispatcher::new(store.clone(), client, settings, metrics.clone());
+        let dispatcher = Dispatcher::new(store.clone(), client, Live::new(settings), metrics.clone());
         let setup = Setup { problem: None, is_simulated: true };
         Engine { store, clock, simulator, dispatcher, base_url, setup, metrics, wanted, server, dir }
     }
@@ -434,9 +437,14 @@ impl Engine {
     }
 }
 
-/// The hours of the built-in configuration.
+/// The rules of the built-in configuration.
+pub fn rules() -> Rules {
+    app::rules(&Config::load(None, []).unwrap().config)
+}
+
+/// Its hours.
 pub fn presets() -> Arc<Presets> {
-    Arc::new(Config::load(None, []).unwrap().config.quiet_hours)
+    rules().presets
 }
 
 /// The `n`th person's number.
@@ -469,11 +477,12 @@ fn webhooks_server(store: &Store, metrics: &Metrics, wanted: &Wanted) -> (Server
     let config = Config::load(None, environment).unwrap().config;
     let state = State {
         store: store.clone(),
-        config: Arc::new(config),
+        rules: Live::new(Rules { replies: Arc::new(wanted.replies.clone()), ..app::rules(&config) }),
+        config: Live::new(config),
         setup: Setup { problem: None, is_simulated: true },
         keywords: Arc::new(KeywordTable::default()),
-        replies: Arc::new(wanted.replies.clone()),
         metrics: metrics.clone(),
+        streams: Default::default(),
     };
     let server = HttpServer::new(move || App::new().configure(web::configure(state.clone())))
         .workers(1)
