@@ -56,9 +56,8 @@ pub(super) async fn list(_: Scoped<Read>, state: Data<State>, request: HttpReque
                 return suppressions::list(conn, reason, page.before, page.fetch());
             };
             let found = suppressions::find(conn, &key, phone.as_str())?;
-            let fits = |row: &Suppression| {
-                row.id < page.before && reason.is_none_or(|reason| row.reason == reason)
-            };
+            let fits =
+                |row: &Suppression| row.id < page.before && reason.is_none_or(|reason| row.reason == reason);
             Ok::<_, StoreError>(found.into_iter().filter(fits).collect())
         })
         .await?;

@@ -37,7 +37,13 @@ async fn happen(store: &Store, kind: EventType, n: usize, text: &str) -> i64 {
 }
 
 fn all_ids(store: &Store) -> Vec<i64> {
-    store.read_here(|conn| events::list_after(conn, 0, &[], 100_000)).unwrap().0.iter().map(|e| e.id).collect()
+    store
+        .read_here(|conn| events::list_after(conn, 0, &[], 100_000))
+        .unwrap()
+        .0
+        .iter()
+        .map(|e| e.id)
+        .collect()
 }
 
 /// Forgets events up to `id`, as retention does.
