@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 
 use super::schedule::sweep;
+use super::template::check_approved;
 use super::{Audience, CampaignError, Clearance};
 use crate::domain::campaign::{Action, CampaignStatus as S};
 use crate::domain::event::EventType;
@@ -58,7 +59,7 @@ pub fn launch_cleared(
     if matches!(campaign.status, S::Launching | S::Running | S::Scheduled) {
         return Ok(campaign);
     }
-    check_sendable(tx, &campaign, setup)?;
+    check_startable(tx, &campaign, setup)?;
     clearance.check_deadline(tx, &campaign)?;
     if campaign.plan.starts_at.is_some_and(|at| at > tx.now()) {
         // Who would be too many now will hardly be fewer then; the start counts again.
@@ -95,6 +96,13 @@ fn check_sendable(tx: &Tx<'_>, campaign: &CampaignRow, setup: &Setup) -> Result<
     Ok(())
 }
 
+/// The same for everybody in the audience: its Content template has to be one that WhatsApp takes. Tests go to the
+/// gate without it, for they reach people who wrote first.
+fn check_startable(tx: &Tx<'_>, campaign: &CampaignRow, setup: &Setup) -> Result<(), CampaignError> {
+    check_sendable(tx, campaign, setup)?;
+    check_approved(tx.conn(), campaign)
+}
+
 /// Freezes what is sent and to whom; the rows follow in chunks.
 pub(super) fn begin(
     tx: &Tx<'_>,
@@ -102,13 +110,15 @@ pub(super) fn begin(
     setup: &Setup,
     clearance: &Clearance,
 ) -> Result<(), CampaignError> {
-    check_sendable(tx, campaign, setup)?;
+    check_startable(tx, campaign, setup)?;
     let plan = &campaign.plan;
-    let expires_at = plan.expires_after_hours.map(|hours| tx.now() + (hours * HOUR) as i64);
+    // The deadline of a message that an event starts counts from that event.
+    let hours = plan.expires_after_hours.filter(|_| plan.trigger_type.is_none());
+    let expires_at = hours.map(|hours| tx.now() + (hours * HOUR) as i64);
     let template = templates::find(tx.conn(), plan.template_id)?
         .ok_or_else(|| CampaignError::Conflict(format!("Template {} was deleted.", plan.template_id)))?;
     let definition = match plan.trigger_type {
-        Some(_) => Value::Null,
+        Some(_) => Audience::of_triggers(tx.conn(), plan)?,
         None => {
             let (audience, frozen) = Audience::of_plan(tx.conn(), plan)?;
             clearance.check_size(tx, campaign, &audience)?;
@@ -154,7 +164,7 @@ pub fn resume(tx: &Tx<'_>, id: i64, setup: &Setup, actor: &str) -> Result<Campai
     if campaign.status != S::Paused {
         return Ok(campaign);
     }
-    check_sendable(tx, &campaign, setup)?;
+    check_startable(tx, &campaign, setup)?;
     senders::resume_all(tx, actor)?;
     if campaign.launched_at.is_none() {
         // It stood before its start: either the start is still to come, or somebody decided to send now.
@@ -163,7 +173,7 @@ pub fn resume(tx: &Tx<'_>, id: i64, setup: &Setup, actor: &str) -> Result<Campai
         } else {
             begin(tx, &campaign, setup, &Clearance::default())?;
         }
-    } else if campaign.frozen_through < campaign.frozen_last {
+    } else if campaign.plan.trigger_type.is_none() && campaign.frozen_through < campaign.frozen_last {
         campaigns::move_to(tx, id, &[S::Paused], S::Launching, None)?;
     } else {
         campaigns::move_to(tx, id, &[S::Paused], S::Running, None)?;
@@ -210,6 +220,7 @@ pub async fn retry_failed(
             let campaign = find(tx, id)?;
             let closings: SharedClosings = Arc::new(Mutex::new(campaign.plan.closings(&presets)));
             Action::RetryFailed.check(campaign.status)?;
+            check_approved(tx.conn(), &campaign)?;
             campaigns::move_to(tx, id, &[S::Finished], S::Running, None)?;
             campaigns::note(tx, id, EventType::CampaignRetried, json!({"actor": actor}))?;
             // In the same write: a campaign that runs with nothing open would be finished at once.
@@ -276,7 +287,7 @@ pub fn send_test(
             due_at: tx.now(),
             closes_at: None,
             expires_at: Some(tx.now() + HOUR as i64),
-            sender_id: sender.id,
+            sender_id: Some(sender.id),
             topic_id: None,
             template: Some((template.id, template.version)),
             variables: None,

@@ -1,6 +1,7 @@
 //! Flow: from a plan to queued rows. What people do with a campaign is in `actions`, the freezing of
-//! its audience in `freeze`, its calendar in `schedule`; `audience` turns segments into a predicate. What a
-//! launch would do is told before it by `waterfall`, with the forecast of `outlook`.
+//! its audience in `freeze`, its calendar in `schedule`; `audience` turns segments into a predicate, and
+//! `triggers` takes in business events, which start campaigns that wait for them. What a launch would do is
+//! told before it by `waterfall`, with the forecast of `outlook`.
 
 mod actions;
 mod audience;
@@ -11,6 +12,8 @@ mod freeze;
 mod outlook;
 mod schedule;
 mod single;
+mod template;
+mod triggers;
 mod waterfall;
 
 pub use actions::{
@@ -23,10 +26,12 @@ pub use explain::{Clocks, Explanation, Question, SenderSaid, Standing, explain};
 pub use freeze::freeze_all;
 pub use schedule::{resolve_start, tick};
 pub use single::{SingleMessage, cancel_single, close_removed_senders, send_single};
-
+pub use template::warnings;
+pub use triggers::{Intake, Made, Taken, Trigger, Whom, expand_all, take};
 pub use waterfall::{Bucket, Example, Excluded, Waterfall, Way, audience as look_at_audience};
 
 use crate::domain::campaign::WrongState;
+use crate::domain::content::Refusal;
 use crate::store::StoreError;
 
 /// Why something could not be done with a campaign or a message.
@@ -47,6 +52,9 @@ pub enum CampaignError {
     /// Nothing can be sent yet.
     #[error("{0}")]
     SetupIncomplete(String),
+    /// Its Content template is known to be one that WhatsApp does not take.
+    #[error("{0}")]
+    TemplateNotApproved(Refusal),
     /// It collides with something else.
     #[error("{0}")]
     Conflict(String),

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::reply::time_or_null;
 use crate::campaign::{CampaignError, WouldExpire};
+use crate::content::ContentsError;
 use crate::store::StoreError;
 
 /// The media type of every error.
@@ -236,6 +237,12 @@ impl From<CampaignError> for Problem {
             CampaignError::Launched(text) => Problem::conflict(text).with_code("wrong_state"),
             CampaignError::WouldExpire(told) => would_expire(&told),
             CampaignError::SetupIncomplete(text) => Problem::conflict(text).with_code("setup_incomplete"),
+            CampaignError::TemplateNotApproved(refusal) => Problem::conflict(refusal.to_string())
+                .with_code("template_not_approved")
+                .with("content_sid", json!(refusal.sid))
+                .with("content_status", json!(refusal.status))
+                .with("reason", json!(refusal.reason))
+                .with("what_to_do", json!(refusal.what_to_do)),
             CampaignError::Conflict(text) => Problem::conflict(text),
             CampaignError::Invalid { field, message } => Problem::field(field, message),
             CampaignError::Store(error) => error.into(),
@@ -255,6 +262,32 @@ fn would_expire(told: &WouldExpire) -> Problem {
         .with("expires_at", time_or_null(told.expires_at))
         .with("forecast_last", time_or_null(told.last))
         .with("accept_with", json!({"accept_would_expire": true}))
+}
+
+impl From<ContentsError> for Problem {
+    fn from(error: ContentsError) -> Problem {
+        let text = error.to_string();
+        match error {
+            ContentsError::NotFound(what) => Problem::not_found(format!("There is no {what}.")),
+            ContentsError::NoAccount => Problem::conflict(text).with_code("setup_incomplete"),
+            ContentsError::Duplicate { sid, .. } => {
+                Problem::conflict(text).with_code("duplicate").with("sid", json!(sid))
+            }
+            ContentsError::Conflict(text) => Problem::conflict(text),
+            ContentsError::Invalid(errors) => Problem::fields(
+                errors.into_iter().map(|(field, message)| FieldError { field, message }).collect(),
+            ),
+            ContentsError::Refused { code, message } => {
+                Problem::conflict(format!("Twilio refused: {message} ({code})."))
+                    .with_code("twilio_refused")
+                    .with("twilio_code", json!(code))
+            }
+            ContentsError::Unavailable(text) => {
+                Problem::new(StatusCode::SERVICE_UNAVAILABLE, text).with_code("twilio_unavailable")
+            }
+            ContentsError::Store(error) => error.into(),
+        }
+    }
 }
 
 #[cfg(test)]

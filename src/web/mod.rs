@@ -9,6 +9,7 @@ pub mod etag;
 pub mod health;
 pub mod idempotency;
 pub mod page;
+pub mod pieces;
 pub mod reply;
 pub mod request_id;
 pub mod streams;
@@ -21,6 +22,7 @@ use actix_web::web::{self, ServiceConfig};
 
 use crate::campaign::Setup;
 use crate::config::Config;
+use crate::content::Contents;
 use crate::domain::consent::KeywordTable;
 use crate::domain::rules::Rules;
 use crate::live::Live;
@@ -40,6 +42,8 @@ pub struct State {
     pub keywords: Arc<KeywordTable>,
     /// House rules.
     pub rules: Live<Rules>,
+    /// Templates at Twilio.
+    pub contents: Contents,
     /// What is counted.
     pub metrics: Metrics,
     /// Answers that stay open.

@@ -22,7 +22,9 @@ use crate::domain::plan::{Closings, Plan, Text, TopicRule};
 use crate::domain::quiet_hours::{Policy, Presets};
 
 pub use counts::{CampaignCount, CampaignSums, counts, credit_reply, recount, sums};
-pub use life::{Chunk, Freeze, begin_launch, freeze_chunk, move_to, note, pause, pause_all, reopen};
+pub use life::{
+    Chunk, Freeze, add_people, begin_launch, freeze_chunk, move_to, note, pause, pause_all, reopen,
+};
 
 /// What a person plans: everything that may be edited. Checked before it comes here.
 #[derive(Clone, Debug, PartialEq)]
@@ -266,6 +268,22 @@ pub fn live(conn: &Connection) -> Result<Vec<CampaignRow>, StoreError> {
              WHERE status IN ('scheduled', 'launching', 'running', 'paused') ORDER BY id"
         ))?
         .query_map([], from_row)?
+        .collect::<Result<_, _>>()?;
+    Ok(rows)
+}
+
+/// Campaigns that events of this type start: those that run, and those that stand still and will go on.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn started_by(conn: &Connection, trigger_type: &str) -> Result<Vec<CampaignRow>, StoreError> {
+    let rows = conn
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM campaigns
+             WHERE status IN ('scheduled', 'launching', 'running', 'paused') AND trigger_type = ?1
+               AND launched_at IS NOT NULL ORDER BY id"
+        ))?
+        .query_map([trigger_type], from_row)?
         .collect::<Result<_, _>>()?;
     Ok(rows)
 }

@@ -6,6 +6,7 @@ mod campaign_actions;
 mod campaign_plan;
 mod campaigns;
 mod consent;
+mod content_templates;
 mod event_stream;
 mod events;
 mod explain;
@@ -18,6 +19,7 @@ mod suppressions;
 mod templates;
 mod timeline;
 mod topics;
+mod triggers;
 mod users;
 
 use actix_web::middleware::from_fn;
@@ -127,6 +129,22 @@ routes! {
     "/templates/{id}/preview" {
         post "POST" "read" => templates::preview,
     }
+    "/templates/{id}/submit" {
+        post "POST" "write" => content_templates::submit_own,
+    }
+    "/content-templates" {
+        get "GET" "read" => content_templates::list,
+        post "POST" "write" => content_templates::create,
+    }
+    "/content-templates/sync" {
+        post "POST" "write" => content_templates::sync,
+    }
+    "/content-templates/{sid}" {
+        get "GET" "read" => content_templates::show,
+    }
+    "/content-templates/{sid}/submit" {
+        post "POST" "write" => content_templates::submit,
+    }
     "/campaigns" {
         get "GET" "read" => campaigns::list,
         post "POST" "write" => campaigns::create,
@@ -178,6 +196,9 @@ routes! {
     }
     "/messages/{id}/cancel" {
         post "POST" "send" => messages::cancel,
+    }
+    "/triggers" {
+        post "POST" "send" => triggers::receive,
     }
     "/inbound" {
         get "GET" "read" => inbound::list,
