@@ -17,6 +17,7 @@ pub mod campaign;
 pub mod delivery;
 pub mod import;
 pub mod inbound;
+pub mod privacy;
 
 pub mod simulator;
 pub mod ticker;

@@ -10,6 +10,7 @@ mod import;
 mod key;
 mod operator;
 mod progress;
+mod proof;
 mod replay;
 mod report;
 mod serve;
@@ -64,6 +65,8 @@ enum Command {
     Hours(hours::Args),
     /// Try again webhooks whose effect failed; with --since, read all since then anew.
     Replay(replay::Args),
+    /// Print what a person agreed to and got, with evidence, for a complaint.
+    Proof(proof::Args),
     /// Verify the consent chain, the counts and the file itself.
     Verify,
 }
@@ -112,6 +115,7 @@ async fn run_configured(command: Command, loaded: Loaded) -> Result<()> {
         Command::Config => print_config(&loaded),
         Command::Hours(args) => hours::run(&config, &args),
         Command::Replay(args) => replay::run(config, args).await,
+        Command::Proof(args) => proof::run(config, args).await,
         Command::Verify => verify::run(config).await,
     }
 }

@@ -33,7 +33,8 @@ pub struct Suppression {
     pub created_at: Millis,
 }
 
-const COLUMNS: &str = "s.id, s.address_hash, s.reason, s.source, s.user_id, u.phone, s.erased_at, s.created_at";
+const COLUMNS: &str =
+    "s.id, s.address_hash, s.reason, s.source, s.user_id, u.phone, s.erased_at, s.created_at";
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<Suppression> {
     Ok(Suppression {

@@ -9,6 +9,7 @@ pub mod etag;
 pub mod health;
 pub mod idempotency;
 pub mod page;
+pub mod pages;
 pub mod reply;
 pub mod request_id;
 pub mod webhooks;

@@ -19,6 +19,7 @@ mod hours;
 mod imports;
 mod inbound;
 mod interleavings;
+mod privacy;
 mod process;
 mod schedule;
 mod segments;

@@ -9,6 +9,7 @@ mod events;
 mod imports;
 mod inbound;
 mod messages;
+mod proof;
 mod report;
 mod segments;
 mod suppressions;
@@ -72,6 +73,9 @@ routes! {
     }
     "/users/{person}/timeline" {
         get "GET" "read" => timeline::show,
+    }
+    "/users/{person}/proof" {
+        get "GET" "read" => proof::show,
     }
     "/topics" {
         get "GET" "read" => topics::list,
