@@ -11,6 +11,7 @@ mod key;
 mod openapi;
 mod operator;
 mod progress;
+mod proof;
 mod replay;
 mod report;
 mod serve;
@@ -67,6 +68,8 @@ enum Command {
     Openapi,
     /// Try again webhooks whose effect failed; with --since, read all since then anew.
     Replay(replay::Args),
+    /// Print what a person agreed to and got, with evidence, for a complaint.
+    Proof(proof::Args),
     /// Verify the consent chain, the counts and the file itself.
     Verify,
 }
@@ -117,6 +120,7 @@ async fn run_configured(command: Command, loaded: Loaded) -> Result<()> {
         Command::Hours(args) => hours::run(&config, &args),
         Command::Replay(args) => replay::run(config, args).await,
         Command::Openapi => openapi::run(),
+        Command::Proof(args) => proof::run(config, args).await,
         Command::Verify => verify::run(config).await,
     }
 }

@@ -10,6 +10,7 @@ pub mod health;
 pub mod idempotency;
 pub mod openapi;
 pub mod page;
+pub mod pages;
 pub mod pieces;
 pub mod reply;
 pub mod request_id;

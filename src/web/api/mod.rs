@@ -14,6 +14,7 @@ mod imports;
 mod inbound;
 mod messages;
 pub(super) mod operations;
+mod proof;
 mod report;
 mod segments;
 mod suppressions;
@@ -82,6 +83,9 @@ routes! {
     }
     "/users/{person}/timeline" {
         get "GET" "read" => timeline::show,
+    }
+    "/users/{person}/proof" {
+        get "GET" "read" => proof::show,
     }
     "/topics" {
         get "GET" "read" => topics::list,
