@@ -117,15 +117,9 @@ pub fn product(store: &Store) -> Server {
         ("ESE_TWILIO__AUTH_TOKEN", TOKEN),
     ];
     let environment = environment.map(|(key, value)| (key.to_owned(), value.to_owned()));
-    let config = Config::load(None, environment).unwrap().config;
-    let state = State {
-        store: store.clone(),
-        rules: Live::new(Rules { replies: Arc::new(Replies::default()), ..app::rules(&config) }),
-        config: Live::new(config),
-        setup: people::setup(),
-        keywords: Arc::new(KeywordTable::default()),
-        metrics: Metrics::default(),
-    };
+    let loaded = Config::load(None, environment).unwrap();
+    let (state, _) = app::state(store.clone(), loaded, people::setup(), Metrics::default());
+    state.rules.set(Rules { replies: Arc::new(Replies::default()), ..(*state.rules.get()).clone() });
     let server = HttpServer::new(move || App::new().configure(configure(state.clone())))
         .workers(WORKERS)
         .disable_signals()

@@ -1,7 +1,11 @@
-//! The configuration: the embedded `config.toml`, below a file, below the environment.
+//! The configuration: the embedded `config.toml`, below the settings of the data file, below a file, below the
+//! environment.
 //! Secrets redact themselves. Every mistake is named by its key, with what would be right.
 
+mod describe;
+mod in_force;
 mod load;
+mod settings;
 mod validate;
 
 use std::path::PathBuf;
@@ -10,11 +14,13 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use url::Url;
 
-use crate::domain::consent::Replies;
+use crate::domain::consent::{KeywordLists, Replies};
 use crate::domain::phone::Channel;
 use crate::domain::quiet_hours::Presets;
 
+pub use in_force::InForce;
 pub use load::{Loaded, Origin};
+pub use settings::{Faults, Settings, Shown, is_section};
 
 /// What a new file of one's own can be copied from.
 pub const DEFAULTS: &str = include_str!("../../config.toml");
@@ -46,6 +52,8 @@ pub struct Config {
     pub import: Import,
     /// Answers to keywords.
     pub replies: Replies,
+    /// Words beside those that come with the program.
+    pub keywords: KeywordLists,
     /// Logs.
     pub log: Log,
     /// When people are written to.
@@ -154,6 +162,11 @@ impl SenderKind {
             SenderKind::ShortCode => 100.0,
         }
     }
+
+    /// People a day that such a sender may write to of its own accord: the first tier of WhatsApp.
+    fn default_recipients(self) -> Option<i64> {
+        (self == SenderKind::Whatsapp).then_some(250)
+    }
 }
 
 /// One of `[[senders]]`.
@@ -188,10 +201,7 @@ impl Sender {
 
     /// People that it may write to of its own accord in 24 hours; `None`: no bound.
     pub fn recipients_per_day(&self) -> Option<i64> {
-        match self.kind {
-            SenderKind::Whatsapp => self.recipients_per_day.or(Some(250)),
-            _ => self.recipients_per_day,
-        }
+        self.recipients_per_day.or(self.kind.default_recipients())
     }
 }
 

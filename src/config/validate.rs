@@ -14,6 +14,7 @@ impl Config {
         if !(1..=60).contains(&self.twilio.request_timeout_seconds) {
             return Err(wrong("twilio.request_timeout_seconds: must be from 1 to 60"));
         }
+        self.keywords.check().map_err(|(list, error)| wrong(format!("keywords.{list}: {error}")))?;
         let base = &self.server.public_base_url;
         if !matches!(base.scheme(), "http" | "https") || base.host().is_none() {
             return Err(wrong(format!("server.public_base_url: {base} is not an http or https address")));

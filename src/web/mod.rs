@@ -13,13 +13,11 @@ pub mod reply;
 pub mod request_id;
 pub mod webhooks;
 
-use std::sync::Arc;
-
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
 
 use crate::campaign::Setup;
-use crate::config::Config;
+use crate::config::{Config, InForce};
 use crate::domain::consent::KeywordTable;
 use crate::domain::rules::Rules;
 use crate::live::Live;
@@ -33,10 +31,12 @@ pub struct State {
     pub store: Store,
     /// The configuration in force.
     pub config: Live<Config>,
+    /// The same with the origin of each value; what changes it, and all that follows it.
+    pub in_force: InForce,
     /// Whether anything can be sent.
     pub setup: Setup,
     /// Words that people send.
-    pub keywords: Arc<KeywordTable>,
+    pub keywords: Live<KeywordTable>,
     /// House rules.
     pub rules: Live<Rules>,
     /// What is counted.

@@ -11,6 +11,7 @@ mod inbound;
 mod messages;
 mod report;
 mod segments;
+mod settings;
 mod templates;
 mod timeline;
 mod topics;
@@ -163,6 +164,10 @@ routes! {
     }
     "/messages/{id}/cancel" {
         post "POST" "send" => messages::cancel,
+    }
+    "/settings" {
+        get "GET" "read" => settings::show,
+        patch "PATCH" "admin" => settings::update,
     }
     "/inbound" {
         get "GET" "read" => inbound::list,

@@ -7,6 +7,7 @@ mod imports;
 mod lists;
 mod messages;
 mod segments;
+mod settings;
 mod templates;
 mod topics;
 mod users;

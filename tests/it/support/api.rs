@@ -8,7 +8,7 @@ use event_stream_engine::app;
 use event_stream_engine::campaign::Setup;
 use event_stream_engine::clock::Clock;
 use event_stream_engine::config::Config;
-use event_stream_engine::domain::consent::KeywordTable;
+use event_stream_engine::delivery::Settings;
 use event_stream_engine::domain::rules::Rules;
 use event_stream_engine::live::Live;
 use event_stream_engine::metrics::Metrics;
@@ -40,6 +40,9 @@ pub(crate) struct TestApp {
     pub(crate) base: String,
     pub(crate) store: Store,
     pub(crate) clock: Clock,
+    /// What the handlers work with, and what delivery would.
+    pub(crate) state: State,
+    pub(crate) delivery: Live<Settings>,
     /// A key with every scope.
     pub(crate) key: String,
     pub(crate) dir: tempfile::TempDir,
@@ -117,21 +120,18 @@ impl TestApp {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("config.toml");
         std::fs::write(&file, toml).unwrap();
-        let config = Config::load(Some(&file), []).unwrap().config;
+        let loaded = Config::load(Some(&file), []).unwrap();
+        let config = &loaded.config;
         let clock = Clock::manual("2026-11-23T12:00:00Z".parse().unwrap());
         let store = Store::open(StorePaths::inside(dir.path()), clock.clone()).unwrap();
         let configured: Vec<(String, String)> =
             config.senders.iter().map(|s| (s.address.clone(), s.kind.as_str().to_owned())).collect();
         store.write(move |tx| senders::synchronize(tx, &configured)).await.unwrap();
-        let state = State {
-            store: store.clone(),
-            setup: Setup { problem: config.setup_problem(), is_simulated: true },
-            rules: Live::new(Rules { replies: Arc::default(), ..app::rules(&config) }),
-            config: Live::new(config),
-            keywords: Arc::new(KeywordTable::default()),
-            metrics: Metrics::default(),
-        };
-        let server = HttpServer::new(move || App::new().configure(web::configure(state.clone())))
+        let setup = Setup { problem: config.setup_problem(), is_simulated: true };
+        let (state, delivery) = app::state(store.clone(), loaded, setup, Metrics::default());
+        state.rules.set(Rules { replies: Arc::default(), ..(*state.rules.get()).clone() });
+        let served = state.clone();
+        let server = HttpServer::new(move || App::new().configure(web::configure(served.clone())))
             .workers(2)
             .disable_signals()
             .bind("127.0.0.1:0")
@@ -144,6 +144,8 @@ impl TestApp {
             base,
             store,
             clock,
+            state,
+            delivery,
             key: String::new(),
             dir,
             client: reqwest::Client::new(),
