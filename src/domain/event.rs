@@ -67,6 +67,8 @@ event_types! {
     CampaignTested => "campaign.tested",
     /// The pace of a running campaign changed.
     CampaignRateChanged => "campaign.rate_changed",
+    /// What a campaign may spend changed; `data.spend_cap`.
+    CampaignSpendCapChanged => "campaign.spend_cap_changed",
     /// The gate let a message wait; `data` holds reason and until.
     MessageDeferred => "message.deferred",
     /// The gate refused a message for good; `data.reason`.
