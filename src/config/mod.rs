@@ -12,6 +12,7 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::domain::consent::Replies;
+use crate::domain::forecast::{Limits, SenderLimit};
 use crate::domain::phone::Channel;
 use crate::domain::price::PriceTable;
 use crate::domain::quiet_hours::Presets;
@@ -105,6 +106,8 @@ pub struct Twilio {
     pub api_base: Url,
     /// Content API.
     pub content_base: Url,
+    /// Minutes between two looks at templates and their approval; 0: none.
+    pub content_sync_minutes: u32,
     /// Seconds that a whole exchange may take.
     pub request_timeout_seconds: u64,
 }
@@ -265,6 +268,18 @@ pub enum LogFormat {
 }
 
 impl Config {
+    /// How fast and to how many may be sent.
+    pub fn limits(&self) -> Limits {
+        let limit = |sender: &Sender| SenderLimit {
+            rate_per_second: sender.rate_per_second(),
+            recipients_per_day: sender.recipients_per_day(),
+        };
+        Limits {
+            account_rate_per_second: self.delivery.account_rate_per_second,
+            senders: self.senders.iter().map(|sender| (sender.address.clone(), limit(sender))).collect(),
+        }
+    }
+
     /// Why nothing can be sent yet, if so: the `setup_incomplete` of the API.
     pub fn setup_problem(&self) -> Option<String> {
         use crate::twilio::client::is_loopback;

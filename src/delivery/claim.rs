@@ -21,7 +21,7 @@ use crate::store::circumstances::{self, Asked, Bounds, DailyLimit, Found};
 use crate::store::frequency::{self, Kept};
 use crate::store::messages::{self, Claim, Due, Standing};
 use crate::store::outcomes::AttemptKey;
-use crate::store::{StoreError, Tx, senders, templates, topics};
+use crate::store::{StoreError, Tx, senders, templates, topics, triggers};
 
 const DAY: Millis = 86_400_000;
 /// Rows read at a time.
@@ -140,6 +140,10 @@ impl Claimer<'_> {
 
     fn judge(&self, tx: &Tx<'_>, due: &Due, round: &mut Round<'_>) -> Result<(), StoreError> {
         let Round { claims, texts, bounds, .. } = round;
+        if due.is_taken_back {
+            claims.refused += 1;
+            return messages::close(tx, &due.standing, Status::Cancelled, triggers::CANCELLED, json!({}));
+        }
         let plan = match &self.lane.plan {
             Some(plan) => Arc::clone(plan),
             None => Arc::new(single_plan(tx, due, texts)?),

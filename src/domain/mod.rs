@@ -3,6 +3,7 @@
 
 pub mod campaign;
 pub mod consent;
+pub mod content;
 pub mod encoding;
 pub mod event;
 pub mod failure;
@@ -20,5 +21,6 @@ pub mod rules;
 pub mod segment;
 pub mod template;
 pub mod timezone;
+pub mod trigger;
 pub mod us_state;
 pub mod user;

@@ -94,26 +94,26 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// What bounds the sending of a sender by the rules of the house, as a reader finds it; the sender is
-    /// given with its limit on people a day.
+    /// What bounds the sending by the rules of the house, as a reader finds it; a sender is given with its limit
+    /// on people a day.
     ///
     /// # Errors
     /// [`StoreError`] from SQLite.
     pub fn read(
         conn: &Connection,
         rules: &Rules,
-        (sender_id, most): (i64, Option<i64>),
+        sender: Option<(i64, Option<i64>)>,
         now: Millis,
     ) -> Result<Bounds, StoreError> {
         let frequency = match rules.frequency_cap {
             Some(cap) => Some(Kept::read(conn, cap, now)?),
             None => None,
         };
-        Ok(Bounds {
-            daily: DailyLimit::of_sender(conn, sender_id, most, now)?,
-            frequency,
-            introduction: rules.introduction.clone(),
-        })
+        let daily = match sender {
+            Some((id, most)) => DailyLimit::of_sender(conn, id, most, now)?,
+            None => None,
+        };
+        Ok(Bounds { daily, frequency, introduction: rules.introduction.clone() })
     }
 }
 

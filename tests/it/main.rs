@@ -19,6 +19,7 @@ mod hours;
 mod imports;
 mod inbound;
 mod interleavings;
+mod openapi;
 mod process;
 mod readme;
 mod schedule;

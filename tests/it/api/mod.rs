@@ -10,4 +10,5 @@ mod segments;
 mod stream;
 mod templates;
 mod topics;
+mod triggers;
 mod users;
