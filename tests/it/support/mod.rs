@@ -52,6 +52,8 @@ pub struct Engine {
     pub base_url: String,
     pub setup: Setup,
     pub metrics: Metrics,
+    /// What the dispatcher goes by; see [`Engine::rule`].
+    settings: Live<Settings>,
     wanted: Wanted,
     server: ServerHandle,
     dir: tempfile::TempDir,
@@ -142,13 +144,41 @@ impl Engine {
             max_attempts: 3,
             public_base_url: base_url.clone(),
             senders: listed.iter().map(|(address, _)| ((*address).to_owned(), limits)).collect(),
-            rules: Arc::new(rules()),
+            rules: Arc::new(Rules { introduction: None, ..rules_of(&wanted.environment) }),
         };
+        let settings = Live::new(settings);
         let password = wanted.password.as_deref().unwrap_or(&wanted.simulator.auth_token);
         let client = client(&simulator.base_url(), &wanted.simulator.account_sid, password);
-        let dispatcher = Dispatcher::new(store.clone(), client, Live::new(settings), metrics.clone());
+        let dispatcher = Dispatcher::new(store.clone(), client, settings.clone(), metrics.clone());
         let setup = Setup { problem: None, is_simulated: true };
-        Engine { store, clock, simulator, dispatcher, base_url, setup, metrics, wanted, server, dir }
+        Engine {
+            store,
+            clock,
+            simulator,
+            dispatcher,
+            base_url,
+            setup,
+            metrics,
+            settings,
+            wanted,
+            server,
+            dir,
+        }
+    }
+
+    /// Changes the rules of the house while the engine runs, as an operator may. An engine begins without
+    /// words around first messages: most tests look at their own text.
+    pub fn rule(&self, change: impl FnOnce(&mut Rules)) {
+        let mut settings = Settings::clone(&self.settings.get());
+        let mut rules = Rules::clone(&settings.rules);
+        change(&mut rules);
+        settings.rules = Arc::new(rules);
+        self.settings.set(settings);
+    }
+
+    /// The rules in force.
+    pub fn rules(&self) -> Live<Rules> {
+        Live::new(Rules::clone(&self.settings.get().rules))
     }
 
     /// What fetches missed messages. From now on marketing waits for its first look.
@@ -461,7 +491,12 @@ impl Engine {
 
 /// The rules of the built-in configuration.
 pub fn rules() -> Rules {
-    app::rules(&Config::load(None, []).unwrap().config)
+    rules_of(&[])
+}
+
+fn rules_of(environment: &[(&'static str, String)]) -> Rules {
+    let environment = environment.iter().map(|(key, value)| ((*key).to_owned(), value.clone()));
+    app::rules(&Config::load(None, environment).unwrap().config)
 }
 
 /// Its hours.
