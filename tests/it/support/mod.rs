@@ -12,12 +12,13 @@ use std::time::{Duration, Instant};
 use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpServer};
 use event_stream_engine::app;
-use event_stream_engine::campaign::{self, Setup};
+use event_stream_engine::campaign::{self, House, Setup};
 use event_stream_engine::clock::Clock;
 use event_stream_engine::config::Config;
 use event_stream_engine::delivery::{Dispatcher, SenderLimits, Settings};
 use event_stream_engine::domain::consent::Replies;
 use event_stream_engine::domain::consent::{Consent, KeywordTable};
+use event_stream_engine::domain::forecast::{Limits, SenderLimit};
 use event_stream_engine::domain::phone::{Channel, Phone};
 use event_stream_engine::domain::quiet_hours::Presets;
 use event_stream_engine::domain::rules::Rules;
@@ -317,6 +318,21 @@ impl Engine {
     pub async fn launch(&self, id: i64) -> CampaignRow {
         let setup = self.setup.clone();
         self.store.write(move |tx| campaign::launch(tx, id, &setup)).await.unwrap()
+    }
+
+    /// What the configuration says about sending, as the dispatcher of this engine has it.
+    pub fn house(&self) -> House {
+        let limit = SenderLimit {
+            rate_per_second: self.wanted.rate,
+            recipients_per_day: self.wanted.recipients_per_day,
+        };
+        let usual = [SENDER, WHATSAPP_SENDER].into_iter();
+        let addresses = usual.chain(self.wanted.senders.iter().map(|(address, _)| *address));
+        let limits = Limits {
+            account_rate_per_second: 100_000.0,
+            senders: addresses.map(|address| (address.to_owned(), limit)).collect(),
+        };
+        House { rules: Arc::new(rules()), limits: Arc::new(limits), setup: self.setup.clone() }
     }
 
     pub fn campaign(&self, id: i64) -> CampaignRow {
