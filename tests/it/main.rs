@@ -12,6 +12,7 @@ mod api;
 mod architecture;
 mod campaigns;
 mod catch_up;
+mod content;
 mod delivery;
 mod drill;
 mod gate_property;
