@@ -138,7 +138,15 @@ pub fn contents(config: &Config, store: &Store) -> Result<Contents> {
 
 /// What the configuration says about every message.
 pub fn rules(config: &Config) -> Rules {
-    Rules { presets: Arc::new(config.quiet_hours.clone()), replies: Arc::new(config.replies.clone()) }
+    Rules {
+        presets: Arc::new(config.quiet_hours.clone()),
+        replies: Arc::new(config.replies.clone()),
+        introduction: config.first_message.introduction(),
+        frequency_cap: config.frequency_cap.cap(),
+        prices: Arc::new(config.prices.clone()),
+        cap_per_day: config.spending.cap_per_day(),
+        unreachable_after: config.delivery.unreachable_after,
+    }
 }
 
 /// What the configuration says about messages whose answer was lost.
@@ -343,6 +351,7 @@ fn campaigns(state: &State, stop: &Stop) -> JoinHandle<()> {
         let (store, setup, presets) = (store.clone(), setup.clone(), Arc::clone(&rules.get().presets));
         async move {
             campaign::freeze_all(&store, &presets, setup.is_simulated).await?;
+            campaign::expand_all(&store, &presets, setup.is_simulated).await?;
             campaign::tick(&store, &setup).await?;
             Ok::<_, CampaignError>(())
         }

@@ -18,7 +18,7 @@ use crate::domain::rules::Rules;
 use crate::store::circumstances::{self, Asked, Bounds, DailyLimit, Found};
 use crate::store::messages::{self, Claim, Due};
 use crate::store::outcomes::AttemptKey;
-use crate::store::{StoreError, Tx, senders, templates, topics};
+use crate::store::{StoreError, Tx, senders, templates, topics, triggers};
 
 const DAY: Millis = 86_400_000;
 /// Rows read at a time.
@@ -111,6 +111,10 @@ impl Claimer<'_> {
 
     fn judge(&self, tx: &Tx<'_>, due: &Due, round: &mut Round) -> Result<(), StoreError> {
         let Round { claims, texts, bounds } = round;
+        if due.is_taken_back {
+            claims.refused += 1;
+            return messages::close(tx, &due.standing, Status::Cancelled, triggers::CANCELLED, json!({}));
+        }
         let plan = match &self.lane.plan {
             Some(plan) => Arc::clone(plan),
             None => Arc::new(single_plan(tx, due, texts)?),

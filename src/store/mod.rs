@@ -2,6 +2,7 @@
 //! noun, whose functions take the connection or the [`Tx`] that a door handed out.
 
 pub mod api_keys;
+pub mod audience;
 pub mod campaigns;
 pub mod circumstances;
 mod closings;
@@ -31,6 +32,7 @@ mod serving;
 pub mod suppressions;
 pub mod templates;
 pub mod topics;
+pub mod triggers;
 mod tx;
 pub mod users;
 pub mod verify;
@@ -104,6 +106,8 @@ impl Shared {
         }
         if effects.changes_plan {
             inner.plan_version.fetch_add(1, Ordering::SeqCst);
+        }
+        if effects.wakes_campaigns || effects.changes_plan {
             inner.campaigns.notify_one();
         }
         if effects.wakes_delivery || effects.changes_plan {

@@ -3,6 +3,7 @@
 //! The one road from a person to the gate. Whoever sends and whoever explains goes along it.
 
 mod closings;
+mod introduction;
 mod places;
 mod timetable;
 mod timing;
@@ -23,6 +24,7 @@ use super::quiet_hours::{Policy, Presets, Whereabouts};
 use super::template::{ContentVariables, RenderError, Template};
 
 pub use closings::Closings;
+pub use introduction::Introduction;
 pub use timetable::{Hours, PlaceNumber, Timetable};
 pub use timing::Timing;
 

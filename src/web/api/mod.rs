@@ -1,6 +1,7 @@
 //! `/api/v1`: what integrators call. This is the one table of its routes; each noun has a file of its own.
 //! Handlers read the request, call a flow or the store, and say what came of it.
 
+mod audience;
 mod campaign_actions;
 mod campaign_plan;
 mod campaigns;
@@ -8,15 +9,19 @@ mod consent;
 mod content_templates;
 mod event_stream;
 mod events;
+mod explain;
 mod imports;
 mod inbound;
 mod messages;
+pub(super) mod operations;
+mod proof;
 mod report;
 mod segments;
 mod suppressions;
 mod templates;
 mod timeline;
 mod topics;
+mod triggers;
 mod users;
 
 use actix_web::middleware::from_fn;
@@ -24,6 +29,7 @@ use actix_web::web::{self, ServiceConfig};
 
 use super::auth::require_key;
 use super::error::Problem;
+use super::openapi;
 use super::reply::Reply;
 
 /// What every handler answers.
@@ -43,7 +49,7 @@ pub struct Route {
 /// Writes the table once, for the server and for whoever describes or checks it.
 macro_rules! routes {
     ($($path:literal { $($method:ident $name:literal $scope:literal => $handler:path,)+ })+) => {
-        /// Every route, all of them closed without a key.
+        /// Every route that needs a key.
         pub const ROUTES: &[Route] = &[
             $($(Route { path: $path, method: $name, scope: $scope },)+)+
         ];
@@ -72,8 +78,14 @@ routes! {
         put "PUT" "write" => topics::join,
         delete "DELETE" "write" => topics::leave,
     }
+    "/users/{person}/explain" {
+        get "GET" "read" => explain::show,
+    }
     "/users/{person}/timeline" {
         get "GET" "read" => timeline::show,
+    }
+    "/users/{person}/proof" {
+        get "GET" "read" => proof::show,
     }
     "/topics" {
         get "GET" "read" => topics::list,
@@ -169,6 +181,9 @@ routes! {
     "/campaigns/{id}/test" {
         post "POST" "send" => campaign_actions::test,
     }
+    "/campaigns/{id}/audience" {
+        get "GET" "read" => audience::show,
+    }
     "/campaigns/{id}/report" {
         get "GET" "read" => report::show,
     }
@@ -188,6 +203,9 @@ routes! {
     "/messages/{id}/cancel" {
         post "POST" "send" => messages::cancel,
     }
+    "/triggers" {
+        post "POST" "send" => triggers::receive,
+    }
     "/inbound" {
         get "GET" "read" => inbound::list,
     }
@@ -199,8 +217,12 @@ routes! {
     }
 }
 
+/// Routes that need no key. `web::api::configure` mounts them one by one, before the rest is closed.
+pub const OPEN: &[Route] = &[Route { path: "/openapi.json", method: "GET", scope: "" }];
+
 /// Mounts the API below `/api/v1`, closed to all but valid keys.
 pub(super) fn configure(config: &mut ServiceConfig) {
+    config.service(web::resource("/api/v1/openapi.json").route(web::get().to(openapi::serve::document)));
     config.service(
         web::scope("/api/v1")
             .wrap(from_fn(require_key))

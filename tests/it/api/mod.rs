@@ -8,6 +8,8 @@ mod lists;
 mod messages;
 mod segments;
 mod stream;
+mod suppressions;
 mod templates;
 mod topics;
+mod triggers;
 mod users;
