@@ -3,8 +3,8 @@
 use utoipa::OpenApi;
 
 use super::{
-    campaign_actions, campaigns, consent, events, imports, inbound, messages, report, segments, templates,
-    timeline, topics, users,
+    campaign_actions, campaigns, consent, content_templates, events, imports, inbound, messages, report,
+    segments, templates, timeline, topics, users,
 };
 use crate::web::openapi::serve;
 use crate::web::openapi::shapes::campaigns::CampaignStatus;
@@ -29,6 +29,12 @@ use crate::web::openapi::shapes::{Problem, SheetFormat, Time};
         campaigns::update,
         consent::list,
         consent::record,
+        content_templates::create,
+        content_templates::list,
+        content_templates::show,
+        content_templates::submit,
+        content_templates::submit_own,
+        content_templates::sync,
         events::list,
         imports::create,
         imports::issues,

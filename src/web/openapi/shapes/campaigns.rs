@@ -118,6 +118,9 @@ pub struct Campaign {
     /// Why it is paused.
     #[schema(example = json!(null))]
     pub pause_reason: Option<String>,
+    /// What is odd about the template that it sends.
+    #[schema(example = json!([]))]
+    pub warnings: Vec<String>,
     /// When it was added.
     pub created_at: Time,
     /// When it was launched.
