@@ -8,6 +8,7 @@ use super::{
 };
 use crate::web::openapi::serve;
 use crate::web::openapi::shapes::campaigns::CampaignStatus;
+use crate::web::openapi::shapes::content_templates::ContentStatus;
 use crate::web::openapi::shapes::messages::{InboundKind, MessageKind, MessageStatus};
 use crate::web::openapi::shapes::{Problem, SheetFormat, Time};
 
@@ -82,7 +83,8 @@ use crate::web::openapi::shapes::{Problem, SheetFormat, Time};
         MessageStatus,
         MessageKind,
         InboundKind,
-        CampaignStatus
+        CampaignStatus,
+        ContentStatus
     ))
 )]
 pub(in crate::web) struct Operations;
