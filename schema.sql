@@ -21,11 +21,12 @@ CREATE TABLE store_identity (
   created_at      INTEGER NOT NULL
 ) STRICT;
 
--- What an operator changed while the server ran; the file and the environment win over it. Reserved: nothing
--- writes it yet.
+-- What an operator changed while the server ran; the file and the environment win over it. A setting that was
+-- taken away stays as null, so that the highest version is that of the last change.
 CREATE TABLE settings (
-  key        TEXT    PRIMARY KEY,
-  value      TEXT    NOT NULL,
+  key        TEXT    PRIMARY KEY,                    -- path in the configuration: 'delivery.max_attempts'
+  value      TEXT    NOT NULL CHECK (json_valid(value)),
+  version    INTEGER NOT NULL,
   updated_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 

@@ -83,7 +83,7 @@ const MAY_IMPORT: [(&str, &[&str]); 19] = [
     ("live", &[]),
     ("metrics", &[]),
     ("ticker", &[]),
-    ("config", &["domain", "twilio"]),
+    ("config", &["domain", "twilio", "live"]),
     ("twilio", &["domain"]),
     ("store", &["domain", "clock"]),
     ("simulator", &["twilio", "domain"]),
@@ -92,7 +92,7 @@ const MAY_IMPORT: [(&str, &[&str]); 19] = [
     ("content", &["store", "twilio", "domain", "clock"]),
     ("privacy", &["store", "domain", "clock", "live", "metrics"]),
     ("delivery", &["store", "twilio", "domain", "clock", "live", "metrics"]),
-    ("inbound", &["store", "twilio", "domain", "clock", "metrics"]),
+    ("inbound", &["store", "twilio", "domain", "clock", "live", "metrics"]),
     (
         "web",
         &[

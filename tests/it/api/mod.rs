@@ -7,6 +7,7 @@ mod imports;
 mod lists;
 mod messages;
 mod segments;
+mod settings;
 mod stream;
 mod suppressions;
 mod templates;
