@@ -13,6 +13,7 @@ mod architecture;
 mod audience;
 mod campaigns;
 mod catch_up;
+mod content;
 mod delivery;
 mod drill;
 mod gate_property;
