@@ -60,6 +60,15 @@ impl Keeper {
         Ok(())
     }
 
+    /// Moves the whole log into the file and cuts it to nothing, unless readers keep it from that for longer
+    /// than a moment.
+    pub(super) fn empty(&self) -> Result<bool, StoreError> {
+        self.check()?;
+        let conn = self.conn();
+        conn.busy_timeout(SHORT_PATIENCE)?;
+        Ok(move_log(&conn, "PRAGMA wal_checkpoint(TRUNCATE)")?.0)
+    }
+
     /// At the end of the process: the whole log goes into the file.
     pub(super) fn settle(&self) -> Result<(), StoreError> {
         if self.check().is_err() {

@@ -6,6 +6,7 @@ mod campaign_plan;
 mod campaigns;
 mod consent;
 mod events;
+mod export;
 mod imports;
 mod inbound;
 mod messages;
@@ -73,6 +74,9 @@ routes! {
     }
     "/users/{person}/timeline" {
         get "GET" "read" => timeline::show,
+    }
+    "/users/{person}/export" {
+        get "GET" "read" => export::show,
     }
     "/users/{person}/proof" {
         get "GET" "read" => proof::show,
