@@ -8,6 +8,7 @@ mod drill;
 mod hours;
 mod import;
 mod key;
+mod openapi;
 mod operator;
 mod progress;
 mod proof;
@@ -63,6 +64,8 @@ enum Command {
     Config,
     /// Print the quiet hours by country and US state with their sources, or those of one number.
     Hours(hours::Args),
+    /// Print the description of the API, OpenAPI 3.1.
+    Openapi,
     /// Try again webhooks whose effect failed; with --since, read all since then anew.
     Replay(replay::Args),
     /// Print what a person agreed to and got, with evidence, for a complaint.
@@ -90,6 +93,7 @@ pub async fn run(cli: Cli) -> Result<()> {
             log_to_stderr("error", LogFormat::Text);
             drill::run(args).await
         }
+        Command::Openapi => openapi::run(),
         command => {
             let loaded = Config::load(cli.config.as_deref(), std::env::vars())?;
             run_configured(command, loaded).await
@@ -116,6 +120,7 @@ async fn run_configured(command: Command, loaded: Loaded) -> Result<()> {
         Command::Hours(args) => hours::run(&config, &args),
         Command::Replay(args) => replay::run(config, args).await,
         Command::Proof(args) => proof::run(config, args).await,
+        Command::Openapi => openapi::run(),
         Command::Verify => verify::run(config).await,
     }
 }

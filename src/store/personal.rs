@@ -158,7 +158,7 @@ pub const HOLDINGS: &[Holding] = &[
     Holding {
         table: "triggers",
         exported: Exported::By(
-            "SELECT id, type, occurred_at, user_id, segment, data, send_at, cancels, received_at
+            "SELECT id, type, occurred_at, user_id, segment, data, send_at, cancels, cancelled_by, received_at
              FROM triggers WHERE user_id = ?1 ORDER BY type, occurred_at, id LIMIT ?2 OFFSET ?3",
         ),
         erased: Erased::By(&["UPDATE triggers SET data = '{}' WHERE user_id = :user"]),
@@ -194,6 +194,8 @@ pub const IMPERSONAL: &[(&str, &str)] = &[
     ("senders", "our own numbers"),
     ("account", "whether it is paused"),
     ("campaigns", "plans and their states"),
+    ("content_templates", "texts with placeholders, as Twilio has them"),
+    ("trigger_audiences", "how far a trigger's segment was walked"),
     ("cursors", "how far walks have come"),
     ("campaign_counts", "counts"),
     ("campaign_sums", "sums"),

@@ -263,6 +263,16 @@ pub fn count_up_to(conn: &Connection, predicate: &Predicate, most: i64) -> Resul
     Ok(conn.prepare_cached(&sql)?.query_row(params_from_iter(values), |row| row.get(0))?)
 }
 
+/// Whether a person satisfies `predicate`.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn satisfies(conn: &Connection, user_id: i64, predicate: &Predicate) -> Result<bool, StoreError> {
+    let sql = format!("SELECT 1 FROM users u WHERE u.id = ? AND {}", predicate.sql);
+    let values = [SqlValue::from(user_id)].into_iter().chain(predicate.params.iter().cloned());
+    Ok(conn.prepare_cached(&sql)?.exists(params_from_iter(values))?)
+}
+
 /// Writes the whole set of attributes, with an event that names what changed.
 ///
 /// # Errors

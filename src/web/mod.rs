@@ -1,5 +1,5 @@
 //! HTTP in: translates requests into calls of flows and store, and nothing else.
-//! `webhooks` is what Twilio calls, `api` what integrators call; the rest serves both.
+//! `webhooks` is what Twilio calls, `api` what integrators call, `openapi` how that is described; the rest serves both.
 
 pub mod api;
 pub mod auth;
@@ -8,10 +8,13 @@ pub mod error;
 pub mod etag;
 pub mod health;
 pub mod idempotency;
+pub mod openapi;
 pub mod page;
 pub mod pages;
+pub mod pieces;
 pub mod reply;
 pub mod request_id;
+pub mod streams;
 pub mod webhooks;
 
 use std::sync::Arc;
@@ -21,6 +24,7 @@ use actix_web::web::{self, ServiceConfig};
 
 use crate::campaign::Setup;
 use crate::config::Config;
+use crate::content::Contents;
 use crate::domain::consent::KeywordTable;
 use crate::domain::rules::Rules;
 use crate::live::Live;
@@ -40,8 +44,12 @@ pub struct State {
     pub keywords: Arc<KeywordTable>,
     /// House rules.
     pub rules: Live<Rules>,
+    /// Templates at Twilio.
+    pub contents: Contents,
     /// What is counted.
     pub metrics: Metrics,
+    /// Answers that stay open.
+    pub streams: streams::Streams,
 }
 
 /// Everything that is served, for `App::configure`.

@@ -21,6 +21,7 @@ use crate::web::auth::{Read, Scoped, Write};
 use crate::web::body::{Body, Fields};
 use crate::web::error::Problem;
 use crate::web::idempotency::Post;
+use crate::web::openapi::shapes::{Page, Paging, users as shapes};
 use crate::web::page::{NoQuery, Query};
 use crate::web::reply::{Reply, time, time_or_null};
 
@@ -81,7 +82,11 @@ pub(super) fn id_of_phone(conn: &Connection, phone: &Phone) -> Result<i64, Store
     Ok(users::find(conn, &key)?.map_or(0, |user| user.id))
 }
 
-/// `GET /users`.
+/// Lists people, newest first.
+///
+/// `attribute.<name>=` asks for people with this value.
+#[utoipa::path(get, path = "/users", operation_id = "list_users",
+    params(Paging, shapes::UserFilters), responses((status = 200, body = Page<shapes::User>)))]
 pub(super) async fn list(_: Scoped<Read>, state: Data<State>, request: HttpRequest) -> Answer {
     let mut query = Query::of(&request)?;
     let page = query.page("users");
@@ -173,7 +178,9 @@ fn readings(value: &str) -> Vec<Value> {
     readings
 }
 
-/// `GET /users/{person}`.
+/// Shows a person.
+#[utoipa::path(get, path = "/users/{person}", operation_id = "get_user",
+    responses((status = 200, body = shapes::User)))]
 pub(super) async fn show(
     _: Scoped<Read>,
     state: Data<State>,
@@ -216,7 +223,9 @@ fn read_new(mut fields: Fields, now: Millis) -> Result<NewPerson, Problem> {
     Ok(NewPerson { phone, attributes, consent, topics })
 }
 
-/// `POST /users`.
+/// Adds a person.
+#[utoipa::path(post, path = "/users", operation_id = "create_user", request_body = shapes::NewUser,
+    responses((status = 201, body = shapes::User), (status = 409, description = "The number is known already.")))]
 pub(super) async fn create(caller: Scoped<Write>, state: Data<State>, post: Post) -> Answer {
     let new = read_new(post.body.fields()?, state.store.clock().now())?;
     let actor = caller.actor();
@@ -293,7 +302,11 @@ fn read_change(mut fields: Fields, now: Millis) -> Result<Change, Problem> {
     Ok(Change { attributes, consent, hold, becomes_reachable })
 }
 
-/// `PATCH /users/{person}`.
+/// Changes a person.
+///
+/// Attributes are merged (RFC 7396). Nothing here leads out of `stop`.
+#[utoipa::path(patch, path = "/users/{person}", operation_id = "update_user", request_body = shapes::UserPatch,
+    responses((status = 200, body = shapes::User), (status = 409, description = "The person said STOP.")))]
 pub(super) async fn update(
     caller: Scoped<Write>,
     state: Data<State>,
@@ -332,7 +345,10 @@ fn apply(tx: &Tx<'_>, user: &User, change: &Change, actor: &str) -> Result<(), P
     Ok(())
 }
 
-/// `DELETE /users/{person}`: erases what is known of them. Whatever waits for them is taken back first.
+/// Erases what is known of a person.
+///
+/// Whatever waits for them is taken back first. A keyed hash of the number stays and suppresses.
+#[utoipa::path(delete, path = "/users/{person}", operation_id = "erase_user", responses((status = 204)))]
 pub(super) async fn erase(
     caller: Scoped<Write>,
     state: Data<State>,

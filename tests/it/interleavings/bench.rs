@@ -173,10 +173,12 @@ fn serve(store: &Store) -> (ServerHandle, String) {
     let state = State {
         store: store.clone(),
         rules: Live::new(Rules { replies: Arc::default(), ..app::rules(&config) }),
+        contents: app::contents(&config, &store).unwrap(),
         config: Live::new(config),
         setup: Setup { problem: None, is_simulated: true },
         keywords: Arc::new(KeywordTable::default()),
         metrics: Metrics::default(),
+        streams: Default::default(),
     };
     let server = HttpServer::new(move || {
         App::new()

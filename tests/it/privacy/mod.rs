@@ -3,6 +3,7 @@
 mod erasure;
 mod export;
 mod proof;
+mod retention;
 
 use std::collections::BTreeMap;
 

@@ -2,6 +2,7 @@
 //! and a client that speaks to it over real HTTP.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::{App, HttpServer};
 use event_stream_engine::app;
@@ -14,10 +15,13 @@ use event_stream_engine::live::Live;
 use event_stream_engine::metrics::Metrics;
 use event_stream_engine::store::api_keys::{self, Scope};
 use event_stream_engine::store::{Store, StoreError, StorePaths, senders};
+use event_stream_engine::web::streams::Streams;
 use event_stream_engine::web::{self, State};
 use reqwest::Method;
 use secrecy::ExposeSecret;
 use serde_json::Value;
+
+use super::contract;
 
 /// Senders for both channels, and an account on this machine: nothing is missing.
 const READY: &str = r#"
@@ -39,6 +43,7 @@ kind = "sandbox"
 pub(crate) struct TestApp {
     pub(crate) base: String,
     pub(crate) store: Store,
+    pub(crate) streams: Streams,
     pub(crate) clock: Clock,
     /// A key with every scope.
     pub(crate) key: String,
@@ -123,13 +128,17 @@ impl TestApp {
         let configured: Vec<(String, String)> =
             config.senders.iter().map(|s| (s.address.clone(), s.kind.as_str().to_owned())).collect();
         store.write(move |tx| senders::synchronize(tx, &configured)).await.unwrap();
+        // Quick enough for tests that wait for a comment or for the end of a key.
+        let streams = Streams::new(Duration::from_millis(200), Duration::from_millis(100));
         let state = State {
             store: store.clone(),
             setup: Setup { problem: config.setup_problem(), is_simulated: true },
             rules: Live::new(Rules { replies: Arc::default(), ..app::rules(&config) }),
+            contents: app::contents(&config, &store).unwrap(),
             config: Live::new(config),
             keywords: Arc::new(KeywordTable::default()),
             metrics: Metrics::default(),
+            streams: streams.clone(),
         };
         let server = HttpServer::new(move || App::new().configure(web::configure(state.clone())))
             .workers(2)
@@ -142,6 +151,7 @@ impl TestApp {
         tokio::spawn(server);
         let mut app = TestApp {
             base,
+            streams,
             store,
             clock,
             key: String::new(),
@@ -224,9 +234,14 @@ impl TestApp {
     }
 }
 
-/// Sends a request and reads the answer.
+/// Sends a request, reads the answer, and holds it against the description of the API.
 pub(crate) async fn send(request: reqwest::RequestBuilder) -> Answer {
-    let response = request.send().await.unwrap();
+    let (client, request) = request.build_split();
+    let request = request.unwrap();
+    let (method, path) = (request.method().clone(), request.url().path().to_owned());
+    let response = client.execute(request).await.unwrap();
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
-    Answer { status, headers, text: response.text().await.unwrap() }
+    let text = response.text().await.unwrap();
+    contract::check(method.as_str(), &path, status, &headers, &text);
+    Answer { status, headers, text }
 }

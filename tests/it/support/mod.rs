@@ -2,6 +2,7 @@
 //! and a clock that is moved by hand.
 
 pub mod api;
+pub mod contract;
 pub(crate) mod probe;
 
 use std::collections::HashMap;
@@ -477,10 +478,12 @@ fn webhooks_server(store: &Store, metrics: &Metrics, wanted: &Wanted) -> (Server
     let state = State {
         store: store.clone(),
         rules: Live::new(Rules { replies: Arc::new(wanted.replies.clone()), ..app::rules(&config) }),
+        contents: app::contents(&config, store).unwrap(),
         config: Live::new(config),
         setup: Setup { problem: None, is_simulated: true },
         keywords: Arc::new(KeywordTable::default()),
         metrics: metrics.clone(),
+        streams: Default::default(),
     };
     let server = HttpServer::new(move || App::new().configure(web::configure(state.clone())))
         .workers(1)
