@@ -3,6 +3,7 @@
 
 pub mod api_keys;
 pub mod audience;
+pub mod backup;
 pub mod campaigns;
 pub mod circumstances;
 mod closings;
@@ -13,6 +14,7 @@ pub mod erasure;
 mod error;
 pub mod events;
 mod gaps;
+pub mod hold;
 pub mod idempotency;
 pub mod imports;
 pub mod inbound;

@@ -147,6 +147,15 @@ fn check_key(conn: &Connection, paths: &StorePaths, key: &StoreKey) -> Result<()
     Err(OpenError::KeyMismatch { key_file: paths.key_file.clone(), path: paths.path.clone() })
 }
 
+/// Whether the key at `key_file` is the one that the file at `path` was made with.
+pub(super) fn check_key_file(key_file: &Path, path: &Path) -> Result<(), OpenError> {
+    let key = StoreKey::load(key_file, path, false)?;
+    let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+        .map_err(|source| explain(path, source))?;
+    let paths = StorePaths { path: path.to_owned(), key_file: key_file.to_owned() };
+    check_key(&conn, &paths, &key)
+}
+
 /// Only its owner may read a file full of phone numbers.
 fn create_private(path: &Path) -> std::io::Result<()> {
     let mut options = std::fs::OpenOptions::new();

@@ -15,7 +15,7 @@ use crate::clock::Millis;
 use crate::domain::consent::KeywordTable;
 use crate::domain::retry::{Pace, backoff};
 use crate::metrics::Metrics;
-use crate::store::{OpenGap, Store, StoreError, cursors, senders};
+use crate::store::{OpenGap, Store, StoreError, cursors, hold, senders};
 use crate::twilio::client::Client;
 use crate::twilio::lookup::LookupError;
 
@@ -200,7 +200,7 @@ impl CatchUp {
                         cursors::set(tx, &name, *mark)?;
                     }
                 }
-                Ok(())
+                hold::note_caught_up(tx)
             })
             .await?;
         Ok(found)
