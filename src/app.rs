@@ -23,6 +23,7 @@ use crate::import::{self, Pace};
 use crate::inbound::{self, CatchUp};
 use crate::live::Live;
 use crate::metrics::Metrics;
+use crate::privacy;
 use crate::store::outcomes::RetryPolicy;
 use crate::store::{Serving, Store, StoreError, StorePaths, senders, settings};
 use crate::ticker::{self, Stop, StopHandle};
@@ -313,6 +314,7 @@ fn background(state: &State, delivery: Live<Settings>, stop: &Stop) -> Result<Ve
     tasks.push(campaigns(state, stop));
     tasks.push(imports(state, stop));
     tasks.push(replays(state, stop));
+    tasks.push(retention(state, stop));
     let store = state.store.clone();
     tasks.push(spawn("checkpoint", SECOND * 5, stop, std::future::pending, move || {
         let store = store.clone();
@@ -448,6 +450,18 @@ fn imports(state: &State, stop: &Stop) -> JoinHandle<()> {
     spawn("imports", SECOND * 5, stop, wake, move || {
         let (store, pace) = (store.clone(), pace.clone());
         async move { import::run_queued(&store, &pace).await.map(drop) }
+    })
+}
+
+/// Takes away what is over.
+fn retention(state: &State, stop: &Stop) -> JoinHandle<()> {
+    let (state, flag) = (state.clone(), stop.flag());
+    spawn("retention", SECOND * 600, stop, std::future::pending, move || {
+        let (state, flag) = (state.clone(), Arc::clone(&flag));
+        async move {
+            let days = state.config.get().retention;
+            privacy::retain(&state.store, &days, &state.metrics, &flag).await.map(drop)
+        }
     })
 }
 

@@ -20,6 +20,7 @@ use crate::domain::forecast::{Limits, SenderLimit};
 use crate::domain::phone::Channel;
 use crate::domain::price::PriceTable;
 use crate::domain::quiet_hours::Presets;
+use crate::domain::retention::RetentionDays;
 
 pub use in_force::InForce;
 pub use limits::{FirstMessage, FrequencyLimit, Spending};
@@ -56,6 +57,8 @@ pub struct Config {
     pub import: Import,
     /// Answers to keywords.
     pub replies: Replies,
+    /// How long what is kept about people is kept.
+    pub retention: RetentionDays,
     /// What the first marketing message says beside its text.
     pub first_message: FirstMessage,
     /// How much marketing one person gets.

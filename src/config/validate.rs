@@ -12,6 +12,7 @@ impl Config {
         positive("delivery.uncertain_after_seconds", self.delivery.uncertain_after_seconds as f64)?;
         self.validate_limits()?;
         positive("import.max_bytes", self.import.max_bytes as f64)?;
+        self.retention.check().map_err(wrong)?;
         if !(1..=60).contains(&self.twilio.request_timeout_seconds) {
             return Err(wrong("twilio.request_timeout_seconds: must be from 1 to 60"));
         }

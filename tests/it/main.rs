@@ -11,6 +11,7 @@
 mod api;
 mod architecture;
 mod audience;
+mod backups;
 mod campaigns;
 mod catch_up;
 mod content;

@@ -10,6 +10,7 @@ mod content_templates;
 mod event_stream;
 mod events;
 mod explain;
+mod export;
 mod imports;
 mod inbound;
 mod messages;
@@ -84,6 +85,9 @@ routes! {
     }
     "/users/{person}/timeline" {
         get "GET" "read" => timeline::show,
+    }
+    "/users/{person}/export" {
+        get "GET" "read" => export::show,
     }
     "/users/{person}/proof" {
         get "GET" "read" => proof::show,
