@@ -141,3 +141,29 @@ async fn it_is_served_to_everybody_and_known_by_its_tag() {
     }
     send(app.bare("POST", "/api/v1/openapi.json")).await.problem(405);
 }
+
+#[actix_web::test]
+async fn the_page_is_served_from_the_binary_and_asks_nobody_else() {
+    let app = TestApp::start().await;
+    let page = send(app.bare("GET", "/api/docs")).await;
+    assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
+    let policy = page.header("content-security-policy").unwrap().to_owned();
+    assert!(policy.starts_with("default-src 'none'; script-src 'self';"), "{policy}");
+    assert!(!policy.contains("unsafe") && !policy.contains("http") && !policy.contains('*'), "{policy}");
+    // No script or style within the page, and every file of it from here.
+    assert!(!page.text.contains("style=") && !page.text.contains("<style"), "{}", page.text);
+    assert!(!page.text.contains("//"), "{}", page.text);
+    let quoted: Vec<&str> = page.text.split('"').filter(|text| text.starts_with("docs/")).collect();
+    assert_eq!(quoted.len(), 4, "{}", page.text);
+    for file in quoted {
+        let answer = app.bare("GET", &format!("/api/{file}")).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{file}");
+        let tag = answer.headers()["etag"].to_str().unwrap().to_owned();
+        let kind = answer.headers()["content-type"].to_str().unwrap().to_owned();
+        assert!(kind.contains(if file.ends_with(".js") { "javascript" } else { "css" }), "{file}: {kind}");
+        let again = app.bare("GET", &format!("/api/{file}")).header("if-none-match", tag);
+        assert_eq!(send(again).await.status, 304, "{file}");
+    }
+    send(app.bare("GET", "/api/docs/other.js")).await.problem(404);
+    send(app.bare("POST", "/api/docs")).await.problem(405);
+}
