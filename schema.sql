@@ -192,6 +192,25 @@ CREATE TABLE template_versions (
   PRIMARY KEY (template_id, version)
 ) STRICT, WITHOUT ROWID;
 
+-- Content templates as Twilio showed them last, and those that were asked for and have no sid yet: the row is
+-- there before the request, so that a repetition finds it.
+CREATE TABLE content_templates (
+  id               INTEGER PRIMARY KEY AUTOINCREMENT,
+  sid              TEXT    UNIQUE CHECK (sid GLOB 'HX*'),  -- NULL: asked for; nobody knows yet whether it was made
+  friendly_name    TEXT    NOT NULL,
+  language         TEXT    NOT NULL,
+  types            TEXT    NOT NULL CHECK (json_valid(types)),      -- Twilio's: {"twilio/text": {"body": …}}
+  variables        TEXT    NOT NULL CHECK (json_valid(variables)),  -- name to sample
+  names            TEXT    NOT NULL CHECK (json_valid(names)),      -- of all variables, with a sample or without
+  category         TEXT,                             -- Twilio's word; before the submission, the one wanted
+  status           TEXT    NOT NULL,                 -- Twilio's word, an unknown one too
+  rejection_reason TEXT,
+  told_at          INTEGER NOT NULL,                 -- when status was told last; older news changes nothing
+  synced_at        INTEGER,                          -- when Twilio showed it last
+  deleted_at       INTEGER,                          -- when it was noticed that Twilio has it no more
+  created_at       INTEGER NOT NULL
+) STRICT;
+
 -- The senders of config.toml, with the id that rows refer to and what happened to each.
 CREATE TABLE senders (
   id            INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use crate::campaign::{self, CampaignError, Setup};
 use crate::clock::Clock;
 use crate::config::{Config, UncertainPolicy};
+use crate::content::Contents;
 use crate::delivery::{self, Dispatcher, Poller, Reconciler, SenderLimits, Settings, UncertainRules};
 use crate::domain::consent::KeywordTable;
 use crate::domain::rules::Rules;
@@ -26,6 +27,7 @@ use crate::store::outcomes::RetryPolicy;
 use crate::store::{Serving, Store, StoreError, StorePaths, senders};
 use crate::ticker::{self, Stop, StopHandle};
 use crate::twilio::client::{Client, Credentials, is_loopback};
+use crate::twilio::content::ContentClient;
 use crate::web::streams::Streams;
 use crate::web::{self, State};
 
@@ -122,9 +124,29 @@ pub fn delivery_settings(config: &Config) -> Settings {
     }
 }
 
+/// Templates at Twilio. The credentials of a stand-in on this machine are told to nobody else.
+///
+/// # Errors
+/// When no HTTP client can be made.
+pub fn contents(config: &Config, store: &Store) -> Result<Contents> {
+    let twilio = &config.twilio;
+    let is_one_side = is_loopback(&twilio.api_base) == is_loopback(&twilio.content_base);
+    let client = client(config)?.filter(|_| is_one_side);
+    let client = client.map(|client| ContentClient::new(client, twilio.content_base.clone()));
+    Ok(Contents::new(store.clone(), client))
+}
+
 /// What the configuration says about every message.
 pub fn rules(config: &Config) -> Rules {
-    Rules { presets: Arc::new(config.quiet_hours.clone()), replies: Arc::new(config.replies.clone()) }
+    Rules {
+        presets: Arc::new(config.quiet_hours.clone()),
+        replies: Arc::new(config.replies.clone()),
+        introduction: config.first_message.introduction(),
+        frequency_cap: config.frequency_cap.cap(),
+        prices: Arc::new(config.prices.clone()),
+        cap_per_day: config.spending.cap_per_day(),
+        unreachable_after: config.delivery.unreachable_after,
+    }
 }
 
 /// What the configuration says about messages whose answer was lost.
@@ -164,12 +186,14 @@ impl App {
         campaign::close_removed_senders(&store).await?;
         try_again(&store).await?;
         let setup = setup(&config);
+        let contents = contents(&config, &store)?;
         let state = State {
             store: store.clone(),
             keywords: Arc::new(KeywordTable::default()),
             rules: Live::new(rules(&config)),
             config: Live::new(config),
             setup: setup.clone(),
+            contents,
             metrics: Metrics::default(),
             streams: Streams::default(),
         };
@@ -251,6 +275,7 @@ fn background(state: &State, stop: &Stop) -> Result<Vec<JoinHandle<()>>> {
             async move { delivery::rescue_orphans(&store, &outbox).await.map(drop) }
         }));
     }
+    tasks.extend(content_templates(state, stop));
     tasks.push(campaigns(state, stop));
     tasks.push(imports(state, stop));
     tasks.push(replays(state, stop));
@@ -294,6 +319,25 @@ fn lookups(state: &State, client: &Client, stop: &Stop, tasks: &mut Vec<JoinHand
             }
         }
     }));
+}
+
+/// Learns what WhatsApp thinks of templates; `None` where nobody is to be asked.
+fn content_templates(state: &State, stop: &Stop) -> Option<JoinHandle<()>> {
+    let minutes = state.config.get().twilio.content_sync_minutes;
+    if minutes == 0 || !state.contents.has_account() {
+        return None;
+    }
+    let (contents, stopped) = (state.contents.clone(), stop.clone());
+    let interval = SECOND * 60 * minutes;
+    Some(spawn("content", interval, stop, std::future::pending, move || {
+        let (contents, stopped) = (contents.clone(), stopped.clone());
+        async move {
+            tokio::select! {
+                () = stopped.pulled() => Ok(()),
+                synced = contents.sync() => synced.map(drop),
+            }
+        }
+    }))
 }
 
 fn campaigns(state: &State, stop: &Stop) -> JoinHandle<()> {

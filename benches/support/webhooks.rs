@@ -121,6 +121,7 @@ pub fn product(store: &Store) -> Server {
     let state = State {
         store: store.clone(),
         rules: Live::new(Rules { replies: Arc::new(Replies::default()), ..app::rules(&config) }),
+        contents: app::contents(&config, &store).unwrap(),
         config: Live::new(config),
         setup: people::setup(),
         keywords: Arc::new(KeywordTable::default()),

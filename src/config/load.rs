@@ -16,7 +16,8 @@ const PREFIX: &str = "ESE_";
 const SECRETS: [&str; 4] =
     ["server.metrics_token", "twilio.auth_token", "twilio.auth_token_secondary", "twilio.api_key_secret"];
 /// Tables whose keys are the operator's own names.
-const OPEN_TABLES: [&str; 2] = ["quiet_hours.presets", "quiet_hours.regions"];
+const OPEN_TABLES: [&str; 5] =
+    ["quiet_hours.presets", "quiet_hours.regions", "prices.sms", "prices.mms", "prices.whatsapp"];
 const SENDER_KEYS: [&str; 4] = ["address", "kind", "rate_per_second", "recipients_per_day"];
 
 /// Where a value came from.

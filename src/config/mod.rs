@@ -1,6 +1,7 @@
 //! The configuration: the embedded `config.toml`, below a file, below the environment.
 //! Secrets redact themselves. Every mistake is named by its key, with what would be right.
 
+mod limits;
 mod load;
 mod validate;
 
@@ -11,9 +12,12 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::domain::consent::Replies;
+use crate::domain::forecast::{Limits, SenderLimit};
 use crate::domain::phone::Channel;
+use crate::domain::price::PriceTable;
 use crate::domain::quiet_hours::Presets;
 
+pub use limits::{FirstMessage, FrequencyLimit, Spending};
 pub use load::{Loaded, Origin};
 
 /// What a new file of one's own can be copied from.
@@ -46,6 +50,14 @@ pub struct Config {
     pub import: Import,
     /// Answers to keywords.
     pub replies: Replies,
+    /// What the first marketing message says beside its text.
+    pub first_message: FirstMessage,
+    /// How much marketing one person gets.
+    pub frequency_cap: FrequencyLimit,
+    /// What may be spent.
+    pub spending: Spending,
+    /// What messages cost.
+    pub prices: PriceTable,
     /// Logs.
     pub log: Log,
     /// When people are written to.
@@ -94,6 +106,8 @@ pub struct Twilio {
     pub api_base: Url,
     /// Content API.
     pub content_base: Url,
+    /// Minutes between two looks at templates and their approval; 0: none.
+    pub content_sync_minutes: u32,
     /// Seconds that a whole exchange may take.
     pub request_timeout_seconds: u64,
 }
@@ -215,6 +229,8 @@ pub struct Delivery {
     pub max_in_flight: usize,
     /// Hand-overs of one message.
     pub max_attempts: u32,
+    /// Final failures in a row after which a number is set unreachable; 0: never.
+    pub unreachable_after: u32,
     /// Seconds of looking before the policy decides.
     pub uncertain_after_seconds: u64,
     /// What it decides.
@@ -252,6 +268,18 @@ pub enum LogFormat {
 }
 
 impl Config {
+    /// How fast and to how many may be sent.
+    pub fn limits(&self) -> Limits {
+        let limit = |sender: &Sender| SenderLimit {
+            rate_per_second: sender.rate_per_second(),
+            recipients_per_day: sender.recipients_per_day(),
+        };
+        Limits {
+            account_rate_per_second: self.delivery.account_rate_per_second,
+            senders: self.senders.iter().map(|sender| (sender.address.clone(), limit(sender))).collect(),
+        }
+    }
+
     /// Why nothing can be sent yet, if so: the `setup_incomplete` of the API.
     pub fn setup_problem(&self) -> Option<String> {
         use crate::twilio::client::is_loopback;
@@ -365,6 +393,11 @@ mod tests {
             ("[[senders]]\naddress = 'MG1'\nkind = 'service'", "senders[1].address"),
             ("[[senders]]\naddress = '+14155550100'\nkind = 'pigeon'", "pigeon"),
             ("[server]\nlisten = 5", "listen"),
+            ("[frequency_cap]\nhours = 0.0", "frequency_cap.hours"),
+            ("[frequency_cap]\nmessages = 101", "frequency_cap.messages"),
+            ("[spending]\ncap_per_day = -1.0", "spending.cap_per_day"),
+            ("[prices]\ncurrency = 'dollars'", "prices.currency"),
+            ("[prices.sms]\n'Mars' = 1.0", "prices.sms"),
         ] {
             let error = message(text, &[]);
             assert!(error.contains(part), "{text}: {error}");

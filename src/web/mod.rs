@@ -23,6 +23,7 @@ use actix_web::web::{self, ServiceConfig};
 
 use crate::campaign::Setup;
 use crate::config::Config;
+use crate::content::Contents;
 use crate::domain::consent::KeywordTable;
 use crate::domain::rules::Rules;
 use crate::live::Live;
@@ -42,6 +43,8 @@ pub struct State {
     pub keywords: Arc<KeywordTable>,
     /// House rules.
     pub rules: Live<Rules>,
+    /// Templates at Twilio.
+    pub contents: Contents,
     /// What is counted.
     pub metrics: Metrics,
     /// Answers that stay open.

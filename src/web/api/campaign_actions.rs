@@ -6,6 +6,7 @@ use actix_web::web::{Data, Path};
 use serde_json::{Value, json};
 
 use super::Answer;
+use super::audience::house;
 use super::campaigns::{find, shape};
 use crate::campaign::{self, CampaignError, MAX_TEST_PHONES};
 use crate::domain::campaign::CampaignStatus;
@@ -29,15 +30,19 @@ fn reply(conn: &Connection, campaign: &CampaignRow) -> Result<Reply, StoreError>
 ///
 /// 202 when it begins or waits for its time now, 200 when it did already.
 #[utoipa::path(post, path = "/campaigns/{id}/launch", operation_id = "launch_campaign",
+    request_body = shapes::LaunchOptions,
     responses((status = 202, body = shapes::Campaign), (status = 200, body = shapes::Campaign),
-        (status = 409, description = "Not in this state, or something is not set up.")))]
+        (status = 409, description = "Not in this state, something is not set up, or people would expire.")))]
 pub(super) async fn launch(_: Scoped<Send>, state: Data<State>, id: Path<i64>, post: Post) -> Answer {
-    post.body.fields()?.finish()?;
-    let setup = state.setup.clone();
+    let mut fields = post.body.fields()?;
+    let accept_would_expire = fields.boolean("accept_would_expire").unwrap_or(false);
+    fields.finish()?;
+    let house = house(&state);
+    let clearance = campaign::clear(&state.store, &house, *id, accept_would_expire).await?;
     post.once
         .write(&state.store, move |tx| {
             let was_draft = find(tx.conn(), *id)?.status == CampaignStatus::Draft;
-            let campaign = campaign::launch(tx, *id, &setup)?;
+            let campaign = campaign::launch_cleared(tx, *id, &house.setup, &clearance)?;
             let shown = shape(tx.conn(), &campaign)?;
             let reply = if was_draft { Reply::accepted(shown) } else { Reply::ok(shown) };
             Ok(reply.with_version(campaign.version))

@@ -1,12 +1,15 @@
 //! `/api/v1`: what integrators call. This is the one table of its routes; each noun has a file of its own.
 //! Handlers read the request, call a flow or the store, and say what came of it.
 
+mod audience;
 mod campaign_actions;
 mod campaign_plan;
 mod campaigns;
 mod consent;
+mod content_templates;
 mod event_stream;
 mod events;
+mod explain;
 mod imports;
 mod inbound;
 mod messages;
@@ -74,6 +77,9 @@ routes! {
         put "PUT" "write" => topics::join,
         delete "DELETE" "write" => topics::leave,
     }
+    "/users/{person}/explain" {
+        get "GET" "read" => explain::show,
+    }
     "/users/{person}/timeline" {
         get "GET" "read" => timeline::show,
     }
@@ -125,6 +131,22 @@ routes! {
     "/templates/{id}/preview" {
         post "POST" "read" => templates::preview,
     }
+    "/templates/{id}/submit" {
+        post "POST" "write" => content_templates::submit_own,
+    }
+    "/content-templates" {
+        get "GET" "read" => content_templates::list,
+        post "POST" "write" => content_templates::create,
+    }
+    "/content-templates/sync" {
+        post "POST" "write" => content_templates::sync,
+    }
+    "/content-templates/{sid}" {
+        get "GET" "read" => content_templates::show,
+    }
+    "/content-templates/{sid}/submit" {
+        post "POST" "write" => content_templates::submit,
+    }
     "/campaigns" {
         get "GET" "read" => campaigns::list,
         post "POST" "write" => campaigns::create,
@@ -154,6 +176,9 @@ routes! {
     }
     "/campaigns/{id}/test" {
         post "POST" "send" => campaign_actions::test,
+    }
+    "/campaigns/{id}/audience" {
+        get "GET" "read" => audience::show,
     }
     "/campaigns/{id}/report" {
         get "GET" "read" => report::show,

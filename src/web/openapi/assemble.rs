@@ -201,7 +201,13 @@ fn complete_parameters(operation: &mut Value, route: &crate::web::api::Route, is
 }
 
 fn complete_body(body: &mut Value, method: &str, schemas: &Map<String, Value>) {
-    body["required"] = json!(true);
+    // An empty body is an empty object.
+    let schema = &body["content"]["application/json"]["schema"];
+    let name = schema["$ref"].as_str().and_then(|text| text.rsplit('/').next()).unwrap_or_default();
+    let may_be_empty = schemas.get(name).is_some_and(|schema| {
+        schema["type"] == "object" && schema["required"].as_array().is_none_or(Vec::is_empty)
+    });
+    body["required"] = json!(!may_be_empty);
     let Some(content) = body["content"].as_object_mut() else {
         return;
     };

@@ -173,6 +173,7 @@ fn serve(store: &Store) -> (ServerHandle, String) {
     let state = State {
         store: store.clone(),
         rules: Live::new(Rules { replies: Arc::default(), ..app::rules(&config) }),
+        contents: app::contents(&config, &store).unwrap(),
         config: Live::new(config),
         setup: Setup { problem: None, is_simulated: true },
         keywords: Arc::new(KeywordTable::default()),

@@ -222,6 +222,7 @@ impl World {
         let state = State {
             store: store.clone(),
             rules: Live::new(Rules { replies: Arc::new(replies), ..app::rules(&config) }),
+            contents: app::contents(&config, &store).unwrap(),
             config: Live::new(config),
             setup: self.setup.clone(),
             keywords: Arc::new(KeywordTable::default()),

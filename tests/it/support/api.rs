@@ -134,6 +134,7 @@ impl TestApp {
             store: store.clone(),
             setup: Setup { problem: config.setup_problem(), is_simulated: true },
             rules: Live::new(Rules { replies: Arc::default(), ..app::rules(&config) }),
+            contents: app::contents(&config, &store).unwrap(),
             config: Live::new(config),
             keywords: Arc::new(KeywordTable::default()),
             metrics: Metrics::default(),

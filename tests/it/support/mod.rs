@@ -478,6 +478,7 @@ fn webhooks_server(store: &Store, metrics: &Metrics, wanted: &Wanted) -> (Server
     let state = State {
         store: store.clone(),
         rules: Live::new(Rules { replies: Arc::new(wanted.replies.clone()), ..app::rules(&config) }),
+        contents: app::contents(&config, store).unwrap(),
         config: Live::new(config),
         setup: Setup { problem: None, is_simulated: true },
         keywords: Arc::new(KeywordTable::default()),

@@ -209,6 +209,14 @@ pub struct CampaignPatch {
     pub max_recipients: Option<i64>,
 }
 
+/// What is accepted with a launch. Nothing need be said.
+#[derive(Debug, ToSchema)]
+pub struct LaunchOptions {
+    /// Launch although some would expire before their turn; without it that is 409.
+    #[schema(example = false)]
+    pub accept_would_expire: Option<bool>,
+}
+
 /// Where a test goes.
 #[derive(Debug, ToSchema)]
 pub struct TestPhones {
