@@ -29,6 +29,7 @@ pub mod segment_sql;
 pub mod segments;
 pub mod senders;
 mod serving;
+pub mod settings;
 pub mod suppressions;
 pub mod templates;
 pub mod topics;

@@ -20,6 +20,7 @@ mod imports;
 mod inbound;
 mod interleavings;
 mod openapi;
+mod privacy;
 mod process;
 mod readme;
 mod schedule;

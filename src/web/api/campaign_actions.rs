@@ -28,11 +28,12 @@ fn reply(conn: &Connection, campaign: &CampaignRow) -> Result<Reply, StoreError>
 
 /// Launches a campaign.
 ///
-/// 202 when it begins or waits for its time now, 200 when it did already.
+/// 202 when it begins or waits for its time now, 200 when it did already. One that would let people expire is 409
+/// until `accept_would_expire` is said.
 #[utoipa::path(post, path = "/campaigns/{id}/launch", operation_id = "launch_campaign",
-    request_body = shapes::LaunchOptions,
+    request_body = shapes::LaunchCampaign,
     responses((status = 202, body = shapes::Campaign), (status = 200, body = shapes::Campaign),
-        (status = 409, description = "Not in this state, something is not set up, or people would expire.")))]
+        (status = 409, description = "Not in this state, people would expire, or something is not set up.")))]
 pub(super) async fn launch(_: Scoped<Send>, state: Data<State>, id: Path<i64>, post: Post) -> Answer {
     let mut fields = post.body.fields()?;
     let accept_would_expire = fields.boolean("accept_would_expire").unwrap_or(false);

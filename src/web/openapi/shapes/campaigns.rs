@@ -209,18 +209,18 @@ pub struct CampaignPatch {
     pub max_recipients: Option<i64>,
 }
 
-/// What is accepted with a launch. Nothing need be said.
-#[derive(Debug, ToSchema)]
-pub struct LaunchOptions {
-    /// Launch although some would expire before their turn; without it that is 409.
-    #[schema(example = false)]
-    pub accept_would_expire: Option<bool>,
-}
-
 /// Where a test goes.
 #[derive(Debug, ToSchema)]
 pub struct TestPhones {
     /// Numbers with their country code.
     #[schema(example = json!(["+14155550101"]), min_items = 1, max_items = 10)]
     pub phones: Vec<String>,
+}
+
+/// What a launch has to be told.
+#[derive(Debug, ToSchema)]
+pub struct LaunchCampaign {
+    /// True lets a campaign go whose deadline comes before everybody's turn.
+    #[schema(example = false)]
+    pub accept_would_expire: Option<bool>,
 }
