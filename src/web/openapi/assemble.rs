@@ -269,7 +269,9 @@ fn complete_success(response: &mut Value, status: &str, id: &str, schemas: &Map<
             _ => "Here it is.",
         });
     }
-    for media in response["content"].as_object_mut().into_iter().flat_map(Map::values_mut) {
+    for media in
+        response.get_mut("content").and_then(Value::as_object_mut).into_iter().flat_map(Map::values_mut)
+    {
         add_example(media, schemas);
     }
 }

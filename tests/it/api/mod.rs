@@ -2,6 +2,7 @@
 
 mod basics;
 mod campaigns;
+mod hostile;
 mod idempotency;
 mod imports;
 mod lists;
