@@ -118,7 +118,7 @@ pub fn pause(tx: &Tx<'_>, id: i64, actor: &str) -> Result<CampaignRow, CampaignE
     let campaign = find(tx, id)?;
     Action::Pause.check(campaign.status)?;
     if campaign.status != S::Paused {
-        campaigns::pause(tx, id, &format!("Paused by {actor}."))?;
+        campaigns::pause_by(tx, id, actor)?;
     }
     find(tx, id)
 }

@@ -2,6 +2,7 @@
 //! Secrets redact themselves. Every mistake is named by its key, with what would be right.
 
 mod load;
+mod outbound;
 mod validate;
 
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use crate::domain::phone::Channel;
 use crate::domain::quiet_hours::Presets;
 
 pub use load::{Loaded, Origin};
+pub use outbound::{Alerts, Webhooks};
 
 /// What a new file of one's own can be copied from.
 pub const DEFAULTS: &str = include_str!("../../config.toml");
@@ -46,6 +48,10 @@ pub struct Config {
     pub import: Import,
     /// Answers to keywords.
     pub replies: Replies,
+    /// Outbound webhooks.
+    pub webhooks: Webhooks,
+    /// Alerts.
+    pub alerts: Alerts,
     /// Logs.
     pub log: Log,
     /// When people are written to.
@@ -365,6 +371,9 @@ mod tests {
             ("[[senders]]\naddress = 'MG1'\nkind = 'service'", "senders[1].address"),
             ("[[senders]]\naddress = '+14155550100'\nkind = 'pigeon'", "pigeon"),
             ("[server]\nlisten = 5", "listen"),
+            ("[webhooks]\nin_flight_per_endpoint = 9", "webhooks.in_flight_per_endpoint"),
+            ("[webhooks]\ntimeout_seconds = 0", "webhooks.timeout_seconds"),
+            ("[webhooks]\nlog_days = 0", "webhooks.log_days"),
         ] {
             let error = message(text, &[]);
             assert!(error.contains(part), "{text}: {error}");

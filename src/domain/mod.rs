@@ -20,3 +20,4 @@ pub mod template;
 pub mod timezone;
 pub mod us_state;
 pub mod user;
+pub mod webhook;

@@ -20,6 +20,7 @@ mod imports;
 mod inbound;
 mod interleavings;
 mod process;
+mod publish;
 mod schedule;
 mod segments;
 mod sequences;

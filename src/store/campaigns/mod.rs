@@ -22,7 +22,9 @@ use crate::domain::plan::Closings;
 use crate::domain::quiet_hours::{Policy, Presets};
 
 pub use counts::{CampaignCount, CampaignSums, counts, credit_reply, recount, sums};
-pub use life::{Chunk, Freeze, begin_launch, freeze_chunk, move_to, note, pause, pause_all, reopen};
+pub use life::{
+    Chunk, Freeze, begin_launch, finish, freeze_chunk, move_to, note, pause, pause_all, pause_by, reopen,
+};
 
 /// What a person plans: everything that may be edited. Checked before it comes here.
 #[derive(Clone, Debug, PartialEq)]
