@@ -67,6 +67,12 @@ event_types! {
     CampaignTested => "campaign.tested",
     /// The pace of a running campaign changed.
     CampaignRateChanged => "campaign.rate_changed",
+    /// A business event came in; `data` holds its id, its type and how many messages it started at once.
+    TriggerReceived => "trigger.received",
+    /// A business event was taken back; `data` says by which other and how many messages that was at once.
+    TriggerCancelled => "trigger.cancelled",
+    /// A campaign did not start for a business event: its segment has more people than `max_recipients` allows.
+    TriggerRefused => "trigger.refused",
     /// The gate let a message wait; `data` holds reason and until.
     MessageDeferred => "message.deferred",
     /// The gate refused a message for good; `data.reason`.
@@ -95,6 +101,9 @@ event_types! {
     MessageUndelivered => "message.undelivered",
     /// A receipt carried a status that this release does not know; it is kept.
     ReceiptUnknown => "receipt.unknown",
+    /// WhatsApp judged a content template anew, or it is gone at Twilio; `data` holds sid, status, previous and
+    /// reason.
+    ContentStatusChanged => "content.status_changed",
     /// A sender stopped, or goes on.
     SenderPaused => "sender.paused",
     /// A sender goes on.

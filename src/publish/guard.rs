@@ -56,7 +56,8 @@ impl Resolve for Guard {
         let (settings, lookup) = (self.settings.get(), Arc::clone(&self.lookup));
         Box::pin(async move {
             let name = name.as_str().to_owned();
-            let allowed = tokio::task::spawn_blocking(move || allowed(&settings.policy, &name, &lookup)).await??;
+            let allowed =
+                tokio::task::spawn_blocking(move || allowed(&settings.policy, &name, &lookup)).await??;
             let addresses: Addrs = Box::new(allowed.into_iter().map(|address| SocketAddr::new(address, 0)));
             Ok(addresses)
         })

@@ -253,7 +253,8 @@ impl Shared {
         self.store
             .write(move |tx| {
                 webhook_endpoints::move_on(tx, id, last)?;
-                let reason = format!("The events {first} to {last} were not delivered and are not kept any more.");
+                let reason =
+                    format!("The events {first} to {last} were not delivered and are not kept any more.");
                 webhook_endpoints::alert(tx, id, AlertWebhookFailing, &reason)
             })
             .await

@@ -41,7 +41,8 @@ impl Shared {
                 };
                 let is_end = posted.as_ref().is_some_and(|posted| {
                     health.note(&posted.outcome, self.store.clock().now());
-                    health.is_down() || matches!(posted.outcome, Outcome::Gone | Outcome::Failed { is_limit: true, .. })
+                    health.is_down()
+                        || matches!(posted.outcome, Outcome::Gone | Outcome::Failed { is_limit: true, .. })
                 });
                 done.push((job, posted));
                 if is_end {
@@ -69,8 +70,7 @@ impl Shared {
         // Nobody closes the slots; without one the request would go out beyond the bound, and no more.
         let _slot = self.slots.acquire().await;
         let (id, key, now) = (endpoint.id, self.store.key().clone(), self.store.clock().now());
-        let secrets =
-            self.store.read(move |conn| webhook_endpoints::secrets(conn, &key, id, now)).await?;
+        let secrets = self.store.read(move |conn| webhook_endpoints::secrets(conn, &key, id, now)).await?;
         let posted = self.poster.post(&endpoint.url, &event, &secrets, now).await;
         Ok((job, Some(posted)))
     }

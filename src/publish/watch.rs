@@ -40,7 +40,11 @@ pub async fn look(store: &Store, thresholds: Thresholds, free: Option<u64>) -> R
     let is_low = free_mb.is_some_and(|free| free < thresholds.disk_free_mb);
     let was_told = |kind: EventType| told.iter().any(|(name, at)| name == kind.as_str() && *at > 0);
     for (kind, is_so, data) in [
-        (EventType::AlertDiskLow, is_low, json!({"free_mb": free_mb, "threshold_mb": thresholds.disk_free_mb})),
+        (
+            EventType::AlertDiskLow,
+            is_low,
+            json!({"free_mb": free_mb, "threshold_mb": thresholds.disk_free_mb}),
+        ),
         (EventType::AlertBackupOld, is_old, json!({"age_hours": age, "threshold_hours": hours})),
     ] {
         if is_so != was_told(kind) {

@@ -2,8 +2,11 @@
 //! noun, whose functions take the connection or the [`Tx`] that a door handed out.
 
 pub mod api_keys;
+pub mod audience;
 pub mod campaigns;
+pub mod circumstances;
 mod closings;
+pub mod content_templates;
 pub mod cursors;
 mod effects;
 mod error;
@@ -27,9 +30,11 @@ pub mod segment_sql;
 pub mod segments;
 pub mod senders;
 mod serving;
+pub mod settings;
 pub mod suppressions;
 pub mod templates;
 pub mod topics;
+pub mod triggers;
 mod tx;
 pub mod users;
 pub mod verify;
@@ -105,6 +110,8 @@ impl Shared {
         }
         if effects.changes_plan {
             inner.plan_version.fetch_add(1, Ordering::SeqCst);
+        }
+        if effects.wakes_campaigns || effects.changes_plan {
             inner.campaigns.notify_one();
         }
         if effects.wakes_delivery || effects.changes_plan {

@@ -82,8 +82,7 @@ pub fn list(
 /// # Errors
 /// [`StoreError`] from SQLite.
 pub fn find(conn: &Connection, endpoint_id: i64, event_id: i64) -> Result<Option<Delivery>, StoreError> {
-    let sql =
-        format!("SELECT {COLUMNS} FROM webhook_deliveries WHERE endpoint_id = ?1 AND event_id = ?2");
+    let sql = format!("SELECT {COLUMNS} FROM webhook_deliveries WHERE endpoint_id = ?1 AND event_id = ?2");
     Ok(conn.prepare_cached(&sql)?.query_row((endpoint_id, event_id), from_row).optional()?)
 }
 

@@ -115,9 +115,7 @@ pub fn enabled(conn: &Connection) -> Result<Vec<Endpoint>, StoreError> {
 /// # Errors
 /// [`StoreError`] from SQLite.
 pub fn count(conn: &Connection) -> Result<i64, StoreError> {
-    Ok(conn
-        .prepare_cached("SELECT count(*) FROM webhook_endpoints")?
-        .query_row([], |row| row.get(0))?)
+    Ok(conn.prepare_cached("SELECT count(*) FROM webhook_endpoints")?.query_row([], |row| row.get(0))?)
 }
 
 /// What an operator says about an endpoint.

@@ -71,7 +71,8 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
 }
 
 /// Names that never lead to the public internet (RFC 6761, 6762, 8375, and what clouds use).
-const LOCAL_NAMES: [&str; 7] = ["localhost", "local", "internal", "intranet", "lan", "home.arpa", "localdomain"];
+const LOCAL_NAMES: [&str; 7] =
+    ["localhost", "local", "internal", "intranet", "lan", "home.arpa", "localdomain"];
 
 impl Policy {
     /// True when this host is free of the rules.
@@ -124,8 +125,9 @@ impl Policy {
 
 fn check_name(name: &str) -> Result<(), String> {
     let name = name.trim_end_matches('.').to_ascii_lowercase();
-    let is_local =
-        LOCAL_NAMES.iter().any(|local| name.strip_suffix(local).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')));
+    let is_local = LOCAL_NAMES
+        .iter()
+        .any(|local| name.strip_suffix(local).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')));
     if is_local || !name.contains('.') {
         return Err(format!("{name} is not a name of the public internet"));
     }
@@ -205,12 +207,19 @@ mod tests {
 
     #[test]
     fn an_allowed_host_is_free_and_no_other() {
-        let policy =
-            Policy { allowed_hosts: vec!["127.0.0.1".into(), "[::1]".into(), "Hooks.Local".into()], ..Policy::default() };
+        let policy = Policy {
+            allowed_hosts: vec!["127.0.0.1".into(), "[::1]".into(), "Hooks.Local".into()],
+            ..Policy::default()
+        };
         for url in ["http://127.0.0.1:9000/x", "https://127.0.0.1/", "http://[::1]/", "http://hooks.local/"] {
             assert!(checked(&policy, url), "{url}");
         }
-        for url in ["http://127.0.0.2/", "https://localhost/", "http://hooks.local.example.com/", "http://example.com/"] {
+        for url in [
+            "http://127.0.0.2/",
+            "https://localhost/",
+            "http://hooks.local.example.com/",
+            "http://example.com/",
+        ] {
             assert!(!checked(&policy, url), "{url}");
         }
         assert!(policy.check_address("hooks.local", "10.0.0.1".parse().unwrap()).is_ok());

@@ -45,9 +45,13 @@ mod tests {
         assert!(words(&["alert.*"]).iter().all(|word| word.starts_with("alert.")));
         assert_eq!(words(&[]).len(), EventType::ALL.len() - 1);
         assert_eq!(words(&["webhook.*", "webhook.tested"]), [""; 0]);
-        for (word, known) in
-            [("message.sent", true), ("alert.*", true), ("*", false), ("mess.*", false), ("message.flown", false)]
-        {
+        for (word, known) in [
+            ("message.sent", true),
+            ("alert.*", true),
+            ("*", false),
+            ("mess.*", false),
+            ("message.flown", false),
+        ] {
             assert_eq!(is_known(word), known, "{word}");
         }
     }

@@ -11,17 +11,8 @@ const HOUR: Millis = 60 * MINUTE;
 
 /// What is waited after the first, second … failure: the schedule that the specification suggests, some
 /// three days in all.
-const WAITS: [Millis; 9] = [
-    5 * SECOND,
-    5 * MINUTE,
-    30 * MINUTE,
-    2 * HOUR,
-    5 * HOUR,
-    10 * HOUR,
-    14 * HOUR,
-    20 * HOUR,
-    24 * HOUR,
-];
+const WAITS: [Millis; 9] =
+    [5 * SECOND, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR];
 /// A wish to wait, from `Retry-After`, is heard up to here.
 const LONGEST_WISH: Millis = 24 * HOUR;
 /// An endpoint that gave nothing but failures for this long is disabled.
@@ -222,7 +213,9 @@ mod tests {
 
     #[test]
     fn gone_disables_at_once() {
-        assert!(matches!(Health::default().note(&Outcome::Gone, 0), Verdict::Disable(text) if text.contains("410")));
+        assert!(
+            matches!(Health::default().note(&Outcome::Gone, 0), Verdict::Disable(text) if text.contains("410"))
+        );
     }
 
     #[test]

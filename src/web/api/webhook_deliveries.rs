@@ -42,12 +42,7 @@ fn find_delivery(conn: &Connection, endpoint_id: i64, event_id: i64) -> Result<D
 }
 
 /// `GET /webhook-endpoints/{id}/deliveries`, newest event first.
-pub(super) async fn list(
-    _: Scoped<Read>,
-    state: Data<State>,
-    id: Path<i64>,
-    request: HttpRequest,
-) -> Answer {
+pub(super) async fn list(_: Scoped<Read>, state: Data<State>, id: Path<i64>, request: HttpRequest) -> Answer {
     let mut query = Query::of(&request)?;
     let page = query.page("webhook-deliveries");
     let known = |word: &str| STATUSES.into_iter().find(|status| *status == word);
@@ -61,12 +56,7 @@ pub(super) async fn list(
 }
 
 /// `GET /webhook-endpoints/{id}/deliveries/{delivery}`.
-pub(super) async fn show(
-    _: Scoped<Read>,
-    state: Data<State>,
-    path: Path<(i64, i64)>,
-    _: NoQuery,
-) -> Answer {
+pub(super) async fn show(_: Scoped<Read>, state: Data<State>, path: Path<(i64, i64)>, _: NoQuery) -> Answer {
     let (id, event_id) = path.into_inner();
     let delivery = state.store.read(move |conn| {
         find(conn, id)?;

@@ -146,12 +146,7 @@ pub(super) async fn show(_: Scoped<Read>, state: Data<State>, id: Path<i64>, _: 
 }
 
 /// `PATCH /webhook-endpoints/{id}`. One that is enabled again goes on with the event at which it stood.
-pub(super) async fn update(
-    caller: Scoped<Admin>,
-    state: Data<State>,
-    id: Path<i64>,
-    body: Body,
-) -> Answer {
+pub(super) async fn update(caller: Scoped<Admin>, state: Data<State>, id: Path<i64>, body: Body) -> Answer {
     let patch = body.object()?;
     let id = *id;
     let before = state.store.read(move |conn| find(conn, id)).await?;
@@ -182,9 +177,9 @@ pub(super) async fn remove(caller: Scoped<Admin>, state: Data<State>, id: Path<i
     let (id, actor) = (*id, caller.actor());
     state.store.read(move |conn| find(conn, id)).await?;
     loop {
-        let forgotten = state.store.write::<_, _, StoreError>(move |tx| {
-            webhook_deliveries::forget_some(tx, id, FORGOTTEN_AT_ONCE)
-        });
+        let forgotten = state
+            .store
+            .write::<_, _, StoreError>(move |tx| webhook_deliveries::forget_some(tx, id, FORGOTTEN_AT_ONCE));
         if forgotten.await? < FORGOTTEN_AT_ONCE {
             break;
         }
@@ -200,12 +195,7 @@ pub(super) async fn remove(caller: Scoped<Admin>, state: Data<State>, id: Path<i
 }
 
 /// `POST /webhook-endpoints/{id}/rotate-secret`: a new secret, shown this once. For a day both sign.
-pub(super) async fn rotate(
-    caller: Scoped<Admin>,
-    state: Data<State>,
-    id: Path<i64>,
-    post: Post,
-) -> Answer {
+pub(super) async fn rotate(caller: Scoped<Admin>, state: Data<State>, id: Path<i64>, post: Post) -> Answer {
     post.body.expect_nothing()?;
     let actor = caller.actor();
     post.once

@@ -56,8 +56,7 @@ async fn verify(program: &Path, script: &str) {
         types: vec!["user.updated".to_owned()],
         is_enabled: true,
     };
-    let (id, old) =
-        store.write(move |tx| webhook_endpoints::insert(tx, &wish, "test")).await.unwrap();
+    let (id, old) = store.write(move |tx| webhook_endpoints::insert(tx, &wish, "test")).await.unwrap();
     let publisher = publisher(&store);
     super::happen(&store, event_stream_engine::domain::event::EventType::UserUpdated, 1).await;
     publish(&publisher).await;

@@ -32,7 +32,10 @@ async fn events_arrive_in_order_signed_once_and_as_they_are_listed() {
         assert!(is_signed_by(&secret, one));
         assert_eq!(one.path, "/hook");
         let body = one.json();
-        assert_eq!((&body["data"], &body["type"], &body["timestamp"]), (listed, &listed["type"], &listed["at"]));
+        assert_eq!(
+            (&body["data"], &body["type"], &body["timestamp"]),
+            (listed, &listed["type"], &listed["at"])
+        );
     }
     world.publish().await;
     assert_eq!(world.receiver.received().len(), 45);
@@ -98,7 +101,8 @@ async fn the_secret_is_shown_once_and_kept_sealed() {
 async fn while_a_secret_is_rotated_both_sign_and_after_a_day_only_the_new_one() {
     let world = World::start().await;
     let (id, old) = world.add(json!({})).await;
-    let rotated = world.app.post(&format!("/webhook-endpoints/{id}/rotate-secret"), &json!({})).await.expect(200);
+    let rotated =
+        world.app.post(&format!("/webhook-endpoints/{id}/rotate-secret"), &json!({})).await.expect(200);
     let new = rotated["secret"].as_str().unwrap().to_owned();
     assert_ne!(old, new);
     assert_eq!(rotated["previous_secret_expires_at"], "2026-11-24T12:00:00Z");
@@ -126,15 +130,21 @@ async fn what_is_wrong_with_an_endpoint_is_named() {
     assert_eq!(post(json!({"url": "nonsense"})).await.fields(), ["url"]);
     assert_eq!(post(json!({"url": "ftp://127.0.0.1/"})).await.fields(), ["url"]);
     assert_eq!(post(json!({"url": "http://a:b@127.0.0.1/"})).await.fields(), ["url"]);
-    assert_eq!(post(json!({"url": format!("https://example.com/{}", "x".repeat(2_000))})).await.fields(), ["url"]);
-    let body = json!({"url": "http://127.0.0.1/", "types": ["user.created", "user.flew", "*"], "secret": "x"});
+    assert_eq!(
+        post(json!({"url": format!("https://example.com/{}", "x".repeat(2_000))})).await.fields(),
+        ["url"]
+    );
+    let body =
+        json!({"url": "http://127.0.0.1/", "types": ["user.created", "user.flew", "*"], "secret": "x"});
     assert_eq!(post(body).await.fields(), ["types[1]", "types[2]", "secret"]);
     let (id, _) = world.add(json!({})).await;
     let path = format!("/webhook-endpoints/{id}");
     assert_eq!(world.app.patch(&path, &json!({"url": null})).await.fields(), ["url"]);
     assert_eq!(world.app.patch(&path, &json!({"enabled": "yes", "id": 3})).await.fields(), ["enabled", "id"]);
     assert_eq!(world.app.get(&format!("{path}/deliveries?status=lost")).await.fields(), ["status"]);
-    for path in ["/webhook-endpoints/99", "/webhook-endpoints/99/deliveries", "/webhook-endpoints/1/deliveries/7"] {
+    for path in
+        ["/webhook-endpoints/99", "/webhook-endpoints/99/deliveries", "/webhook-endpoints/1/deliveries/7"]
+    {
         world.app.get(path).await.problem(404);
     }
     world.app.post("/webhook-endpoints/99/test", &json!({})).await.problem(404);
@@ -209,7 +219,10 @@ async fn a_trial_goes_to_its_endpoint_alone_by_the_same_road() {
     world.publish().await;
     let received = world.receiver.received();
     assert_eq!(received.len(), 1);
-    assert_eq!((&received[0].id, received[0].path.as_str()), (&evt(&[asked["id"].as_i64().unwrap()])[0], "/hook"));
+    assert_eq!(
+        (&received[0].id, received[0].path.as_str()),
+        (&evt(&[asked["id"].as_i64().unwrap()])[0], "/hook")
+    );
     assert_eq!(received[0].json()["type"], "webhook.tested");
     assert!(is_signed_by(&secret, &received[0]));
     let path = format!("/webhook-endpoints/{id}/deliveries/{}", asked["id"]);

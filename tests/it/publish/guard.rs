@@ -42,7 +42,8 @@ async fn private_addresses_are_refused_when_they_are_set() {
     ] {
         assert_eq!(app.post("/webhook-endpoints", &json!({"url": url})).await.fields(), ["url"], "{url}");
     }
-    let made = app.post("/webhook-endpoints", &json!({"url": "https://93.184.216.34/hook"})).await.expect(201);
+    let made =
+        app.post("/webhook-endpoints", &json!({"url": "https://93.184.216.34/hook"})).await.expect(201);
     let path = format!("/webhook-endpoints/{}", made["id"]);
     assert_eq!(app.patch(&path, &json!({"url": "https://192.168.1.1/"})).await.fields(), ["url"]);
 }
@@ -59,7 +60,8 @@ async fn a_name_that_leads_inside_at_the_time_of_the_request_is_not_called() {
     let asked = Arc::new(AtomicUsize::new(0));
     let make = |settings: Settings, addresses| {
         let lookup = leads_to(addresses, &asked);
-        Publisher::with_lookup(world.app.store.clone(), Live::new(settings), Metrics::default(), lookup).unwrap()
+        Publisher::with_lookup(world.app.store.clone(), Live::new(settings), Metrics::default(), lookup)
+            .unwrap()
     };
     publish(&make(strict, &["127.0.0.1"])).await;
     assert!(world.receiver.received().is_empty());
@@ -68,12 +70,7 @@ async fn a_name_that_leads_inside_at_the_time_of_the_request_is_not_called() {
     // With https the door is reached, and is shut before any connection.
     let url = format!("https://rebound.example:{port}/hook");
     let change = format!("UPDATE webhook_endpoints SET url = '{url}'; DELETE FROM webhook_deliveries");
-    world
-        .app
-        .store
-        .write::<_, _, StoreError>(move |tx| Ok(tx.conn().execute_batch(&change)?))
-        .await
-        .unwrap();
+    world.app.store.write::<_, _, StoreError>(move |tx| Ok(tx.conn().execute_batch(&change)?)).await.unwrap();
     world.happen(1).await;
     let strict = Settings { policy: Policy::default(), ..settings() };
     publish(&make(strict, &["127.0.0.1", "::1", "169.254.169.254"])).await;
@@ -82,13 +79,10 @@ async fn a_name_that_leads_inside_at_the_time_of_the_request_is_not_called() {
     let error = log[0]["error"].as_str().unwrap();
     assert!(error.contains("is not an address of the public internet"), "{error}");
     // An address in the URL never asks the name server, and is judged as well.
-    let change = format!("UPDATE webhook_endpoints SET url = 'https://127.0.0.1:{port}/'; DELETE FROM webhook_deliveries");
-    world
-        .app
-        .store
-        .write::<_, _, StoreError>(move |tx| Ok(tx.conn().execute_batch(&change)?))
-        .await
-        .unwrap();
+    let change = format!(
+        "UPDATE webhook_endpoints SET url = 'https://127.0.0.1:{port}/'; DELETE FROM webhook_deliveries"
+    );
+    world.app.store.write::<_, _, StoreError>(move |tx| Ok(tx.conn().execute_batch(&change)?)).await.unwrap();
     world.app.clock.advance(60_000);
     world.happen(1).await;
     let strict = Settings { policy: Policy::default(), ..settings() };

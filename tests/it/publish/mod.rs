@@ -4,8 +4,8 @@
 mod alerts;
 mod clients;
 mod endpoints;
-mod retries;
 mod guard;
+mod retries;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

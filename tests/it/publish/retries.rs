@@ -33,7 +33,10 @@ async fn one_event_that_fails_is_put_aside_and_later_ones_go_on() {
     let again = world.receiver.received();
     assert_eq!((again.len(), &again[0].id, &again[0].body), (1, &evt(&ids)[1], &body));
     let row = world.app.get(&format!("/webhook-endpoints/{id}/deliveries/{}", ids[1])).await.expect(200);
-    assert_eq!((&row["status"], &row["attempts"], &row["http_status"]), (&json!("delivered"), &json!(2), &json!(204)));
+    assert_eq!(
+        (&row["status"], &row["attempts"], &row["http_status"]),
+        (&json!("delivered"), &json!(2), &json!(204))
+    );
     assert!(row["error"].is_null());
 }
 
@@ -57,7 +60,11 @@ async fn a_delivery_is_tried_over_three_days_and_then_given_up_and_can_be_asked_
     let row = world.deliveries(id, "").await.remove(0);
     assert_eq!((&row["status"], &row["attempts"]), (&json!("failed"), &json!(10)));
     world.receiver.say(|_| Say::Status(200));
-    world.app.post(&format!("/webhook-endpoints/{id}/deliveries/{}/resend", ids[0]), &json!({})).await.expect(202);
+    world
+        .app
+        .post(&format!("/webhook-endpoints/{id}/deliveries/{}/resend", ids[0]), &json!({}))
+        .await
+        .expect(202);
     world.publish().await;
     let row = world.deliveries(id, "").await.remove(0);
     assert_eq!((&row["status"], &row["attempts"]), (&json!("delivered"), &json!(11)));
@@ -84,7 +91,8 @@ async fn an_endpoint_that_is_down_is_asked_seldom_and_gets_everything_once_it_is
     assert!(evt(&ids).iter().all(|id| received.contains(id)));
     assert_eq!(world.endpoint(id).await["waiting"], 0);
     // New ones in their order, behind those that had failed.
-    let new: Vec<String> = world.receiver.ids().into_iter().skip_while(|id| *id != evt(&ids)[asked]).collect();
+    let new: Vec<String> =
+        world.receiver.ids().into_iter().skip_while(|id| *id != evt(&ids)[asked]).collect();
     assert!(new.len() > 2_900);
 }
 
@@ -139,9 +147,8 @@ async fn events_that_an_endpoint_can_not_take_do_not_keep_later_ones_from_it() {
 async fn days_of_nothing_but_failures_disable_with_a_reason_that_is_seen() {
     let world = World::start().await;
     let (id, _) = world.add(json!({"types": ["user.*"]})).await;
-    let (watcher, _) = world
-        .add(json!({"url": format!("{}/watch", world.receiver.base), "types": ["alert.*"]}))
-        .await;
+    let (watcher, _) =
+        world.add(json!({"url": format!("{}/watch", world.receiver.base), "types": ["alert.*"]})).await;
     world.receiver.say(|one| if one.path == "/watch" { Say::Status(200) } else { Say::Status(500) });
     for _ in 0..130 {
         world.happen(1).await;
@@ -226,21 +233,19 @@ async fn redirects_silence_and_closed_doors_are_failures() {
     let url = format!("http://{closed}/secret-token");
     world.app.patch(&format!("/webhook-endpoints/{id}"), &json!({"url": url})).await.expect(200);
     world.publish().await;
-    let errors: Vec<String> = world
-        .deliveries(id, "")
-        .await
-        .iter()
-        .map(|row| row["error"].as_str().unwrap().to_owned())
-        .collect();
+    let errors: Vec<String> =
+        world.deliveries(id, "").await.iter().map(|row| row["error"].as_str().unwrap().to_owned()).collect();
     assert!(errors.iter().all(|error| error.starts_with("no connection: ")), "{errors:?}");
     assert!(errors.iter().all(|error| !error.contains("secret-token")), "{errors:?}");
     let world = World::start().await;
     let (id, _) = world.add(json!({})).await;
     let elsewhere = format!("{}/elsewhere", world.receiver.base);
     let first = evt(&world.happen(2).await)[0].clone();
-    world.receiver.say(move |one| {
-        if one.id == first { Say::Redirect(elsewhere.clone()) } else { Say::Silence }
-    });
+    world.receiver.say(
+        move |one| {
+            if one.id == first { Say::Redirect(elsewhere.clone()) } else { Say::Silence }
+        },
+    );
     world.publish().await;
     let log = world.deliveries(id, "").await;
     assert_eq!(log[1]["error"], "answered 302; redirects are not followed");
@@ -253,7 +258,8 @@ async fn a_crash_between_a_request_and_its_note_sends_the_same_event_again() {
     let (id, _) = world.add(json!({})).await;
     let ids = world.happen(30).await;
     // The store takes no note of deliveries: what a crash before the commit leaves behind.
-    let refuse = "CREATE TRIGGER crash BEFORE INSERT ON webhook_deliveries BEGIN SELECT RAISE(ABORT, 'crash'); END";
+    let refuse =
+        "CREATE TRIGGER crash BEFORE INSERT ON webhook_deliveries BEGIN SELECT RAISE(ABORT, 'crash'); END";
     let change = async |sql: &'static str| {
         world.app.store.write::<_, _, StoreError>(move |tx| Ok(tx.conn().execute_batch(sql)?)).await.unwrap();
     };
@@ -339,5 +345,8 @@ async fn events_that_were_forgotten_before_they_were_delivered_are_told() {
     assert_eq!(world.receiver.ids(), evt(&(ids[5]..=ids[9]).collect::<Vec<_>>()));
     let told = world.told("alert.webhook_failing").await;
     assert_eq!(told.len(), 1);
-    assert!(told[0]["reason"].as_str().unwrap().contains(&format!("to {} were not delivered", ids[4])), "{told:?}");
+    assert!(
+        told[0]["reason"].as_str().unwrap().contains(&format!("to {} were not delivered", ids[4])),
+        "{told:?}"
+    );
 }
