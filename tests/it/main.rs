@@ -25,6 +25,7 @@ mod interleavings;
 mod openapi;
 mod privacy;
 mod process;
+mod publish;
 mod readme;
 mod schedule;
 mod segments;
