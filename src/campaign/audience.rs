@@ -62,6 +62,12 @@ impl Audience {
         self.exclude.is_empty()
     }
 
+    /// Who is in, and who is taken out again, each over `u` and as seen at `now`.
+    pub fn predicates(&self, now: Millis) -> (Predicate, Vec<Predicate>) {
+        let exclude = self.exclude.iter().map(|definition| compile(definition, now)).collect();
+        (compile(&self.include, now), exclude)
+    }
+
     /// One predicate over `u`, as seen at `now`.
     pub fn predicate(&self, now: Millis) -> Predicate {
         let mut whole = compile(&self.include, now);

@@ -1,7 +1,12 @@
-//! The configuration: the embedded `config.toml`, below a file, below the environment.
+//! The configuration: the embedded `config.toml`, below the settings of the data file, below a file, below the
+//! environment.
 //! Secrets redact themselves. Every mistake is named by its key, with what would be right.
 
+mod describe;
+mod in_force;
+mod limits;
 mod load;
+mod settings;
 mod validate;
 
 use std::path::PathBuf;
@@ -10,11 +15,16 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use url::Url;
 
-use crate::domain::consent::Replies;
+use crate::domain::consent::{KeywordLists, Replies};
+use crate::domain::forecast::{Limits, SenderLimit};
 use crate::domain::phone::Channel;
+use crate::domain::price::PriceTable;
 use crate::domain::quiet_hours::Presets;
 
+pub use in_force::InForce;
+pub use limits::{FirstMessage, FrequencyLimit, Spending};
 pub use load::{Loaded, Origin};
+pub use settings::{Faults, Settings, Shown, is_section};
 
 /// What a new file of one's own can be copied from.
 pub const DEFAULTS: &str = include_str!("../../config.toml");
@@ -46,6 +56,16 @@ pub struct Config {
     pub import: Import,
     /// Answers to keywords.
     pub replies: Replies,
+    /// What the first marketing message says beside its text.
+    pub first_message: FirstMessage,
+    /// How much marketing one person gets.
+    pub frequency_cap: FrequencyLimit,
+    /// What may be spent.
+    pub spending: Spending,
+    /// What messages cost.
+    pub prices: PriceTable,
+    /// Words beside those that come with the program.
+    pub keywords: KeywordLists,
     /// Logs.
     pub log: Log,
     /// When people are written to.
@@ -94,6 +114,8 @@ pub struct Twilio {
     pub api_base: Url,
     /// Content API.
     pub content_base: Url,
+    /// Minutes between two looks at templates and their approval; 0: none.
+    pub content_sync_minutes: u32,
     /// Seconds that a whole exchange may take.
     pub request_timeout_seconds: u64,
 }
@@ -154,6 +176,11 @@ impl SenderKind {
             SenderKind::ShortCode => 100.0,
         }
     }
+
+    /// People a day that such a sender may write to of its own accord: the first tier of WhatsApp.
+    fn default_recipients(self) -> Option<i64> {
+        (self == SenderKind::Whatsapp).then_some(250)
+    }
 }
 
 /// One of `[[senders]]`.
@@ -188,10 +215,7 @@ impl Sender {
 
     /// People that it may write to of its own accord in 24 hours; `None`: no bound.
     pub fn recipients_per_day(&self) -> Option<i64> {
-        match self.kind {
-            SenderKind::Whatsapp => self.recipients_per_day.or(Some(250)),
-            _ => self.recipients_per_day,
-        }
+        self.recipients_per_day.or(self.kind.default_recipients())
     }
 }
 
@@ -215,6 +239,8 @@ pub struct Delivery {
     pub max_in_flight: usize,
     /// Hand-overs of one message.
     pub max_attempts: u32,
+    /// Final failures in a row after which a number is set unreachable; 0: never.
+    pub unreachable_after: u32,
     /// Seconds of looking before the policy decides.
     pub uncertain_after_seconds: u64,
     /// What it decides.
@@ -252,6 +278,18 @@ pub enum LogFormat {
 }
 
 impl Config {
+    /// How fast and to how many may be sent.
+    pub fn limits(&self) -> Limits {
+        let limit = |sender: &Sender| SenderLimit {
+            rate_per_second: sender.rate_per_second(),
+            recipients_per_day: sender.recipients_per_day(),
+        };
+        Limits {
+            account_rate_per_second: self.delivery.account_rate_per_second,
+            senders: self.senders.iter().map(|sender| (sender.address.clone(), limit(sender))).collect(),
+        }
+    }
+
     /// Why nothing can be sent yet, if so: the `setup_incomplete` of the API.
     pub fn setup_problem(&self) -> Option<String> {
         use crate::twilio::client::is_loopback;
@@ -365,6 +403,11 @@ mod tests {
             ("[[senders]]\naddress = 'MG1'\nkind = 'service'", "senders[1].address"),
             ("[[senders]]\naddress = '+14155550100'\nkind = 'pigeon'", "pigeon"),
             ("[server]\nlisten = 5", "listen"),
+            ("[frequency_cap]\nhours = 0.0", "frequency_cap.hours"),
+            ("[frequency_cap]\nmessages = 101", "frequency_cap.messages"),
+            ("[spending]\ncap_per_day = -1.0", "spending.cap_per_day"),
+            ("[prices]\ncurrency = 'dollars'", "prices.currency"),
+            ("[prices.sms]\n'Mars' = 1.0", "prices.sms"),
         ] {
             let error = message(text, &[]);
             assert!(error.contains(part), "{text}: {error}");

@@ -101,6 +101,9 @@ event_types! {
     MessageUndelivered => "message.undelivered",
     /// A receipt carried a status that this release does not know; it is kept.
     ReceiptUnknown => "receipt.unknown",
+    /// WhatsApp judged a content template anew, or it is gone at Twilio; `data` holds sid, status, previous and
+    /// reason.
+    ContentStatusChanged => "content.status_changed",
     /// A sender stopped, or goes on.
     SenderPaused => "sender.paused",
     /// A sender goes on.

@@ -3,13 +3,31 @@
 //!
 //! A fluid model. It knows means and no single message, so it answers "until 25 December" and not a minute.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 const DAY: i64 = 86_400_000;
 /// A span is looked at in steps of at most this long, in milliseconds.
 const STEP: i64 = 3_600_000;
 /// Steps after which it gives up: some years of hours.
 const MOST_STEPS: usize = 50_000;
+
+/// How fast and how much may be sent, by the configuration in force.
+#[derive(Clone, Debug, Default)]
+pub struct Limits {
+    /// Parts a second over all senders.
+    pub account_rate_per_second: f64,
+    /// By address.
+    pub senders: HashMap<String, SenderLimit>,
+}
+
+/// How fast and to how many one sender may send.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SenderLimit {
+    /// Parts a second.
+    pub rate_per_second: f64,
+    /// People a day; `None`: no bound.
+    pub recipients_per_day: Option<i64>,
+}
 
 /// People whose hours are the same.
 pub struct Group<'a> {

@@ -3,15 +3,18 @@
 
 pub mod campaign;
 pub mod consent;
+pub mod content;
 pub mod encoding;
 pub mod event;
 pub mod failure;
 pub mod forecast;
+pub mod frequency;
 pub mod gate;
 pub mod lookup;
 pub mod message;
 pub mod phone;
 pub mod plan;
+pub mod price;
 pub mod quiet_hours;
 pub mod retry;
 pub mod rules;

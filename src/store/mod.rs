@@ -2,9 +2,11 @@
 //! noun, whose functions take the connection or the [`Tx`] that a door handed out.
 
 pub mod api_keys;
+pub mod audience;
 pub mod campaigns;
 pub mod circumstances;
 mod closings;
+pub mod content_templates;
 pub mod cursors;
 mod effects;
 mod error;
@@ -27,6 +29,7 @@ pub mod segment_sql;
 pub mod segments;
 pub mod senders;
 mod serving;
+pub mod settings;
 pub mod suppressions;
 pub mod templates;
 pub mod topics;

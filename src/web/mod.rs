@@ -1,5 +1,5 @@
 //! HTTP in: translates requests into calls of flows and store, and nothing else.
-//! `webhooks` is what Twilio calls, `api` what integrators call; the rest serves both.
+//! `webhooks` is what Twilio calls, `api` what integrators call, `openapi` how that is described; the rest serves both.
 
 pub mod api;
 pub mod auth;
@@ -8,20 +8,21 @@ pub mod error;
 pub mod etag;
 pub mod health;
 pub mod idempotency;
+pub mod openapi;
 pub mod page;
+pub mod pages;
 pub mod pieces;
 pub mod reply;
 pub mod request_id;
 pub mod streams;
 pub mod webhooks;
 
-use std::sync::Arc;
-
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
 
 use crate::campaign::Setup;
-use crate::config::Config;
+use crate::config::{Config, InForce};
+use crate::content::Contents;
 use crate::domain::consent::KeywordTable;
 use crate::domain::rules::Rules;
 use crate::live::Live;
@@ -35,12 +36,16 @@ pub struct State {
     pub store: Store,
     /// The configuration in force.
     pub config: Live<Config>,
+    /// The same with the origin of each value; what changes it, and all that follows it.
+    pub in_force: InForce,
     /// Whether anything can be sent.
     pub setup: Setup,
     /// Words that people send.
-    pub keywords: Arc<KeywordTable>,
+    pub keywords: Live<KeywordTable>,
     /// House rules.
     pub rules: Live<Rules>,
+    /// Templates at Twilio.
+    pub contents: Contents,
     /// What is counted.
     pub metrics: Metrics,
     /// Answers that stay open.

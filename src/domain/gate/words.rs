@@ -24,6 +24,7 @@ impl Reason {
                 "WhatsApp takes free text only within 24 hours of the person's own message."
             }
             Reason::WhatsappUsMarketing => "WhatsApp delivers no marketing to US numbers.",
+            Reason::TemplateNotApproved => "WhatsApp has not approved the template, or stopped it.",
             Reason::ZoneTooWide => "The number fits so many time zones that too few hours suit all of them.",
             Reason::LocalTime => "The campaign's hour has not come where the person is.",
             Reason::QuietHours => "It is an hour at which nobody there is written to.",
@@ -57,6 +58,9 @@ impl Reason {
             Reason::ContentBroken => "Preview the template for this person and mend it.",
             Reason::OutsideWhatsappWindow => "Use a template with an approved content_sid.",
             Reason::WhatsappUsMarketing => "Send it over SMS, or make it transactional if it is.",
+            Reason::TemplateNotApproved => {
+                "Look at the template's approval, submit it, or use an approved one."
+            }
             Reason::ZoneTooWide => {
                 "Set the person's attribute timezone, or give the campaign a schedule with a time zone."
             }

@@ -17,6 +17,7 @@ use crate::domain::message::{Kind, Status};
 use crate::domain::phone::Channel;
 
 pub use queue::{Due, due, next_due, person};
+pub(super) use queue::{PERSON, person_from_row};
 pub use turns::{Claim, cancel_of_campaign, cancel_of_user, claim, close, defer, requeue_failed};
 
 /// `closes_at` of a message that no hours bound: the year 9999.

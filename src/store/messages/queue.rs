@@ -38,12 +38,13 @@ pub struct Due {
 }
 
 /// The columns of a [`Person`], over `u` (users) and `s` (subscriptions, left-joined).
-const PERSON: &str = "u.phone, u.channel_address, u.country, u.consent, u.hold IS NOT NULL,
+pub(in crate::store) const PERSON: &str =
+    "u.phone, u.channel_address, u.country, u.consent, u.hold IS NOT NULL,
    u.reachable, u.suppressed, json(u.attributes), u.last_inbound_at, u.last_whatsapp_inbound_at,
    s.state = 'subscribed'";
 
 /// Reads a [`Person`] from column `at` on.
-fn person_from_row(row: &Row<'_>, at: usize) -> rusqlite::Result<Person> {
+pub(in crate::store) fn person_from_row(row: &Row<'_>, at: usize) -> rusqlite::Result<Person> {
     let (phone, consent, attributes): (Option<String>, String, String) =
         (row.get(at)?, row.get(at + 3)?, row.get(at + 7)?);
     Ok(Person {

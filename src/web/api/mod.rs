@@ -1,17 +1,23 @@
 //! `/api/v1`: what integrators call. This is the one table of its routes; each noun has a file of its own.
 //! Handlers read the request, call a flow or the store, and say what came of it.
 
+mod audience;
 mod campaign_actions;
 mod campaign_plan;
 mod campaigns;
 mod consent;
+mod content_templates;
 mod event_stream;
 mod events;
+mod explain;
 mod imports;
 mod inbound;
 mod messages;
+pub(super) mod operations;
+mod proof;
 mod report;
 mod segments;
+mod settings;
 mod suppressions;
 mod templates;
 mod timeline;
@@ -24,6 +30,7 @@ use actix_web::web::{self, ServiceConfig};
 
 use super::auth::require_key;
 use super::error::Problem;
+use super::openapi;
 use super::reply::Reply;
 
 /// What every handler answers.
@@ -43,7 +50,7 @@ pub struct Route {
 /// Writes the table once, for the server and for whoever describes or checks it.
 macro_rules! routes {
     ($($path:literal { $($method:ident $name:literal $scope:literal => $handler:path,)+ })+) => {
-        /// Every route, all of them closed without a key.
+        /// Every route that needs a key.
         pub const ROUTES: &[Route] = &[
             $($(Route { path: $path, method: $name, scope: $scope },)+)+
         ];
@@ -72,8 +79,14 @@ routes! {
         put "PUT" "write" => topics::join,
         delete "DELETE" "write" => topics::leave,
     }
+    "/users/{person}/explain" {
+        get "GET" "read" => explain::show,
+    }
     "/users/{person}/timeline" {
         get "GET" "read" => timeline::show,
+    }
+    "/users/{person}/proof" {
+        get "GET" "read" => proof::show,
     }
     "/topics" {
         get "GET" "read" => topics::list,
@@ -123,6 +136,22 @@ routes! {
     "/templates/{id}/preview" {
         post "POST" "read" => templates::preview,
     }
+    "/templates/{id}/submit" {
+        post "POST" "write" => content_templates::submit_own,
+    }
+    "/content-templates" {
+        get "GET" "read" => content_templates::list,
+        post "POST" "write" => content_templates::create,
+    }
+    "/content-templates/sync" {
+        post "POST" "write" => content_templates::sync,
+    }
+    "/content-templates/{sid}" {
+        get "GET" "read" => content_templates::show,
+    }
+    "/content-templates/{sid}/submit" {
+        post "POST" "write" => content_templates::submit,
+    }
     "/campaigns" {
         get "GET" "read" => campaigns::list,
         post "POST" "write" => campaigns::create,
@@ -153,6 +182,9 @@ routes! {
     "/campaigns/{id}/test" {
         post "POST" "send" => campaign_actions::test,
     }
+    "/campaigns/{id}/audience" {
+        get "GET" "read" => audience::show,
+    }
     "/campaigns/{id}/report" {
         get "GET" "read" => report::show,
     }
@@ -172,6 +204,10 @@ routes! {
     "/messages/{id}/cancel" {
         post "POST" "send" => messages::cancel,
     }
+    "/settings" {
+        get "GET" "read" => settings::show,
+        patch "PATCH" "admin" => settings::update,
+    }
     "/triggers" {
         post "POST" "send" => triggers::receive,
     }
@@ -186,8 +222,12 @@ routes! {
     }
 }
 
+/// Routes that need no key. `web::api::configure` mounts them one by one, before the rest is closed.
+pub const OPEN: &[Route] = &[Route { path: "/openapi.json", method: "GET", scope: "" }];
+
 /// Mounts the API below `/api/v1`, closed to all but valid keys.
 pub(super) fn configure(config: &mut ServiceConfig) {
+    config.service(web::resource("/api/v1/openapi.json").route(web::get().to(openapi::serve::document)));
     config.service(
         web::scope("/api/v1")
             .wrap(from_fn(require_key))

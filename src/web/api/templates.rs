@@ -6,18 +6,21 @@ use actix_web::web::{Data, Path};
 use serde_json::{Map, Value, json};
 
 use super::{Answer, users};
+use crate::domain::content::KnownContent;
 use crate::domain::encoding;
 use crate::domain::phone::Channel;
 use crate::domain::template::{ContentVariables, RenderError, Template, warnings};
+use crate::store::content_templates;
 use crate::store::templates::{self, TemplateRow, TemplateText};
 use crate::web::State;
 use crate::web::auth::{Read, Scoped, Write};
 use crate::web::body::{Body, Fields};
-use crate::web::error::Problem;
+use crate::web::error::{FieldError, Problem};
 use crate::web::etag::IfMatch;
 use crate::web::idempotency::Post;
+use crate::web::openapi::shapes::{Page, Paging, templates as shapes};
 use crate::web::page::{NoQuery, Query};
-use crate::web::reply::{Reply, time};
+use crate::web::reply::{Reply, time, time_or_null};
 
 /// Longest name and locale, in characters.
 const MAX_NAME: usize = 200;
@@ -31,7 +34,7 @@ pub(super) const CHANNELS: [&str; 2] = ["sms", "whatsapp"];
 /// Where SMS would be cut into more parts than carriers like.
 const MANY_CHARACTERS: usize = crate::domain::plan::MAX_BODY;
 
-fn shape(template: &TemplateRow) -> Value {
+pub(super) fn shape(template: &TemplateRow) -> Value {
     let text = &template.text;
     let count = encoding::count(&text.body);
     json!({
@@ -45,12 +48,23 @@ fn shape(template: &TemplateRow) -> Value {
         "content_variables": text.content_variables,
         "variables": variables(text),
         "warnings": warnings_of(text),
+        "approval": text.known.as_ref().map(approval),
         "encoding": count.encoding.as_str(),
         "parts": parts(text.channel, &text.body),
         "characters": count.characters,
         "version": template.version,
         "created_at": time(template.created_at),
         "updated_at": time(template.updated_at),
+    })
+}
+
+/// What is known of the template at Twilio.
+fn approval(known: &KnownContent) -> Value {
+    json!({
+        "status": if known.is_deleted { "deleted" } else { known.status.as_str() },
+        "reason": known.reason,
+        "category": known.category,
+        "synced_at": time_or_null(known.synced_at),
     })
 }
 
@@ -79,6 +93,10 @@ fn warnings_of(text: &TemplateText) -> Vec<String> {
     let mut found = warnings(&text.body);
     if text.body.chars().count() > MANY_CHARACTERS {
         found.push(format!("longer than {MANY_CHARACTERS} characters: Twilio refuses such a text"));
+    }
+    if let Some(known) = &text.known {
+        found.extend(known.refusal().map(|refusal| refusal.to_string()));
+        found.extend(known.unfilled(text.content_variables.keys()));
     }
     found
 }
@@ -128,7 +146,10 @@ fn read(mut fields: Fields) -> Result<(String, TemplateText), Problem> {
     }
     fields.finish()?;
     let channel = channel.unwrap_or(Channel::Sms);
-    Ok((name, TemplateText { channel, locale, body, media_urls, content_sid, content_variables }))
+    Ok((
+        name,
+        TemplateText { channel, locale, body, media_urls, content_sid, content_variables, known: None },
+    ))
 }
 
 fn read_content_sid(fields: &mut Fields) -> Option<String> {
@@ -141,7 +162,9 @@ fn read_content_sid(fields: &mut Fields) -> Option<String> {
     Some(sid)
 }
 
-/// `GET /templates`.
+/// Lists templates, newest first.
+#[utoipa::path(get, path = "/templates", operation_id = "list_templates", params(Paging),
+    responses((status = 200, body = Page<shapes::Template>)))]
 pub(super) async fn list(_: Scoped<Read>, state: Data<State>, request: HttpRequest) -> Answer {
     let mut query = Query::of(&request)?;
     let page = query.page("templates");
@@ -150,18 +173,40 @@ pub(super) async fn list(_: Scoped<Read>, state: Data<State>, request: HttpReque
     Ok(Reply::ok(page.answer(rows, |row| row.id, shape)))
 }
 
-/// `POST /templates`.
+/// Adds a template.
+#[utoipa::path(post, path = "/templates", operation_id = "create_template", request_body = shapes::NewTemplate,
+    responses((status = 201, body = shapes::Template), (status = 409, description = "The name is taken.")))]
 pub(super) async fn create(_: Scoped<Write>, state: Data<State>, post: Post) -> Answer {
     let (name, text) = read(post.body.fields()?)?;
     post.once
         .write(&state.store, move |tx| {
             refuse_taken(tx.conn(), &name, None)?;
+            refuse_unknown_variables(tx.conn(), &text)?;
             let id = templates::insert(tx, &name, &text)?;
             let template = find(tx.conn(), id)?;
             let reply = Reply::created(format!("/api/v1/templates/{id}"), shape(&template));
             Ok(reply.with_version(template.version))
         })
         .await
+}
+
+/// Variables that Twilio's template does not have would fail every message (63028).
+fn refuse_unknown_variables(conn: &Connection, text: &TemplateText) -> Result<(), Problem> {
+    let Some(sid) = &text.content_sid else {
+        return Ok(());
+    };
+    let known = content_templates::find_known(conn, sid)?;
+    let unknown = |name: &&String| known.as_ref().is_some_and(|known| !known.variables.contains(name));
+    let errors: Vec<FieldError> = text
+        .content_variables
+        .keys()
+        .filter(unknown)
+        .map(|name| FieldError {
+            field: format!("content_variables.{name}"),
+            message: format!("{sid} has no such variable at Twilio (63028)"),
+        })
+        .collect();
+    if errors.is_empty() { Ok(()) } else { Err(Problem::fields(errors)) }
 }
 
 fn refuse_taken(conn: &Connection, name: &str, but: Option<i64>) -> Result<(), Problem> {
@@ -173,14 +218,21 @@ fn refuse_taken(conn: &Connection, name: &str, but: Option<i64>) -> Result<(), P
     Ok(())
 }
 
-/// `GET /templates/{id}`.
+/// Shows a template.
+#[utoipa::path(get, path = "/templates/{id}", operation_id = "get_template",
+    responses((status = 200, body = shapes::Template)))]
 pub(super) async fn show(_: Scoped<Read>, state: Data<State>, id: Path<i64>, request: HttpRequest) -> Answer {
     Query::of(&request)?.finish()?;
     let template = state.store.read(move |conn| find(conn, *id)).await?;
     Ok(Reply::ok(shape(&template)).with_version(template.version))
 }
 
-/// `PUT /templates/{id}`: the next version.
+/// Replaces a template.
+///
+/// It becomes the next version; what went out keeps its own.
+#[utoipa::path(put, path = "/templates/{id}", operation_id = "replace_template", request_body = shapes::NewTemplate,
+    responses((status = 200, body = shapes::Template),
+        (status = 409, description = "The name is taken, or the channel of a used template would change.")))]
 pub(super) async fn replace(
     _: Scoped<Write>,
     state: Data<State>,
@@ -195,6 +247,7 @@ pub(super) async fn replace(
             let present = find(tx.conn(), *id)?;
             if_match.check(present.version)?;
             refuse_taken(tx.conn(), &name, Some(*id))?;
+            refuse_unknown_variables(tx.conn(), &text)?;
             if present.text.channel != text.channel {
                 refuse_used(tx.conn(), *id, "Its channel can't change")?;
             }
@@ -205,7 +258,9 @@ pub(super) async fn replace(
         .await
 }
 
-/// `DELETE /templates/{id}`.
+/// Deletes a template that nothing uses.
+#[utoipa::path(delete, path = "/templates/{id}", operation_id = "delete_template",
+    responses((status = 204), (status = 409, description = "Something uses it; `used_by` names it.")))]
 pub(super) async fn remove(_: Scoped<Write>, state: Data<State>, id: Path<i64>, _: NoQuery) -> Answer {
     state
         .store
@@ -246,7 +301,9 @@ fn read_reader(mut fields: Fields) -> Result<Reader, Problem> {
     Ok(phone.map_or_else(|| Reader::Made(attributes.unwrap_or_default()), Reader::Known))
 }
 
-/// `POST /templates/{id}/preview`.
+/// Shows what one person would get.
+#[utoipa::path(post, path = "/templates/{id}/preview", operation_id = "preview_template",
+    request_body = shapes::PreviewReader, responses((status = 200, body = shapes::TemplatePreview)))]
 pub(super) async fn preview(_: Scoped<Read>, state: Data<State>, id: Path<i64>, body: Body) -> Answer {
     let reader = read_reader(body.fields()?)?;
     let shown = state

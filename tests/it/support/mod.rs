@@ -2,6 +2,7 @@
 //! and a clock that is moved by hand.
 
 pub mod api;
+pub mod contract;
 pub(crate) mod probe;
 
 use std::collections::HashMap;
@@ -31,7 +32,7 @@ use event_stream_engine::store::users::{self, NewUser};
 use event_stream_engine::store::{Store, StoreError, StorePaths, segments, senders};
 use event_stream_engine::twilio::client::{Client, Credentials};
 use event_stream_engine::twilio::signature::sign;
-use event_stream_engine::web::{self, State};
+use event_stream_engine::web;
 use serde_json::{Map, Value, json};
 
 /// Our number in tests.
@@ -159,7 +160,13 @@ impl Engine {
         let password = self.wanted.password.as_deref().unwrap_or(&self.wanted.simulator.auth_token);
         let sid = &self.wanted.simulator.account_sid;
         let client = client(base, sid, password);
-        CatchUp::new(self.store.clone(), client, sid.clone(), Arc::default(), self.metrics.clone())
+        CatchUp::new(
+            self.store.clone(),
+            client,
+            sid.clone(),
+            Live::new(KeywordTable::default()),
+            self.metrics.clone(),
+        )
     }
 
     /// Restarts with the right password: what an operator does about 20003.
@@ -473,16 +480,10 @@ fn webhooks_server(store: &Store, metrics: &Metrics, wanted: &Wanted) -> (Server
     ];
     let environment = usual.into_iter().chain(wanted.environment.iter().cloned());
     let environment = environment.map(|(key, value)| (key.to_owned(), value));
-    let config = Config::load(None, environment).unwrap().config;
-    let state = State {
-        store: store.clone(),
-        rules: Live::new(Rules { replies: Arc::new(wanted.replies.clone()), ..app::rules(&config) }),
-        config: Live::new(config),
-        setup: Setup { problem: None, is_simulated: true },
-        keywords: Arc::new(KeywordTable::default()),
-        metrics: metrics.clone(),
-        streams: Default::default(),
-    };
+    let loaded = Config::load(None, environment).unwrap();
+    let setup = Setup { problem: None, is_simulated: true };
+    let (state, _) = app::state(store.clone(), loaded, setup, metrics.clone()).unwrap();
+    state.rules.set(Rules { replies: Arc::new(wanted.replies.clone()), ..(*state.rules.get()).clone() });
     let server = HttpServer::new(move || App::new().configure(web::configure(state.clone())))
         .workers(1)
         .disable_signals()
