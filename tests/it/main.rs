@@ -35,4 +35,5 @@ mod store;
 #[cfg(target_os = "linux")]
 mod stress;
 mod support;
+mod triggers;
 mod webhooks;
