@@ -11,6 +11,7 @@
 mod api;
 mod architecture;
 mod campaigns;
+mod caps;
 mod catch_up;
 mod delivery;
 mod drill;
