@@ -23,7 +23,7 @@ pub(super) struct Args {
 pub(super) async fn run(config: Config, args: Args) -> Result<()> {
     let since = args.since;
     let store = open(&config)?;
-    let keywords = Arc::new(KeywordTable::default());
+    let keywords = Arc::new(KeywordTable::with_added(&config.keywords));
     let max_attempts = config.delivery.max_attempts;
     let rules = Arc::new(crate::app::rules(&config));
     let (mut looked, mut changed) = ((0, 0), 0);

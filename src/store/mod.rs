@@ -30,6 +30,7 @@ pub mod segment_sql;
 pub mod segments;
 pub mod senders;
 mod serving;
+pub mod settings;
 pub mod spending;
 pub mod suppressions;
 pub mod templates;

@@ -10,9 +10,11 @@
 
 mod api;
 mod architecture;
+mod audience;
 mod campaigns;
 mod caps;
 mod catch_up;
+mod content;
 mod delivery;
 mod drill;
 mod gate_property;
@@ -21,6 +23,7 @@ mod imports;
 mod inbound;
 mod interleavings;
 mod openapi;
+mod privacy;
 mod process;
 mod readme;
 mod schedule;

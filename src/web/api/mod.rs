@@ -14,8 +14,10 @@ mod imports;
 mod inbound;
 mod messages;
 pub(super) mod operations;
+mod proof;
 mod report;
 mod segments;
+mod settings;
 mod suppressions;
 mod templates;
 mod timeline;
@@ -82,6 +84,9 @@ routes! {
     }
     "/users/{person}/timeline" {
         get "GET" "read" => timeline::show,
+    }
+    "/users/{person}/proof" {
+        get "GET" "read" => proof::show,
     }
     "/topics" {
         get "GET" "read" => topics::list,
@@ -198,6 +203,10 @@ routes! {
     }
     "/messages/{id}/cancel" {
         post "POST" "send" => messages::cancel,
+    }
+    "/settings" {
+        get "GET" "read" => settings::show,
+        patch "PATCH" "admin" => settings::update,
     }
     "/triggers" {
         post "POST" "send" => triggers::receive,

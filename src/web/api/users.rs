@@ -45,15 +45,19 @@ pub(super) fn shape(conn: &Connection, user: &User) -> Result<Value, StoreError>
     }))
 }
 
-/// The person whom a path names. Erased people are nobody.
-pub(super) fn find(conn: &Connection, person: &str) -> Result<User, Problem> {
-    let key = match Phone::from_e164(person) {
+/// Whom a path names: a number, or an id.
+pub(super) fn read_key(person: &str) -> Result<UserKey, Problem> {
+    Ok(match Phone::from_e164(person) {
         Some(phone) => UserKey::Phone(phone.as_str().to_owned()),
         None => UserKey::Id(person.parse().map_err(|_| {
             Problem::not_found("A person is named by a number such as +14155550101, or by their id.")
         })?),
-    };
-    users::find(conn, &key)?
+    })
+}
+
+/// The person whom a path names. Erased people are nobody.
+pub(super) fn find(conn: &Connection, person: &str) -> Result<User, Problem> {
+    users::find(conn, &read_key(person)?)?
         .filter(|user| user.erased_at.is_none())
         .ok_or_else(|| Problem::not_found("There is no such person."))
 }

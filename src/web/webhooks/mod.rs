@@ -41,7 +41,7 @@ async fn receive_message(state: Data<State>, signed: Signed) -> Result<HttpRespo
 async fn keep_message(state: &State, signed: Signed) -> Result<Received, Refusal> {
     let form = InboundForm::read(&signed.params)?;
     signed.check_account(&form.account_sid, &state.config.get())?;
-    let heard = Heard::new(form, &signed.params, &state.keywords);
+    let heard = Heard::new(form, &signed.params, &state.keywords.get());
     let replies = state.rules.get().replies.clone();
     state
         .store
