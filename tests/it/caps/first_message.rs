@@ -134,11 +134,11 @@ async fn of_two_single_messages_at_once_one_is_the_first() {
 }
 
 #[tokio::test]
-async fn an_approved_content_template_stays_as_it_was_approved() {
+async fn free_text_on_whatsapp_gets_it_too() {
     let mut engine = introducing(0).await;
     let number = "+4915112345678";
     engine.add(number, Consent::OptIn, json!({})).await;
-    engine.simulator.inbound(number, WHATSAPP_SENDER, "Hallo").await;
+    engine.simulator.inbound(&format!("whatsapp:{number}"), WHATSAPP_SENDER, "Hallo").await;
     let free = TemplateText::plain(Channel::Whatsapp, "Hi");
     let id = engine.draft_with(free, |plan| plan.quiet_hours = json!("off")).await;
     engine.launch(id).await;

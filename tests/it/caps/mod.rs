@@ -54,8 +54,8 @@ async fn single(engine: &Engine, phone: &str, kind: Kind, body: &str) -> i64 {
         send_at: None,
         expires_at: None,
     };
-    let (presets, setup) = (crate::support::presets(), engine.setup.clone());
-    engine.store.write(move |tx| campaign::send_single(tx, &message, &presets, &setup, "test")).await.unwrap()
+    let (rules, setup) = (engine.rules().get(), engine.setup.clone());
+    engine.store.write(move |tx| campaign::send_single(tx, &message, &rules, &setup, "test")).await.unwrap()
 }
 
 /// What everybody got, in order.
