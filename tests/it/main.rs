@@ -13,6 +13,7 @@ mod architecture;
 mod audience;
 mod backups;
 mod campaigns;
+mod caps;
 mod catch_up;
 mod content;
 mod delivery;

@@ -282,7 +282,7 @@ pub(super) async fn create(caller: Scoped<Send>, state: Data<State>, post: Post)
     let (rules, setup) = (state.rules.get(), state.setup.clone());
     post.once
         .write(&state.store, move |tx| {
-            let id = campaign::send_single(tx, &message, &rules.presets, &setup, &actor)?;
+            let id = campaign::send_single(tx, &message, &rules, &setup, &actor)?;
             Ok(Reply::accepted(shape(&find(tx.conn(), id)?)))
         })
         .await
