@@ -107,13 +107,19 @@ CREATE TABLE consent_links (
 ) STRICT;
 
 -- Addresses that are never sent to, as HMAC-SHA-256 under the key file: they outlive erasure and
--- hold for people we don't know yet.
+-- hold for people we don't know yet. user_id: the person with that address, if we hold one; an erased one is
+-- not named. erased_at: the person wanted to be forgotten; only they lead back.
 CREATE TABLE suppressions (
-  address_hash BLOB    PRIMARY KEY CHECK (length(address_hash) = 32),
-  reason       TEXT    NOT NULL CHECK (reason IN ('do_not_contact', 'erased')),
-  source       TEXT    NOT NULL,
+  id           INTEGER PRIMARY KEY AUTOINCREMENT,
+  address_hash BLOB    NOT NULL UNIQUE CHECK (length(address_hash) = 32),
+  reason       TEXT    NOT NULL CHECK (reason = 'do_not_contact' OR reason = 'opted_out_elsewhere'
+                                       OR reason = 'complaint' OR reason = 'erased'),
+  source       TEXT    NOT NULL,                     -- a list's name, or who put it there
+  user_id      INTEGER REFERENCES users (id),
+  erased_at    INTEGER,
   created_at   INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
+) STRICT;
+CREATE INDEX suppressions_reason ON suppressions (reason, id);
 
 -- Imports ----------------------------------------------------------------------------------------
 
@@ -186,6 +192,25 @@ CREATE TABLE template_versions (
   created_at        INTEGER NOT NULL,
   PRIMARY KEY (template_id, version)
 ) STRICT, WITHOUT ROWID;
+
+-- Content templates as Twilio showed them last, and those that were asked for and have no sid yet: the row is
+-- there before the request, so that a repetition finds it.
+CREATE TABLE content_templates (
+  id               INTEGER PRIMARY KEY AUTOINCREMENT,
+  sid              TEXT    UNIQUE CHECK (sid GLOB 'HX*'),  -- NULL: asked for; nobody knows yet whether it was made
+  friendly_name    TEXT    NOT NULL,
+  language         TEXT    NOT NULL,
+  types            TEXT    NOT NULL CHECK (json_valid(types)),      -- Twilio's: {"twilio/text": {"body": …}}
+  variables        TEXT    NOT NULL CHECK (json_valid(variables)),  -- name to sample
+  names            TEXT    NOT NULL CHECK (json_valid(names)),      -- of all variables, with a sample or without
+  category         TEXT,                             -- Twilio's word; before the submission, the one wanted
+  status           TEXT    NOT NULL,                 -- Twilio's word, an unknown one too
+  rejection_reason TEXT,
+  told_at          INTEGER NOT NULL,                 -- when status was told last; older news changes nothing
+  synced_at        INTEGER,                          -- when Twilio showed it last
+  deleted_at       INTEGER,                          -- when it was noticed that Twilio has it no more
+  created_at       INTEGER NOT NULL
+) STRICT;
 
 -- The senders of config.toml, with the id that rows refer to and what happened to each.
 CREATE TABLE senders (
@@ -290,7 +315,7 @@ CREATE TABLE messages (
                                                      --   walk over all messages
   template_id      INTEGER,
   template_version INTEGER,
-  variables        TEXT    CHECK (json_valid(variables)),  -- of a single message or a trigger
+  variables        TEXT    CHECK (json_valid(variables)),  -- of a single message; a trigger keeps its own
   reference        TEXT,
   body             TEXT,                             -- as it went out
   media_urls       TEXT    CHECK (json_valid(media_urls)),
@@ -377,20 +402,37 @@ CREATE TABLE receipts (
 ) STRICT;
 CREATE INDEX receipts_pending ON receipts (id) WHERE state = 'pending';
 
--- Business events that start messages. An id is taken once, for good.
+-- Business events that start messages. An id is taken once, for good. One that is taken back, by a later event
+-- or an earlier one, names it in cancelled_by: none of its messages that still waits is sent.
 CREATE TABLE triggers (
-  id          TEXT    PRIMARY KEY,
-  type        TEXT    NOT NULL,
-  occurred_at INTEGER NOT NULL,
-  user_id     INTEGER REFERENCES users (id),
-  segment     TEXT    CHECK (json_valid(segment)),
-  data        TEXT    NOT NULL DEFAULT '{}' CHECK (json_valid(data)),
-  send_at     INTEGER,
-  cancels     TEXT,
-  received_at INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
+  id           TEXT    NOT NULL PRIMARY KEY,
+  type         TEXT    NOT NULL,
+  occurred_at  INTEGER NOT NULL,
+  user_id      INTEGER REFERENCES users (id),
+  segment      TEXT    CHECK (json_valid(segment)),
+  data         TEXT    NOT NULL DEFAULT '{}' CHECK (json_valid(data)),
+  send_at      INTEGER,
+  cancels      TEXT,
+  cancelled_by TEXT,
+  received_at  INTEGER NOT NULL
+) STRICT;
 
 CREATE INDEX triggers_user ON triggers (user_id, type, occurred_at) WHERE user_id IS NOT NULL;
+CREATE INDEX triggers_cancels ON triggers (cancels) WHERE cancels IS NOT NULL;
+
+-- How far the people of a trigger's segment have become messages of a campaign; once it is cancelled, how far
+-- those messages were taken back.
+CREATE TABLE trigger_audiences (
+  campaign_id  INTEGER NOT NULL REFERENCES campaigns (id),
+  trigger_id   TEXT    NOT NULL REFERENCES triggers (id),
+  is_open      INTEGER NOT NULL DEFAULT 1 CHECK (is_open IN (0, 1)),  -- something is left to be done
+  is_cancelled INTEGER NOT NULL DEFAULT 0 CHECK (is_cancelled IN (0, 1)),
+  through      INTEGER NOT NULL DEFAULT 0,           -- users.id up to which it is done,
+  last         INTEGER NOT NULL,                     --   of those there were when the event came
+  PRIMARY KEY (campaign_id, trigger_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX trigger_audiences_open ON trigger_audiences (is_open) WHERE is_open = 1;
+CREATE INDEX trigger_audiences_trigger ON trigger_audiences (trigger_id);
 
 -- How far walks over something that grows have come: polls, look-ups, catch-up.
 CREATE TABLE cursors (

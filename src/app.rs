@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use crate::campaign::{self, CampaignError, Setup};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, InForce, Loaded, UncertainPolicy};
+use crate::content::Contents;
 use crate::delivery::{self, Dispatcher, Poller, Reconciler, SenderLimits, Settings, UncertainRules};
 use crate::domain::consent::KeywordTable;
 use crate::domain::rules::Rules;
@@ -26,6 +27,8 @@ use crate::store::outcomes::RetryPolicy;
 use crate::store::{Serving, Store, StoreError, StorePaths, senders, settings};
 use crate::ticker::{self, Stop, StopHandle};
 use crate::twilio::client::{Client, Credentials, is_loopback};
+use crate::twilio::content::ContentClient;
+use crate::web::streams::Streams;
 use crate::web::{self, State};
 
 /// Threads that serve HTTP.
@@ -45,6 +48,7 @@ pub struct App {
     /// Attempts that the last end of the process left in the dark.
     pub uncertain: usize,
     server: ServerHandle,
+    streams: Streams,
     stop: StopHandle,
     tasks: Vec<JoinHandle<()>>,
     serving: Serving,
@@ -87,7 +91,16 @@ pub fn with_settings(loaded: &Loaded, rows: settings::Rows) -> Result<Loaded, Co
 }
 
 /// The state of a server, and what delivery needs of the configuration. Both follow its changes.
-pub fn state(store: Store, loaded: Loaded, setup: Setup, metrics: Metrics) -> (State, Live<Settings>) {
+///
+/// # Errors
+/// When no HTTP client can be made.
+pub fn state(
+    store: Store,
+    loaded: Loaded,
+    setup: Setup,
+    metrics: Metrics,
+) -> Result<(State, Live<Settings>)> {
+    let contents = contents(&loaded.config, &store)?;
     let config = Live::new(loaded.config.clone());
     let rules = Live::new(rules(&loaded.config));
     let keywords = Live::new(KeywordTable::with_added(&loaded.config.keywords));
@@ -101,7 +114,9 @@ pub fn state(store: Store, loaded: Loaded, setup: Setup, metrics: Metrics) -> (S
         delivery.set(delivery_settings(&loaded.config));
         store.plan_changed();
     });
-    (State { store, config, setup, keywords, rules, metrics, in_force }, delivery)
+    let streams = Streams::default();
+    let state = State { store, config, setup, keywords, rules, contents, metrics, in_force, streams };
+    Ok((state, delivery))
 }
 
 /// What the configuration says about sending.
@@ -152,9 +167,29 @@ pub fn delivery_settings(config: &Config) -> Settings {
     }
 }
 
+/// Templates at Twilio. The credentials of a stand-in on this machine are told to nobody else.
+///
+/// # Errors
+/// When no HTTP client can be made.
+pub fn contents(config: &Config, store: &Store) -> Result<Contents> {
+    let twilio = &config.twilio;
+    let is_one_side = is_loopback(&twilio.api_base) == is_loopback(&twilio.content_base);
+    let client = client(config)?.filter(|_| is_one_side);
+    let client = client.map(|client| ContentClient::new(client, twilio.content_base.clone()));
+    Ok(Contents::new(store.clone(), client))
+}
+
 /// What the configuration says about every message.
 pub fn rules(config: &Config) -> Rules {
-    Rules { presets: Arc::new(config.quiet_hours.clone()), replies: Arc::new(config.replies.clone()) }
+    Rules {
+        presets: Arc::new(config.quiet_hours.clone()),
+        replies: Arc::new(config.replies.clone()),
+        introduction: config.first_message.introduction(),
+        frequency_cap: config.frequency_cap.cap(),
+        prices: Arc::new(config.prices.clone()),
+        cap_per_day: config.spending.cap_per_day(),
+        unreachable_after: config.delivery.unreachable_after,
+    }
 }
 
 /// What the configuration says about messages whose answer was lost.
@@ -196,7 +231,7 @@ impl App {
         campaign::close_removed_senders(&store).await?;
         try_again(&store).await?;
         let setup = setup(&loaded.config);
-        let (state, delivery) = state(store.clone(), loaded, setup.clone(), Metrics::default());
+        let (state, delivery) = state(store.clone(), loaded, setup.clone(), Metrics::default())?;
         let (stop, stopped) = ticker::stop();
         let mut tasks = background(&state, delivery, &stopped)?;
         let served = state.clone();
@@ -212,12 +247,14 @@ impl App {
                 tracing::error!(error = %error, "the HTTP server ended");
             }
         }));
-        Ok(App { store, address, setup, uncertain, server: handle, stop, tasks, serving })
+        let streams = state.streams.clone();
+        Ok(App { store, address, setup, uncertain, server: handle, streams, stop, tasks, serving })
     }
 
     /// Stops in order: no new claims and no new requests, answers in flight written down, loops ended.
     pub async fn stop(self) {
         self.stop.pull();
+        self.streams.close();
         let ended = async {
             self.server.stop(true).await;
             for task in self.tasks {
@@ -273,6 +310,7 @@ fn background(state: &State, delivery: Live<Settings>, stop: &Stop) -> Result<Ve
         }));
     }
     tasks.push(changed_settings(state, stop));
+    tasks.extend(content_templates(state, stop));
     tasks.push(campaigns(state, stop));
     tasks.push(imports(state, stop));
     tasks.push(replays(state, stop));
@@ -339,6 +377,25 @@ fn lookups(state: &State, client: &Client, stop: &Stop, tasks: &mut Vec<JoinHand
     }));
 }
 
+/// Learns what WhatsApp thinks of templates; `None` where nobody is to be asked.
+fn content_templates(state: &State, stop: &Stop) -> Option<JoinHandle<()>> {
+    let minutes = state.config.get().twilio.content_sync_minutes;
+    if minutes == 0 || !state.contents.has_account() {
+        return None;
+    }
+    let (contents, stopped) = (state.contents.clone(), stop.clone());
+    let interval = SECOND * 60 * minutes;
+    Some(spawn("content", interval, stop, std::future::pending, move || {
+        let (contents, stopped) = (contents.clone(), stopped.clone());
+        async move {
+            tokio::select! {
+                () = stopped.pulled() => Ok(()),
+                synced = contents.sync() => synced.map(drop),
+            }
+        }
+    }))
+}
+
 fn campaigns(state: &State, stop: &Stop) -> JoinHandle<()> {
     let (store, setup, rules) = (state.store.clone(), state.setup.clone(), state.rules.clone());
     let woken = store.clone();
@@ -350,6 +407,7 @@ fn campaigns(state: &State, stop: &Stop) -> JoinHandle<()> {
         let (store, setup, presets) = (store.clone(), setup.clone(), Arc::clone(&rules.get().presets));
         async move {
             campaign::freeze_all(&store, &presets, setup.is_simulated).await?;
+            campaign::expand_all(&store, &presets, setup.is_simulated).await?;
             campaign::tick(&store, &setup).await?;
             Ok::<_, CampaignError>(())
         }

@@ -2,7 +2,7 @@
 //!
 //! Reading order, from the words of the field to the edge where things happen:
 //! [`domain`] decides, [`store`] keeps, [`twilio`] speaks the wire; the flows [`import`],
-//! [`campaign`], [`delivery`] and [`inbound`] join them over rows; `web` and `commands` are the
+//! [`campaign`], [`content`], [`delivery`] and [`inbound`] join them over rows; `web` and `commands` are the
 //! doors, and `app` puts the process together. `ARCHITECTURE.md` tells the whole story.
 
 pub mod clock;
@@ -14,6 +14,7 @@ pub mod store;
 pub mod twilio;
 
 pub mod campaign;
+pub mod content;
 pub mod delivery;
 pub mod import;
 pub mod inbound;

@@ -118,7 +118,7 @@ pub fn product(store: &Store) -> Server {
     ];
     let environment = environment.map(|(key, value)| (key.to_owned(), value.to_owned()));
     let loaded = Config::load(None, environment).unwrap();
-    let (state, _) = app::state(store.clone(), loaded, people::setup(), Metrics::default());
+    let (state, _) = app::state(store.clone(), loaded, people::setup(), Metrics::default()).unwrap();
     state.rules.set(Rules { replies: Arc::new(Replies::default()), ..(*state.rules.get()).clone() });
     let server = HttpServer::new(move || App::new().configure(configure(state.clone())))
         .workers(WORKERS)

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 
 use super::schedule::sweep;
-use super::{Audience, CampaignError, audience};
+use super::template::check_approved;
+use super::{Audience, CampaignError, Clearance};
 use crate::domain::campaign::{Action, CampaignStatus as S};
 use crate::domain::event::EventType;
 use crate::domain::message::Kind;
@@ -15,7 +16,7 @@ use crate::store::campaigns::{self, CampaignRow, Freeze};
 use crate::store::messages::{self, NewMessage};
 use crate::store::{SharedClosings, Store, Tx, Withdrawal, senders, templates, users};
 
-const HOUR: f64 = 3_600_000.0;
+pub(super) const HOUR: f64 = 3_600_000.0;
 /// Numbers of one test send.
 pub const MAX_TEST_PHONES: usize = 10;
 /// Rows of one write while failed messages are queued again.
@@ -34,23 +35,43 @@ fn find(tx: &Tx<'_>, id: i64) -> Result<CampaignRow, CampaignError> {
     campaigns::find(tx.conn(), id)?.ok_or_else(|| CampaignError::NotFound(format!("campaign {id}")))
 }
 
+/// Starts a campaign without a look at whom its deadline would let expire, and with everybody counted here for
+/// `max_recipients`. Else as [`launch_cleared`].
+///
+/// # Errors
+/// As there.
+pub fn launch(tx: &Tx<'_>, id: i64, setup: &Setup) -> Result<CampaignRow, CampaignError> {
+    launch_cleared(tx, id, setup, &Clearance::default())
+}
+
 /// Starts a campaign, or lets it wait for its schedule. One that runs already is left as it is.
 ///
 /// # Errors
-/// Wrong state, `setup_incomplete`, or an audience above `max_recipients`.
-pub fn launch(tx: &Tx<'_>, id: i64, setup: &Setup) -> Result<CampaignRow, CampaignError> {
+/// Wrong state, `setup_incomplete`, an audience above `max_recipients`, or people who would expire.
+pub fn launch_cleared(
+    tx: &Tx<'_>,
+    id: i64,
+    setup: &Setup,
+    clearance: &Clearance,
+) -> Result<CampaignRow, CampaignError> {
     let campaign = find(tx, id)?;
     Action::Launch.check(campaign.status)?;
     if matches!(campaign.status, S::Launching | S::Running | S::Scheduled) {
         return Ok(campaign);
     }
-    check_sendable(tx, &campaign, setup)?;
+    check_startable(tx, &campaign, setup)?;
+    clearance.check_deadline(tx, &campaign)?;
     if campaign.plan.starts_at.is_some_and(|at| at > tx.now()) {
+        // Who would be too many now will hardly be fewer then; the start counts again.
+        if campaign.plan.segment_id.is_some() {
+            let (audience, _) = Audience::of_plan(tx.conn(), &campaign.plan)?;
+            clearance.check_size(tx, &campaign, &audience)?;
+        }
         campaigns::move_to(tx, id, &[S::Draft], S::Scheduled, None)?;
         let at = campaign.plan.schedule.as_ref().map(|(at, zone)| json!({"at": at, "timezone": zone}));
         campaigns::note(tx, id, EventType::CampaignScheduled, at.unwrap_or(Value::Null))?;
     } else {
-        begin(tx, &campaign, setup)?;
+        begin(tx, &campaign, setup, clearance)?;
     }
     find(tx, id)
 }
@@ -75,18 +96,32 @@ fn check_sendable(tx: &Tx<'_>, campaign: &CampaignRow, setup: &Setup) -> Result<
     Ok(())
 }
 
-/// Freezes what is sent and to whom; the rows follow in chunks.
-pub(super) fn begin(tx: &Tx<'_>, campaign: &CampaignRow, setup: &Setup) -> Result<(), CampaignError> {
+/// The same for everybody in the audience: its Content template has to be one that WhatsApp takes. Tests go to the
+/// gate without it, for they reach people who wrote first.
+fn check_startable(tx: &Tx<'_>, campaign: &CampaignRow, setup: &Setup) -> Result<(), CampaignError> {
     check_sendable(tx, campaign, setup)?;
+    check_approved(tx.conn(), campaign)
+}
+
+/// Freezes what is sent and to whom; the rows follow in chunks.
+pub(super) fn begin(
+    tx: &Tx<'_>,
+    campaign: &CampaignRow,
+    setup: &Setup,
+    clearance: &Clearance,
+) -> Result<(), CampaignError> {
+    check_startable(tx, campaign, setup)?;
     let plan = &campaign.plan;
-    let expires_at = plan.expires_after_hours.map(|hours| tx.now() + (hours * HOUR) as i64);
+    // The deadline of a message that an event starts counts from that event.
+    let hours = plan.expires_after_hours.filter(|_| plan.trigger_type.is_none());
+    let expires_at = hours.map(|hours| tx.now() + (hours * HOUR) as i64);
     let template = templates::find(tx.conn(), plan.template_id)?
         .ok_or_else(|| CampaignError::Conflict(format!("Template {} was deleted.", plan.template_id)))?;
     let definition = match plan.trigger_type {
-        Some(_) => Value::Null,
+        Some(_) => Audience::of_triggers(tx.conn(), plan)?,
         None => {
             let (audience, frozen) = Audience::of_plan(tx.conn(), plan)?;
-            check_size(tx, campaign, &audience)?;
+            clearance.check_size(tx, campaign, &audience)?;
             frozen
         }
     };
@@ -98,16 +133,11 @@ pub(super) fn begin(tx: &Tx<'_>, campaign: &CampaignRow, setup: &Setup) -> Resul
     Ok(())
 }
 
-fn check_size(tx: &Tx<'_>, campaign: &CampaignRow, audience: &Audience) -> Result<(), CampaignError> {
-    let Some(most) = campaign.plan.max_recipients else {
-        return Ok(());
-    };
-    if audience::is_larger_than(tx.conn(), audience, most, tx.now())? {
-        return Err(CampaignError::Conflict(format!(
-            "The audience has more than {most} people, which is what max_recipients allows. Narrow the segment or raise the limit."
-        )));
-    }
-    Ok(())
+/// An audience above `max_recipients`, in a sentence.
+pub(super) fn too_many(most: i64) -> String {
+    format!(
+        "The audience has more than {most} people, which is what max_recipients allows. Narrow the segment or raise the limit."
+    )
 }
 
 /// Lets a campaign stand still. After this returns and is committed, no request of it begins.
@@ -134,16 +164,16 @@ pub fn resume(tx: &Tx<'_>, id: i64, setup: &Setup, actor: &str) -> Result<Campai
     if campaign.status != S::Paused {
         return Ok(campaign);
     }
-    check_sendable(tx, &campaign, setup)?;
+    check_startable(tx, &campaign, setup)?;
     senders::resume_all(tx, actor)?;
     if campaign.launched_at.is_none() {
         // It stood before its start: either the start is still to come, or somebody decided to send now.
         if campaign.plan.starts_at.is_some_and(|at| at > tx.now()) {
             campaigns::move_to(tx, id, &[S::Paused], S::Scheduled, None)?;
         } else {
-            begin(tx, &campaign, setup)?;
+            begin(tx, &campaign, setup, &Clearance::default())?;
         }
-    } else if campaign.frozen_through < campaign.frozen_last {
+    } else if campaign.plan.trigger_type.is_none() && campaign.frozen_through < campaign.frozen_last {
         campaigns::move_to(tx, id, &[S::Paused], S::Launching, None)?;
     } else {
         campaigns::move_to(tx, id, &[S::Paused], S::Running, None)?;
@@ -190,6 +220,7 @@ pub async fn retry_failed(
             let campaign = find(tx, id)?;
             let closings: SharedClosings = Arc::new(Mutex::new(campaign.plan.closings(&presets)));
             Action::RetryFailed.check(campaign.status)?;
+            check_approved(tx.conn(), &campaign)?;
             campaigns::move_to(tx, id, &[S::Finished], S::Running, None)?;
             campaigns::note(tx, id, EventType::CampaignRetried, json!({"actor": actor}))?;
             // In the same write: a campaign that runs with nothing open would be finished at once.
@@ -256,7 +287,7 @@ pub fn send_test(
             due_at: tx.now(),
             closes_at: None,
             expires_at: Some(tx.now() + HOUR as i64),
-            sender_id: sender.id,
+            sender_id: Some(sender.id),
             topic_id: None,
             template: Some((template.id, template.version)),
             variables: None,

@@ -83,7 +83,16 @@ fn freeze_next(
         let end = last.min(through + ids);
         let audience = Audience::of_frozen(campaign.definition.as_ref().unwrap_or(&serde_json::Value::Null))?;
         let predicate = audience.predicate(campaign.launched_at.unwrap_or_else(|| tx.now()));
-        let chunk = Chunk { predicate: &predicate, through: end, is_simulated, closings };
+        let chunk = Chunk {
+            predicate: &predicate,
+            after: through,
+            through: end,
+            occasion: "",
+            due_at: tx.now(),
+            expires_at: campaign.expires_at,
+            is_simulated,
+            closings,
+        };
         campaigns::freeze_chunk(tx, &campaign, &chunk)?;
         if end < last {
             return Ok((false, started.elapsed().as_secs_f64() * 1_000.0));

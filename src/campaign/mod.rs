@@ -1,19 +1,37 @@
 //! Flow: from a plan to queued rows. What people do with a campaign is in `actions`, the freezing of
-//! its audience in `freeze`, its calendar in `schedule`; `audience` turns segments into a predicate.
+//! its audience in `freeze`, its calendar in `schedule`; `audience` turns segments into a predicate, and
+//! `triggers` takes in business events, which start campaigns that wait for them. What a launch would do is
+//! told before it by `waterfall`, with the forecast of `outlook`.
 
 mod actions;
 mod audience;
+mod before;
+mod clearance;
+mod explain;
 mod freeze;
+mod outlook;
 mod schedule;
 mod single;
+mod template;
+mod triggers;
+mod waterfall;
 
-pub use actions::{MAX_TEST_PHONES, Setup, cancel, clone, launch, pause, resume, retry_failed, send_test};
+pub use actions::{
+    MAX_TEST_PHONES, Setup, cancel, clone, launch, launch_cleared, pause, resume, retry_failed, send_test,
+};
 pub use audience::{Audience, is_larger_than};
+pub use before::House;
+pub use clearance::{Clearance, WouldExpire, clear};
+pub use explain::{Clocks, Explanation, Question, SenderSaid, Standing, explain};
 pub use freeze::freeze_all;
 pub use schedule::{resolve_start, tick};
 pub use single::{SingleMessage, cancel_single, close_removed_senders, send_single};
+pub use template::warnings;
+pub use triggers::{Intake, Made, Taken, Trigger, Whom, expand_all, take};
+pub use waterfall::{Bucket, Example, Excluded, Waterfall, Way, audience as look_at_audience};
 
 use crate::domain::campaign::WrongState;
+use crate::domain::content::Refusal;
 use crate::store::StoreError;
 
 /// Why something could not be done with a campaign or a message.
@@ -25,9 +43,18 @@ pub enum CampaignError {
     /// Its state does not allow it.
     #[error(transparent)]
     WrongState(#[from] WrongState),
+    /// It was launched, and what is asked for is about the time before.
+    #[error("{0}")]
+    Launched(String),
+    /// A deadline would let people expire, and nobody accepted that.
+    #[error("{0}")]
+    WouldExpire(Box<WouldExpire>),
     /// Nothing can be sent yet.
     #[error("{0}")]
     SetupIncomplete(String),
+    /// Its Content template is known to be one that WhatsApp does not take.
+    #[error("{0}")]
+    TemplateNotApproved(Refusal),
     /// It collides with something else.
     #[error("{0}")]
     Conflict(String),

@@ -5,7 +5,8 @@ use jiff::tz::TimeZone;
 use serde_json::json;
 
 use super::actions::begin;
-use super::{CampaignError, Setup};
+use super::clearance::clear_start;
+use super::{CampaignError, Clearance, Setup};
 use crate::clock::Millis;
 use crate::domain::campaign::CampaignStatus as S;
 use crate::domain::event::EventType;
@@ -69,7 +70,12 @@ async fn look_after(store: &Store, setup: &Setup, campaign: CampaignRow) -> Resu
     match campaign.status {
         S::Scheduled if campaign.plan.starts_at.is_none_or(|at| at <= now) => {
             let setup = setup.clone();
-            store.write(move |tx| start(tx, id, &setup)).await
+            let clearance = match clear_start(store, id).await {
+                Err(CampaignError::Store(error)) if error.is_transient() => return Err(error.into()),
+                // What is wrong shows up again at the start, which says so on the campaign.
+                found => found.unwrap_or_default(),
+            };
+            store.write(move |tx| start(tx, id, &setup, &clearance)).await
         }
         S::Launching | S::Running => {
             let plan = &campaign.plan;
@@ -102,7 +108,7 @@ pub(super) async fn sweep(store: &Store, id: i64) -> Result<(), CampaignError> {
     }
 }
 
-fn start(tx: &Tx<'_>, id: i64, setup: &Setup) -> Result<(), CampaignError> {
+fn start(tx: &Tx<'_>, id: i64, setup: &Setup, clearance: &Clearance) -> Result<(), CampaignError> {
     let Some(campaign) = campaigns::find(tx.conn(), id)? else {
         return Ok(());
     };
@@ -117,7 +123,7 @@ fn start(tx: &Tx<'_>, id: i64, setup: &Setup) -> Result<(), CampaignError> {
         campaigns::note(tx, id, EventType::CampaignMissed, data)?;
     }
     match verdict {
-        "send" => match begin(tx, &campaign, setup) {
+        "send" => match begin(tx, &campaign, setup, clearance) {
             Ok(()) => Ok(()),
             Err(CampaignError::Store(error)) => Err(error.into()),
             // What speaks against it is told on the campaign, and the others go on.

@@ -44,7 +44,8 @@ pub struct SingleMessage {
     pub expires_at: Option<Millis>,
 }
 
-/// Queues the message; if the gate refuses the person, it is kept as `skipped` with the reason. Returns its id.
+/// Queues the message; if the gate refuses the person, it is kept as `skipped` with the reason, and as `expired`
+/// when its deadline comes before the first moment at which it may go. Returns its id.
 ///
 /// # Errors
 /// `setup_incomplete`, or a field that names nothing.
@@ -96,7 +97,7 @@ pub fn send_single(
         due_at,
         closes_at,
         expires_at: message.expires_at,
-        sender_id: sender.id,
+        sender_id: Some(sender.id),
         topic_id,
         template,
         variables: (!message.variables.is_empty())
@@ -110,7 +111,7 @@ pub fn send_single(
     Ok(messages::insert(tx, &new)?)
 }
 
-/// Why this person may never get it, if so, and else when the window ends in which they may. What only has
+/// Why this person will never get it, if so, and else when the window ends in which they may. What only has
 /// to wait is queued.
 fn outlook(
     message: &SingleMessage,
@@ -118,7 +119,7 @@ fn outlook(
     person: &Person,
     presets: &Presets,
     due_at: Millis,
-) -> (Option<Reason>, Option<Millis>) {
+) -> (Option<(Status, Reason)>, Option<Millis>) {
     let circumstances = Circumstances {
         variables: message.variables.clone(),
         expires_at: message.expires_at,
@@ -126,9 +127,9 @@ fn outlook(
     };
     let (facts, _) = plan.judge(person, &circumstances, presets, due_at);
     match gate(&facts, due_at) {
-        Verdict::Skip(reason) => (Some(reason), None),
+        Verdict::Skip(reason) => (Some((Status::Skipped, reason)), None),
         Verdict::Send { closes_at } | Verdict::Defer { closes_at, .. } => (None, closes_at),
-        Verdict::Expire(_) => (None, None),
+        Verdict::Expire(reason) => (Some((Status::Expired, reason)), None),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::app;
 use crate::campaign;
 use crate::config::Config;
 use crate::domain::encoding::count;
-use crate::domain::forecast::{DailyLimit, Forecast, Group, Pace, forecast};
+use crate::domain::forecast::{Ahead, DailyLimit, Forecast, Group, Pace, forecast};
 use crate::domain::phone::Channel;
 use crate::store::campaigns::{self, CampaignCount, CampaignRow};
 use crate::store::{Connection, StoreError, senders, templates};
@@ -119,8 +119,9 @@ fn outlook(
         parts_per_message: if plan.channel == Channel::Sms { f64::from(parts) } else { 1.0 },
         daily,
         expires_at: campaign.expires_at,
+        ahead: Ahead::default(),
     };
-    let groups = [Group { people: waiting, open: &|at| Some((at, i64::MAX)) }];
+    let groups = [Group { people: waiting, open: &|at| Some((at, i64::MAX)), takes_place: true }];
     Ok(sentence(waiting, &pace, &forecast(now, &groups, &pace)))
 }
 
@@ -157,9 +158,14 @@ mod tests {
     fn a_launch_says_until_when_the_daily_limit_stretches_it() {
         let start = "2026-11-23T17:00:00Z".parse::<jiff::Timestamp>().unwrap().as_millisecond();
         let daily = DailyLimit { most: 250, used: vec![(start - DAY / 2, 125)] };
-        let pace =
-            Pace { parts_per_second: 80.0, parts_per_message: 1.0, daily: Some(daily), expires_at: None };
-        let groups = [Group { people: 8_000, open: &|at| Some((at, i64::MAX)) }];
+        let pace = Pace {
+            parts_per_second: 80.0,
+            parts_per_message: 1.0,
+            daily: Some(daily),
+            expires_at: None,
+            ahead: Ahead::default(),
+        };
+        let groups = [Group { people: 8_000, open: &|at| Some((at, i64::MAX)), takes_place: true }];
         let said = sentence(8_000, &pace, &forecast(start, &groups, &pace)).unwrap();
         assert!(said.starts_with("8000 wait, at 250 a day: until 25 December 2026"), "{said}");
         let soon = Pace { daily: None, expires_at: Some(start + 50_000), ..pace };

@@ -62,6 +62,9 @@ pub struct Args {
     /// Treat the 24-hour window of WhatsApp as open for everybody.
     #[arg(long)]
     pub window_open: bool,
+    /// Let WhatsApp approve what is submitted after this time; without it only the control API decides.
+    #[arg(long, value_name = "MS")]
+    pub approve_after_ms: Option<u64>,
     /// Threads that serve requests.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub workers: usize,
@@ -181,6 +184,7 @@ fn options(args: Args) -> anyhow::Result<Options> {
         sender_rates,
         advanced_opt_out: args.advanced_opt_out,
         window_open: args.window_open,
+        approve_after_ms: args.approve_after_ms,
         faults: faults(args.faults),
     })
 }

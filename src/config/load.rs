@@ -18,7 +18,8 @@ const PREFIX: &str = "ESE_";
 pub(super) const SECRETS: [&str; 4] =
     ["server.metrics_token", "twilio.auth_token", "twilio.auth_token_secondary", "twilio.api_key_secret"];
 /// Tables whose keys are the operator's own names.
-pub(super) const OPEN_TABLES: [&str; 2] = ["quiet_hours.presets", "quiet_hours.regions"];
+pub(super) const OPEN_TABLES: [&str; 5] =
+    ["quiet_hours.presets", "quiet_hours.regions", "prices.sms", "prices.mms", "prices.whatsapp"];
 const SENDER_KEYS: [&str; 4] = ["address", "kind", "rate_per_second", "recipients_per_day"];
 /// The embedded file, and the hours by region that come with the program.
 pub(super) static SHIPPED: LazyLock<Table> = LazyLock::new(defaults);

@@ -4,6 +4,7 @@
 
 mod describe;
 mod in_force;
+mod limits;
 mod load;
 mod settings;
 mod validate;
@@ -15,10 +16,13 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::domain::consent::{KeywordLists, Replies};
+use crate::domain::forecast::{Limits, SenderLimit};
 use crate::domain::phone::Channel;
+use crate::domain::price::PriceTable;
 use crate::domain::quiet_hours::Presets;
 
 pub use in_force::InForce;
+pub use limits::{FirstMessage, FrequencyLimit, Spending};
 pub use load::{Loaded, Origin};
 pub use settings::{Faults, Settings, Shown, is_section};
 
@@ -54,6 +58,14 @@ pub struct Config {
     pub replies: Replies,
     /// Words beside those that come with the program.
     pub keywords: KeywordLists,
+    /// What the first marketing message says beside its text.
+    pub first_message: FirstMessage,
+    /// How much marketing one person gets.
+    pub frequency_cap: FrequencyLimit,
+    /// What may be spent.
+    pub spending: Spending,
+    /// What messages cost.
+    pub prices: PriceTable,
     /// Logs.
     pub log: Log,
     /// When people are written to.
@@ -102,6 +114,8 @@ pub struct Twilio {
     pub api_base: Url,
     /// Content API.
     pub content_base: Url,
+    /// Minutes between two looks at templates and their approval; 0: none.
+    pub content_sync_minutes: u32,
     /// Seconds that a whole exchange may take.
     pub request_timeout_seconds: u64,
 }
@@ -225,6 +239,8 @@ pub struct Delivery {
     pub max_in_flight: usize,
     /// Hand-overs of one message.
     pub max_attempts: u32,
+    /// Final failures in a row after which a number is set unreachable; 0: never.
+    pub unreachable_after: u32,
     /// Seconds of looking before the policy decides.
     pub uncertain_after_seconds: u64,
     /// What it decides.
@@ -262,6 +278,18 @@ pub enum LogFormat {
 }
 
 impl Config {
+    /// How fast and to how many may be sent.
+    pub fn limits(&self) -> Limits {
+        let limit = |sender: &Sender| SenderLimit {
+            rate_per_second: sender.rate_per_second(),
+            recipients_per_day: sender.recipients_per_day(),
+        };
+        Limits {
+            account_rate_per_second: self.delivery.account_rate_per_second,
+            senders: self.senders.iter().map(|sender| (sender.address.clone(), limit(sender))).collect(),
+        }
+    }
+
     /// Why nothing can be sent yet, if so: the `setup_incomplete` of the API.
     pub fn setup_problem(&self) -> Option<String> {
         use crate::twilio::client::is_loopback;
@@ -375,6 +403,11 @@ mod tests {
             ("[[senders]]\naddress = 'MG1'\nkind = 'service'", "senders[1].address"),
             ("[[senders]]\naddress = '+14155550100'\nkind = 'pigeon'", "pigeon"),
             ("[server]\nlisten = 5", "listen"),
+            ("[frequency_cap]\nhours = 0.0", "frequency_cap.hours"),
+            ("[frequency_cap]\nmessages = 101", "frequency_cap.messages"),
+            ("[spending]\ncap_per_day = -1.0", "spending.cap_per_day"),
+            ("[prices]\ncurrency = 'dollars'", "prices.currency"),
+            ("[prices.sms]\n'Mars' = 1.0", "prices.sms"),
         ] {
             let error = message(text, &[]);
             assert!(error.contains(part), "{text}: {error}");

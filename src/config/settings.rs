@@ -144,10 +144,7 @@ pub(super) fn apply(
     for (key, json) in &settings.values {
         let value = match place(key)? {
             Place::Sender { .. } => continue,
-            Place::Entry => {
-                let value = to_toml(json, DEPTH).filter(Value::is_table);
-                value.ok_or_else(|| wrong(format!("{key}: must be an object")))?
-            }
+            Place::Entry => to_toml(json, DEPTH).ok_or_else(|| wrong(format!("{key}: can't be kept")))?,
             Place::Leaf(path) => typed(key, at(&SHIPPED, path.into_iter()), json)?,
         };
         set(table, key, value);
@@ -192,9 +189,8 @@ pub(super) fn apply_to_senders(
         };
         let default = if field == "rate_per_second" { Value::Float(0.0) } else { Value::Integer(0) };
         let value = typed(key, Some(&default), json)?;
-        let named = senders
-            .iter_mut()
-            .find(|entry| entry.get("address").and_then(Value::as_str) == Some(address));
+        let named =
+            senders.iter_mut().find(|entry| entry.get("address").and_then(Value::as_str) == Some(address));
         if let Some(entry) = named.filter(|entry| !entry.contains_key(field)) {
             entry.insert(field.to_owned(), value);
             origins.insert(key.clone(), Origin::Settings);
@@ -321,7 +317,9 @@ impl Loaded {
 /// Whether `key` is a table whose keys are settings: what stands in it is meant then.
 pub fn is_section(key: &str) -> bool {
     let is_sender = key.strip_prefix("senders.").is_some_and(|address| !address.contains('.'));
-    key == "senders" || is_sender || (at(&SHIPPED, key.split('.')).is_some_and(Value::is_table) && place(key).is_err())
+    key == "senders"
+        || is_sender
+        || (at(&SHIPPED, key.split('.')).is_some_and(Value::is_table) && place(key).is_err())
 }
 
 /// What is wrong with a change, by key.
@@ -395,8 +393,10 @@ fn of_sender(sender: &Sender, field: &str) -> (Option<Json>, Option<Json>) {
 }
 
 fn describe(key: &str) -> String {
-    let of_sender = || key.starts_with("senders.").then(|| format!("senders.{}", key.rsplit('.').next()?).into());
-    let of_table = || OPEN_TABLES.iter().find(|table| key.starts_with(*table)).map(|table| (*table).to_owned());
+    let of_sender =
+        || key.starts_with("senders.").then(|| format!("senders.{}", key.rsplit('.').next()?).into());
+    let of_table =
+        || OPEN_TABLES.iter().find(|table| key.starts_with(*table)).map(|table| (*table).to_owned());
     let own = DESCRIPTIONS.get(key);
     let found = own.or_else(|| DESCRIPTIONS.get(&of_sender().flatten().or_else(of_table)?));
     found.cloned().unwrap_or_default()

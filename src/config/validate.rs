@@ -10,11 +10,15 @@ impl Config {
         positive("delivery.max_in_flight", self.delivery.max_in_flight as f64)?;
         positive("delivery.max_attempts", f64::from(self.delivery.max_attempts))?;
         positive("delivery.uncertain_after_seconds", self.delivery.uncertain_after_seconds as f64)?;
+        self.validate_limits()?;
         positive("import.max_bytes", self.import.max_bytes as f64)?;
         if !(1..=60).contains(&self.twilio.request_timeout_seconds) {
             return Err(wrong("twilio.request_timeout_seconds: must be from 1 to 60"));
         }
         self.keywords.check().map_err(|(list, error)| wrong(format!("keywords.{list}: {error}")))?;
+        if self.twilio.content_sync_minutes > 1_440 {
+            return Err(wrong("twilio.content_sync_minutes: must be from 0 (never) to 1440"));
+        }
         let base = &self.server.public_base_url;
         if !matches!(base.scheme(), "http" | "https") || base.host().is_none() {
             return Err(wrong(format!("server.public_base_url: {base} is not an http or https address")));

@@ -12,12 +12,13 @@ use super::outbox::{Claimed, Outbox};
 use crate::clock::Millis;
 use crate::domain::gate::{Content, Facts, Reason, Verdict, gate};
 use crate::domain::message::Status;
-use crate::domain::plan::{Circumstances, Plan, Rendered, Text, TopicRule};
+use crate::domain::plan::{Plan, Rendered, Text, TopicRule};
 use crate::domain::quiet_hours::Policy;
 use crate::domain::rules::Rules;
+use crate::store::circumstances::{self, Asked, Bounds, DailyLimit, Found};
 use crate::store::messages::{self, Claim, Due};
 use crate::store::outcomes::AttemptKey;
-use crate::store::{StoreError, Tx, senders, templates, topics};
+use crate::store::{StoreError, Tx, senders, templates, topics, triggers};
 
 const DAY: Millis = 86_400_000;
 /// Rows read at a time.
@@ -62,19 +63,12 @@ pub(super) struct Claimer<'a> {
     pub(super) permits: u32,
 }
 
-/// How many people the sender wrote to within a day, and when the next place becomes free.
-struct DailyLimit {
-    most: i64,
-    written: i64,
-    renews_at: Millis,
-}
-
 /// What gathers while a lane is looked at.
 struct Round {
     claims: Claims,
     /// Templates of single messages, parsed once.
     texts: HashMap<(i64, i64), Arc<Text>>,
-    limit: Option<DailyLimit>,
+    bounds: Bounds,
 }
 
 impl Claimer<'_> {
@@ -86,8 +80,7 @@ impl Claimer<'_> {
         if !senders::may_send(tx.conn(), self.lane.sender_id, campaign_id, tx.now())? {
             return Ok(Claims { is_exhausted: true, ..Claims::default() });
         }
-        let mut round =
-            Round { claims: Claims::default(), texts: HashMap::new(), limit: self.daily_limit(tx)? };
+        let mut round = Round { claims: Claims::default(), texts: HashMap::new(), bounds: self.bounds(tx)? };
         while round.claims.parts < self.permits {
             if started.elapsed() >= LONGEST {
                 round.claims.is_sweeping = round.claims.refused > round.claims.outgoing.len();
@@ -117,25 +110,23 @@ impl Claimer<'_> {
     }
 
     fn judge(&self, tx: &Tx<'_>, due: &Due, round: &mut Round) -> Result<(), StoreError> {
-        let Round { claims, texts, limit } = round;
+        let Round { claims, texts, bounds } = round;
+        if due.is_taken_back {
+            claims.refused += 1;
+            return messages::close(tx, &due.standing, Status::Cancelled, triggers::CANCELLED, json!({}));
+        }
         let plan = match &self.lane.plan {
             Some(plan) => Arc::clone(plan),
             None => Arc::new(single_plan(tx, due, texts)?),
         };
-        let is_free = limit.is_none() || is_free_of_limit(tx, self.lane.sender_id, due)?;
-        let circumstances = Circumstances {
-            variables: due
-                .variables
-                .as_deref()
-                .and_then(|text| serde_json::from_str(text).ok())
-                .unwrap_or_default(),
+        let asked = Asked {
+            user_id: due.standing.user_id,
+            person: &due.person,
+            plan: &plan,
+            variables: due.variables.as_deref(),
             expires_at: due.standing.expires_at,
-            daily_limit_until: limit
-                .as_ref()
-                .filter(|limit| !is_free && limit.written >= limit.most)
-                .map(|limit| limit.renews_at),
-            frequency_cap_until: None,
         };
+        let Found { circumstances, is_free } = circumstances::load(tx.conn(), &asked, bounds, tx.now())?;
         let (mut facts, rendered) = plan.judge(&due.person, &circumstances, &self.rules.presets, tx.now());
         if due.standing.is_test {
             exempt_test(&mut facts);
@@ -143,7 +134,7 @@ impl Claimer<'_> {
         match (gate(&facts, tx.now()), rendered) {
             (Verdict::Send { closes_at }, Some(rendered)) => {
                 let outgoing = self.take(tx, due, rendered, closes_at)?;
-                if let Some(limit) = limit.as_mut().filter(|_| !is_free) {
+                if let Some(limit) = bounds.daily.as_mut().filter(|_| !is_free) {
                     senders::note_recipient(tx, self.lane.sender_id, due.standing.user_id)?;
                     limit.written += 1;
                 }
@@ -160,11 +151,8 @@ impl Claimer<'_> {
                 // Replies wait in the lanes of single messages, and no limit holds those.
                 if reason == Reason::DailyLimit && self.lane.plan.is_some() {
                     claims.rests_until = Some(until);
-                } else if let Some(limit) = limit.as_mut().filter(|_| reason == Reason::DailyLimit) {
-                    // One place becomes free at a time: the next one waits for the next.
-                    let after = limit.renews_at - DAY;
-                    let next = senders::oldest_recipient(tx.conn(), self.lane.sender_id, after)?;
-                    limit.renews_at = next.map_or(limit.renews_at, |at| at + DAY);
+                } else if let Some(limit) = bounds.daily.as_mut().filter(|_| reason == Reason::DailyLimit) {
+                    limit.wait_for_the_next(tx.conn())?;
                 }
             }
             (Verdict::Skip(reason), _) => {
@@ -206,24 +194,13 @@ impl Claimer<'_> {
         })
     }
 
-    fn daily_limit(&self, tx: &Tx<'_>) -> Result<Option<DailyLimit>, StoreError> {
-        let Some(most) = self.lane.recipients_per_day else {
-            return Ok(None);
-        };
-        let sender_id = self.lane.sender_id;
-        let written = senders::settle_recipients(tx, sender_id, tx.now() - DAY)?;
-        let first = senders::oldest_recipient(tx.conn(), sender_id, tx.now() - DAY)?;
-        let renews_at = first.unwrap_or_else(|| tx.now()) + DAY;
-        Ok(Some(DailyLimit { most, written, renews_at }))
+    fn bounds(&self, tx: &Tx<'_>) -> Result<Bounds, StoreError> {
+        let (sender_id, most) = (self.lane.sender_id, self.lane.recipients_per_day);
+        if most.is_some() {
+            senders::settle_recipients(tx, sender_id, tx.now() - DAY)?;
+        }
+        Ok(Bounds { daily: DailyLimit::of_sender(tx.conn(), sender_id, most, tx.now())? })
     }
-}
-
-/// People who wrote within a day, or whom the sender wrote to today, count no further: the limit is on
-/// conversations that the business begins
-/// (<https://help.twilio.com/articles/360024008153>).
-fn is_free_of_limit(tx: &Tx<'_>, sender_id: i64, due: &Due) -> Result<bool, StoreError> {
-    let is_window_open = due.person.last_whatsapp_inbound_at.is_some_and(|at| tx.now() - at < DAY);
-    Ok(is_window_open || senders::has_written_to(tx.conn(), sender_id, due.standing.user_id, tx.now() - DAY)?)
 }
 
 /// A test goes to the people who write the campaign: number, STOP and suppression count, the rest does not.

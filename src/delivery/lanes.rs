@@ -8,12 +8,12 @@ use crate::store::Connection;
 use super::limiter::Limiter;
 use crate::clock::{Clock, Millis};
 use crate::domain::message::Kind;
-use crate::domain::plan::{Plan, Text, TopicRule};
+use crate::domain::plan::Plan;
 use crate::domain::rules::Rules;
 use crate::metrics::Pace;
 use crate::store::campaigns::{self, CampaignRow};
 use crate::store::senders::{self, SenderRow};
-use crate::store::{StoreError, messages, templates, topics};
+use crate::store::{StoreError, messages};
 
 /// What one sender may do.
 #[derive(Clone, Copy, Debug)]
@@ -123,43 +123,22 @@ pub(super) struct Outlook {
 
 /// Reads campaigns that send, their texts, and who may send at all.
 pub(super) fn look(conn: &Connection, now: Millis) -> Result<Outlook, StoreError> {
-    let topics = topics::list(conn)?;
     let mut running = Vec::new();
     for campaign in campaigns::live(conn)?.into_iter().filter(|campaign| campaign.status.is_sending()) {
-        let topic = campaign.plan.topic_id.and_then(|id| topics.iter().find(|topic| topic.id == id));
-        let rule = topic.map(|topic| TopicRule { is_open_to_opted_in: topic.is_open_to_opted_in });
-        let version = campaign.template_version.unwrap_or_default();
-        let Some(template) = templates::find_version(conn, campaign.plan.template_id, version)? else {
-            continue;
-        };
-        let text = match template.text.parse() {
-            Ok(text) => text,
+        match campaigns::ready_plan(conn, &campaign) {
+            Ok(Some(plan)) => running.push((campaign, Arc::new(plan))),
+            Ok(None) => {}
+            Err(error) if error.is_transient() => return Err(error),
             Err(error) => {
                 tracing::error!(campaign.id = campaign.id, error = %error, "a campaign's text can't be read; it waits");
-                continue;
             }
-        };
-        let plan = plan_of(&campaign, rule, text);
-        running.push((campaign, Arc::new(plan)));
+        }
     }
     let senders = senders::list(conn)?;
     let account = senders::account_pause(conn, now)?;
     let ends = senders.iter().filter_map(|sender| sender.paused_until.filter(|until| *until > now));
     let resumes_at = ends.chain(account.as_ref().and_then(|(_, until)| *until)).min();
     Ok(Outlook { campaigns: running, senders, is_account_paused: account.is_some(), resumes_at })
-}
-
-fn plan_of(campaign: &CampaignRow, topic: Option<TopicRule>, text: Text) -> Plan {
-    let plan = &campaign.plan;
-    Plan {
-        kind: plan.kind,
-        channel: plan.channel,
-        topic,
-        text: Arc::new(text),
-        policy: plan.policy(),
-        zone: plan.zone(),
-        local_start: plan.local_start(),
-    }
 }
 
 /// The lanes that may be worked now, transactional ones first.

@@ -28,6 +28,8 @@ pub(super) const AT_ONCE: usize = 4;
 const PAGE: u16 = 50;
 /// Pages of one list. Who got more messages than that in a few minutes is a defect of another program.
 const MOST_PAGES: usize = 20;
+/// How long somebody waits about whom Twilio refuses to tell, in milliseconds: it may be for good.
+const REFUSED_REST: Millis = 60_000;
 /// How long somebody waits at least who could not be asked about, in milliseconds.
 const FAILED_REST: Millis = 1_000;
 /// How long an attempt rests that could not be worked because of a defect, in milliseconds.
@@ -123,10 +125,11 @@ impl Reconciler {
                     Err(error) => {
                         looked.failed += 1;
                         // What concerns one person alone is no reason to ask nobody else.
+                        let rest = if error.is_about_one() { REFUSED_REST } else { FAILED_REST };
                         if !error.is_about_one() {
                             self.patience.failed(&error, rand::random());
                         }
-                        self.put_behind(search).await?;
+                        self.put_behind(search, rest).await?;
                     }
                 }
             }
@@ -145,9 +148,9 @@ impl Reconciler {
     }
 
     /// Whoever could not be asked about comes after those who wait already.
-    async fn put_behind(&self, search: &Search) -> Result<(), StoreError> {
+    async fn put_behind(&self, search: &Search, rest: Millis) -> Result<(), StoreError> {
         let (user_id, channel) = (search.user_id, search.channel);
-        let later = move |tx: &Tx<'_>| lookups::postpone(tx, user_id, channel, tx.now() + FAILED_REST);
+        let later = move |tx: &Tx<'_>| lookups::postpone(tx, user_id, channel, tx.now() + rest);
         self.store.write::<_, _, StoreError>(later).await
     }
 

@@ -1,10 +1,10 @@
 //! The closed list of things that happen. Each is a row in `events` with its reason in `data`.
 
 macro_rules! event_types {
-    ($($(#[$doc:meta])* $name:ident => $text:literal,)*) => {
+    ($($(#[doc = $doc:literal])+ $name:ident => $text:literal,)*) => {
         /// What happened. The texts are public: the event stream and outbound webhooks carry them.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum EventType { $($(#[$doc])* $name,)* }
+        pub enum EventType { $($(#[doc = $doc])+ $name,)* }
 
         impl EventType {
             /// Every type, in the order of the documentation.
@@ -13,6 +13,11 @@ macro_rules! event_types {
             /// The public text, such as `message.sent`.
             pub fn as_str(self) -> &'static str {
                 match self { $(EventType::$name => $text,)* }
+            }
+
+            /// What it tells, in a sentence or two: the documentation of the list.
+            pub fn describe(self) -> &'static str {
+                match self { $(EventType::$name => concat!($($doc),+).trim_ascii(),)* }
             }
 
             /// The type with this text.
@@ -62,6 +67,12 @@ event_types! {
     CampaignTested => "campaign.tested",
     /// The pace of a running campaign changed.
     CampaignRateChanged => "campaign.rate_changed",
+    /// A business event came in; `data` holds its id, its type and how many messages it started at once.
+    TriggerReceived => "trigger.received",
+    /// A business event was taken back; `data` says by which other and how many messages that was at once.
+    TriggerCancelled => "trigger.cancelled",
+    /// A campaign did not start for a business event: its segment has more people than `max_recipients` allows.
+    TriggerRefused => "trigger.refused",
     /// The gate let a message wait; `data` holds reason and until.
     MessageDeferred => "message.deferred",
     /// The gate refused a message for good; `data.reason`.
@@ -90,6 +101,9 @@ event_types! {
     MessageUndelivered => "message.undelivered",
     /// A receipt carried a status that this release does not know; it is kept.
     ReceiptUnknown => "receipt.unknown",
+    /// WhatsApp judged a content template anew, or it is gone at Twilio; `data` holds sid, status, previous and
+    /// reason.
+    ContentStatusChanged => "content.status_changed",
     /// A sender stopped, or goes on.
     SenderPaused => "sender.paused",
     /// A sender goes on.
@@ -98,6 +112,25 @@ event_types! {
     AccountPaused => "account.paused",
     /// Sending on the account goes on.
     AccountResumed => "account.resumed",
-    /// An operator, key or setting changed.
+    /// An operator, key, setting or webhook endpoint changed.
     AdminChanged => "admin.changed",
+    /// Somebody asked for a trial of the webhook endpoint `data.endpoint_id`. No other endpoint gets it.
+    WebhookTested => "webhook.tested",
+    /// Alert: a campaign has no open message left.
+    AlertCampaignFinished => "alert.campaign_finished",
+    /// Alert: a campaign paused by itself; `data.reason` is the line that mends it.
+    AlertCampaignPaused => "alert.campaign_paused",
+    /// Alert: a sender stopped; `data.reason` says why, `data.until` until when, if it ends by itself.
+    AlertSenderPaused => "alert.sender_paused",
+    /// Alert: sending on the whole account stopped; `data.reason`, `data.until` as for a sender.
+    AlertAccountPaused => "alert.account_paused",
+    /// Alert: a webhook endpoint has given nothing but failures for an hour, or missed events that are not
+    /// kept any more; `data.endpoint_id`, `data.reason`.
+    AlertWebhookFailing => "alert.webhook_failing",
+    /// Alert: a webhook endpoint was disabled by itself; `data.endpoint_id`, `data.reason`.
+    AlertWebhookDisabled => "alert.webhook_disabled",
+    /// Alert: little room is left on the disk of the data file; `data.free_mb`. Told once until it is over.
+    AlertDiskLow => "alert.disk_low",
+    /// Alert: the last backup is too old, or there is none; `data.age_hours`. Told once until it is over.
+    AlertBackupOld => "alert.backup_old",
 }

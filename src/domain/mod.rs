@@ -3,20 +3,24 @@
 
 pub mod campaign;
 pub mod consent;
+pub mod content;
 pub mod encoding;
 pub mod event;
 pub mod failure;
 pub mod forecast;
+pub mod frequency;
 pub mod gate;
 pub mod lookup;
 pub mod message;
 pub mod phone;
 pub mod plan;
+pub mod price;
 pub mod quiet_hours;
 pub mod retry;
 pub mod rules;
 pub mod segment;
 pub mod template;
 pub mod timezone;
+pub mod trigger;
 pub mod us_state;
 pub mod user;

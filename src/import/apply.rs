@@ -128,11 +128,8 @@ impl Hand<'_> {
                     return Err(StoreError::Internal("a person changed within a write".to_owned()));
                 }
             }
-            Action::Suppress { user_id } => {
+            Action::Suppress => {
                 suppressions::insert(self.tx, person.phone.as_str(), "do_not_contact", &self.job.actor)?;
-                if let Some(user_id) = user_id {
-                    self.tx.withdraw(Withdrawal::User(user_id));
-                }
             }
         }
         Ok(())
@@ -148,9 +145,11 @@ impl Hand<'_> {
     ) -> Result<bool, StoreError> {
         let consent = consent_of_new(&self.job.options, person.consent);
         let words = consent.map(|_| evidence(self.job, row)).unwrap_or_default();
-        let is_suppressed = !self.is_list_empty && {
+        let suppressed = if self.is_list_empty {
+            None
+        } else {
             let hash = address_hash.unwrap_or_else(|| self.tx.key().hash(person.phone.as_str()));
-            imports::suppressed_by(self.tx.conn(), &hash)?.is_some()
+            imports::suppressed_by(self.tx.conn(), &hash)?.map(|_| hash)
         };
         let new = NewPerson {
             phone: person.phone.as_str(),
@@ -158,7 +157,7 @@ impl Hand<'_> {
             attributes,
             consent: consent.map(|state| consent_change(self.job, state, &words)),
             import: (self.job.id, row),
-            is_suppressed,
+            suppressed,
         };
         let Some(user_id) = self.rows.insert(&new)? else {
             return Ok(false);

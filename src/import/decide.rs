@@ -48,7 +48,7 @@ pub(super) enum Action {
     Nothing,
     Add,
     Change(Box<Change>),
-    Suppress { user_id: Option<i64> },
+    Suppress,
 }
 
 #[derive(Debug)]
@@ -240,8 +240,8 @@ fn decide_suppression(
     }
     Ok(match (source, user_id) {
         (Some(_), _) => Verdict::new(Outcome::Unchanged, Action::Nothing),
-        (None, Some(_)) => Verdict::new(Outcome::Updated, Action::Suppress { user_id }),
-        (None, None) => Verdict::new(Outcome::Created, Action::Suppress { user_id }),
+        (None, Some(_)) => Verdict::new(Outcome::Updated, Action::Suppress),
+        (None, None) => Verdict::new(Outcome::Created, Action::Suppress),
     })
 }
 

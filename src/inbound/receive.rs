@@ -212,8 +212,10 @@ fn understand(
     let form = &heard.form;
     let Some(user) = find_or_add(tx, heard)? else {
         // Nobody that we can know, but a STOP holds for whoever comes with this address later.
-        if intent == Intent::Stop {
-            suppressions::insert(tx, &form.from, "do_not_contact", "keyword")?;
+        match intent {
+            Intent::Stop => drop(suppressions::insert(tx, &form.from, "do_not_contact", "keyword")?),
+            Intent::Start => drop(suppressions::lift_by_person(tx, &form.from, received_at)?),
+            _ => {}
         }
         return Ok(Understood { user_id: None, channel, kind: "unmatched", reply: None });
     };
@@ -222,7 +224,11 @@ fn understand(
         let is_opt_out = intent == Intent::Stop && user.consent != Consent::Stop;
         campaigns::credit_reply(tx, user.id, is_opt_out, received_at, REPLY_CREDIT)?;
     }
-    let meaning = Meaning { user, intent: &intent, form, received_at };
+    let address = match &heard.address {
+        Some(Address { party: Party::Phone(phone), .. }) => phone.as_str().to_owned(),
+        _ => form.from.clone(),
+    };
+    let meaning = Meaning { user, address, intent: &intent, form, received_at };
     let (kind, reply) = meaning.act(tx, replies)?;
     let reply = match reply.filter(|text| !text.is_empty()) {
         Some(text) if may_reply(tx, user.id, heard, kind, replies)? => Some(text),
@@ -302,6 +308,8 @@ fn is_twilio_keyword(body: &str) -> bool {
 /// A message with its person and what it means.
 struct Meaning<'a> {
     user: Contact,
+    /// As the list of suppressed ones knows the person: a number, or a channel's address without one.
+    address: String,
     intent: &'a Intent,
     form: &'a InboundForm,
     received_at: Millis,
@@ -377,12 +385,14 @@ impl Meaning<'_> {
         Ok([tightened_at, stopped_at].into_iter().flatten().any(|at| at > self.received_at))
     }
 
-    /// START: recorded, unless something later stands against it.
+    /// START: recorded, unless something later stands against it. It also ends what the person's own wish had
+    /// put them on the list of suppressed ones for: somebody who was erased and writes START is back.
     fn opt_in(&self, tx: &Tx<'_>) -> Result<bool, StoreError> {
         if self.is_followed_by_stop(tx)? {
             return Ok(false);
         }
         self.record(tx, Consent::OptIn)?;
+        suppressions::lift_by_person(tx, &self.address, self.received_at)?;
         users::set_hold(tx, self.user.id, None, "keyword")?;
         Ok(true)
     }

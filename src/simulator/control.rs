@@ -8,6 +8,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::content::{self, Judgement};
 use super::inbound::{self, Inbound};
 use super::message::{Direction, Message, Status, rfc_3339};
 use super::state::bare;
@@ -22,6 +23,8 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .route("/_control/struck", web::get().to(struck))
         .route("/_control/busy", web::get().to(busy))
         .route("/_control/inbound", web::post().guard(fn_guard(from_here)).to(inbound))
+        .route("/_control/content", web::get().to(contents))
+        .route("/_control/content", web::post().guard(fn_guard(from_here)).to(judge))
         .route("/_control/faults", web::get().to(faults))
         .route("/_control/faults", web::post().guard(fn_guard(from_here)).to(replace_faults));
 }
@@ -167,6 +170,19 @@ async fn inbound(inner: web::Data<Inner>, asked: web::Json<Inbound>) -> HttpResp
     }
     let result = inbound::receive(&inner.into_inner(), asked).await;
     HttpResponse::Ok().json(result)
+}
+
+/// Templates, and how WhatsApp judges them.
+async fn contents(inner: web::Data<Inner>) -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "contents": content::records(&inner) }))
+}
+
+/// Moves a template to another judgement.
+async fn judge(inner: web::Data<Inner>, judgement: web::Json<Judgement>) -> HttpResponse {
+    match content::judge(&inner, &judgement) {
+        Ok(()) => contents(inner).await,
+        Err(error) => HttpResponse::BadRequest().json(json!({ "error": error })),
+    }
 }
 
 async fn faults(inner: web::Data<Inner>) -> HttpResponse {

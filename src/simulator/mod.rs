@@ -36,6 +36,7 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 pub use callbacks::CallbackRecord;
+pub use content::{ContentRecord, Judgement};
 pub use control::MessageRecord;
 pub use faults::{ErrorFault, Faults};
 pub use inbound::{Inbound, InboundResult};
@@ -147,6 +148,21 @@ impl Simulator {
     /// [`Options::callback_log`] are kept.
     pub fn callbacks(&self) -> Vec<CallbackRecord> {
         self.inner.courier.log()
+    }
+
+    /// All templates of the account, in order of creation.
+    pub fn contents(&self) -> Vec<ContentRecord> {
+        content::records(&self.inner)
+    }
+
+    /// Lets WhatsApp judge a template otherwise.
+    ///
+    /// # Errors
+    /// A sentence, when there is no such template or status.
+    pub fn judge(&self, sid: &str, status: &str, reason: &str) -> Result<(), String> {
+        let judgement =
+            Judgement { sid: sid.to_owned(), status: status.to_owned(), reason: reason.to_owned() };
+        content::judge(&self.inner, &judgement)
     }
 
     /// Replaces what goes wrong.

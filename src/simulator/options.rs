@@ -58,6 +58,8 @@ pub struct Options {
     pub advanced_opt_out: bool,
     /// Treats the 24-hour window of WhatsApp as open for everybody.
     pub window_open: bool,
+    /// When WhatsApp approves what was submitted, in milliseconds; without it the control API decides.
+    pub approve_after_ms: Option<u64>,
     /// What goes wrong from the start.
     pub faults: Faults,
 }
@@ -87,6 +89,7 @@ impl Default for Options {
             sender_rates: HashMap::new(),
             advanced_opt_out: false,
             window_open: false,
+            approve_after_ms: None,
             faults: Faults::default(),
         }
     }

@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::content::Contents;
 use super::faults::Active;
 use super::message::{Direction, Message, Sid, Status};
 use super::options::Options;
@@ -28,6 +29,7 @@ pub(super) struct State {
     windows: HashMap<(Box<str>, Box<str>), i64>,
     /// When each sender will have sent what it has, in milliseconds since 1970.
     busy_until: HashMap<Box<str>, f64>,
+    pub(super) contents: Contents,
     pub(super) faults: Active,
     pub(super) requests: Requests,
 }
@@ -73,6 +75,7 @@ impl State {
             blocks: HashSet::new(),
             windows: HashMap::new(),
             busy_until: HashMap::new(),
+            contents: Contents::born(),
             faults: Active::new(options.faults.clone()),
             requests: Requests::default(),
         }

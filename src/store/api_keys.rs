@@ -127,6 +127,19 @@ pub fn find_by_secret(conn: &Connection, secret: &str) -> Result<Option<ApiKey>,
         .optional()?)
 }
 
+/// Whether the key with this id is neither revoked nor expired at `now`.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn is_in_force(conn: &Connection, id: i64, now: Millis) -> Result<bool, StoreError> {
+    Ok(conn
+        .prepare_cached(
+            "SELECT 1 FROM api_keys
+             WHERE id = ?1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?2)",
+        )?
+        .exists((id, now))?)
+}
+
 /// Every key, oldest first.
 ///
 /// # Errors

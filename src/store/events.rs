@@ -1,8 +1,9 @@
 //! `events`: appended in the transaction of the change that they tell of, never changed.
 
 use rusqlite::{Connection, OptionalExtension, Row};
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::messages::rfc3339;
 use super::{StoreError, Tx};
 use crate::domain::event::EventType;
 
@@ -43,6 +44,23 @@ pub struct Event {
     pub reference: Option<String>,
     /// Particulars.
     pub data: Value,
+}
+
+impl Event {
+    /// As everybody outside sees it: `/events`, the stream, outbound webhooks.
+    pub fn to_json(&self) -> Value {
+        json!({
+            "id": self.id,
+            "type": self.kind,
+            "at": rfc3339(self.at),
+            "user_id": self.user_id,
+            "phone": self.phone,
+            "campaign_id": self.campaign_id,
+            "message_id": self.message_id,
+            "reference": self.reference,
+            "data": self.data,
+        })
+    }
 }
 
 /// Appends one event and returns its id.
@@ -115,21 +133,49 @@ pub fn list_after(
         conn.prepare_cached("SELECT coalesce(max(id), 0) FROM events")?.query_row([], |row| row.get(0))?;
     let looked = match found.last() {
         Some(last) if found.len() == limit => last.id,
-        _ => newest.min(after + WINDOW).max(after),
+        _ => newest.min(after.saturating_add(WINDOW)).max(after),
     };
     Ok((found, looked))
 }
 
-/// The oldest id that is still kept, if any event is.
+/// The event with this id, if it is kept.
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
-pub fn oldest_id(conn: &Connection) -> Result<Option<i64>, StoreError> {
+pub fn find(conn: &Connection, id: i64) -> Result<Option<Event>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM events e
+           LEFT JOIN users u ON u.id = e.user_id
+           LEFT JOIN messages m ON m.id = e.message_id
+         WHERE e.id = ?1"
+    );
+    Ok(conn.prepare_cached(&sql)?.query_row([id], from_row).optional()?)
+}
+
+/// The oldest id that is still kept. When every event was pruned, the id that the next one will have: who
+/// stands before it has missed some.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn oldest_id(conn: &Connection) -> Result<i64, StoreError> {
+    let kept: Option<i64> =
+        conn.prepare_cached("SELECT min(id) FROM events")?.query_row([], |row| row.get(0))?;
+    match kept {
+        Some(id) => Ok(id),
+        None => Ok(newest_id(conn)? + 1),
+    }
+}
+
+/// The highest id that was ever given to an event, 0 before the first.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn newest_id(conn: &Connection) -> Result<i64, StoreError> {
     Ok(conn
-        .prepare_cached("SELECT min(id) FROM events")?
+        .prepare_cached("SELECT seq FROM sqlite_sequence WHERE name = 'events'")?
         .query_row([], |row| row.get(0))
         .optional()?
-        .flatten())
+        .unwrap_or(0))
 }
 
 /// A message's own events, newest first, along their chain from `last_event_id`.

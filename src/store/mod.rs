@@ -2,8 +2,11 @@
 //! noun, whose functions take the connection or the [`Tx`] that a door handed out.
 
 pub mod api_keys;
+pub mod audience;
 pub mod campaigns;
+pub mod circumstances;
 mod closings;
+pub mod content_templates;
 pub mod cursors;
 mod effects;
 mod error;
@@ -30,6 +33,7 @@ pub mod settings;
 pub mod suppressions;
 pub mod templates;
 pub mod topics;
+pub mod triggers;
 mod tx;
 pub mod users;
 pub mod verify;
@@ -103,6 +107,8 @@ impl Shared {
         }
         if effects.changes_plan {
             inner.plan_version.fetch_add(1, Ordering::SeqCst);
+        }
+        if effects.wakes_campaigns || effects.changes_plan {
             inner.campaigns.notify_one();
         }
         if effects.wakes_delivery || effects.changes_plan {
@@ -299,7 +305,12 @@ impl Store {
         Ok(FileWatch { conn, seen })
     }
 
-    /// Follows the id of the newest event.
+    /// Follows the events: changes after each commit that wrote some, and when another process may have. The
+    /// value says nothing that the file doesn't; whoever is woken looks there.
+    ///
+    /// What is committed becomes visible in the order of the ids: SQLite gives an id inside a write
+    /// transaction, and there is one of those at a time, over all processes. So who read up to an id has
+    /// missed nothing before it.
     pub fn watch_events(&self) -> watch::Receiver<i64> {
         self.shared.inner.last_event.subscribe()
     }
@@ -316,6 +327,7 @@ impl Store {
         inner.campaigns.notify_one();
         inner.delivery.notify_one();
         inner.import.notify_one();
+        inner.last_event.send_modify(|_| {});
     }
 
     /// Batches and closures committed since the start.

@@ -1,10 +1,12 @@
-//! `templates` and `template_versions`: a text that went out is never changed, an edit adds a version.
+//! `templates` and `template_versions`: a text that went out is never changed, an edit adds a version. What is
+//! known of a text's Content template at Twilio is read with it, so that nobody sends without it.
 
 use rusqlite::{Connection, OptionalExtension, Row};
 use serde_json::{Map, Value};
 
-use super::{StoreError, Tx};
+use super::{StoreError, Tx, content_templates};
 use crate::clock::Millis;
+use crate::domain::content::KnownContent;
 use crate::domain::phone::Channel;
 use crate::domain::plan::Text;
 use crate::domain::template::{ContentVariables, Template, TemplateError};
@@ -24,6 +26,8 @@ pub struct TemplateText {
     pub content_sid: Option<String>,
     /// Twilio's variable to our text.
     pub content_variables: Map<String, Value>,
+    /// What was last seen of it at Twilio; read, never written.
+    pub known: Option<KnownContent>,
 }
 
 impl TemplateText {
@@ -36,6 +40,7 @@ impl TemplateText {
             media_urls: Vec::new(),
             content_sid: None,
             content_variables: Map::new(),
+            known: None,
         }
     }
 
@@ -56,6 +61,7 @@ impl TemplateText {
             body: Template::parse(&self.body).map_err(broken)?,
             media_urls: self.media_urls.clone(),
             content,
+            known: self.known.clone(),
         })
     }
 }
@@ -78,12 +84,20 @@ pub struct TemplateRow {
 }
 
 const COLUMNS: &str = "t.id, t.name, v.version, v.channel, v.locale, v.body, v.media_urls, v.content_sid,
-   v.content_variables, t.created_at, t.updated_at";
+   v.content_variables, t.created_at, t.updated_at, c.status, c.rejection_reason, c.category, c.names,
+   c.deleted_at, c.synced_at";
+/// What is known at Twilio of the template that a version names.
+const KNOWN: &str = "LEFT JOIN content_templates c ON c.sid = v.content_sid";
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<TemplateRow> {
     let channel: String = row.get(3)?;
     let media_urls: String = row.get(6)?;
     let content_variables: String = row.get(8)?;
+    let content_sid: Option<String> = row.get(7)?;
+    let known = match &content_sid {
+        Some(sid) => content_templates::known(row, sid, 11)?,
+        None => None,
+    };
     Ok(TemplateRow {
         id: row.get(0)?,
         name: row.get(1)?,
@@ -93,8 +107,9 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<TemplateRow> {
             locale: row.get(4)?,
             body: row.get(5)?,
             media_urls: serde_json::from_str(&media_urls).unwrap_or_default(),
-            content_sid: row.get(7)?,
+            content_sid,
             content_variables: serde_json::from_str(&content_variables).unwrap_or_default(),
+            known,
         },
         created_at: row.get(9)?,
         updated_at: row.get(10)?,
@@ -109,7 +124,7 @@ pub fn find(conn: &Connection, id: i64) -> Result<Option<TemplateRow>, StoreErro
     Ok(conn
         .prepare_cached(&format!(
             "SELECT {COLUMNS} FROM templates t
-               JOIN template_versions v ON v.template_id = t.id AND v.version = t.version
+               JOIN template_versions v ON v.template_id = t.id AND v.version = t.version {KNOWN}
              WHERE t.id = ?1 AND t.deleted_at IS NULL"
         ))?
         .query_row([id], from_row)
@@ -123,7 +138,7 @@ pub fn find(conn: &Connection, id: i64) -> Result<Option<TemplateRow>, StoreErro
 pub fn find_version(conn: &Connection, id: i64, version: i64) -> Result<Option<TemplateRow>, StoreError> {
     Ok(conn
         .prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM templates t JOIN template_versions v ON v.template_id = t.id
+            "SELECT {COLUMNS} FROM templates t JOIN template_versions v ON v.template_id = t.id {KNOWN}
              WHERE t.id = ?1 AND v.version = ?2"
         ))?
         .query_row((id, version), from_row)
@@ -138,7 +153,7 @@ pub fn list(conn: &Connection, before: i64, limit: usize) -> Result<Vec<Template
     let rows = conn
         .prepare_cached(&format!(
             "SELECT {COLUMNS} FROM templates t
-               JOIN template_versions v ON v.template_id = t.id AND v.version = t.version
+               JOIN template_versions v ON v.template_id = t.id AND v.version = t.version {KNOWN}
              WHERE t.id < ?1 AND t.deleted_at IS NULL ORDER BY t.id DESC LIMIT ?2"
         ))?
         .query_map((before, limit as i64), from_row)?

@@ -60,6 +60,11 @@ impl<'a> Tx<'a> {
         self.effects.borrow_mut().wakes_import = true;
     }
 
+    /// After the commit, let the calendar of campaigns look for audiences to freeze.
+    pub fn wake_campaigns(&self) {
+        self.effects.borrow_mut().wakes_campaigns = true;
+    }
+
     /// Campaigns, senders, templates or settings changed: nothing cached of them holds any more.
     pub fn change_plan(&self) {
         self.effects.borrow_mut().changes_plan = true;

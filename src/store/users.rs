@@ -127,6 +127,9 @@ pub fn insert(tx: &Tx<'_>, user: &NewUser<'_>) -> Result<i64, StoreError> {
             tx.now,
         ))?;
     *tx.effects.borrow_mut().users.entry(consent).or_default() += 1;
+    if is_suppressed {
+        suppressions::claim(tx, &tx.key.hash(address), id)?;
+    }
     if user.import.is_none() {
         let event =
             NewEvent { user_id: Some(id), data: Some(json!({"actor": user.actor})), ..NewEvent::default() };
@@ -260,6 +263,16 @@ pub fn count_up_to(conn: &Connection, predicate: &Predicate, most: i64) -> Resul
     Ok(conn.prepare_cached(&sql)?.query_row(params_from_iter(values), |row| row.get(0))?)
 }
 
+/// Whether a person satisfies `predicate`.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn satisfies(conn: &Connection, user_id: i64, predicate: &Predicate) -> Result<bool, StoreError> {
+    let sql = format!("SELECT 1 FROM users u WHERE u.id = ? AND {}", predicate.sql);
+    let values = [SqlValue::from(user_id)].into_iter().chain(predicate.params.iter().cloned());
+    Ok(conn.prepare_cached(&sql)?.exists(params_from_iter(values))?)
+}
+
 /// Writes the whole set of attributes, with an event that names what changed.
 ///
 /// # Errors
@@ -376,7 +389,7 @@ pub fn erase(tx: &Tx<'_>, user: &User, actor: &str) -> Result<(), StoreError> {
         return Ok(());
     }
     if let Some(address) = user.phone.as_deref().or(user.channel_address.as_deref()) {
-        suppressions::insert(tx, address, "erased", actor)?;
+        suppressions::erase(tx, address, actor)?;
     }
     let conn = tx.conn;
     conn.execute("INSERT OR REPLACE INTO guards (name, upto) VALUES ('erasure', ?1)", [user.id])?;

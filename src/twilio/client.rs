@@ -285,6 +285,11 @@ impl Client {
         self.authorized(self.http.get(url))
     }
 
+    /// A request to change something of the account by JSON.
+    pub(super) fn change(&self, method: reqwest::Method, url: Url) -> reqwest::RequestBuilder {
+        self.authorized(self.http.request(method, url))
+    }
+
     /// `…/Messages.json` of the account.
     pub(super) fn messages(&self) -> &Url {
         &self.messages

@@ -1,6 +1,7 @@
 //! All knowledge of Twilio's wire: requests, answers, errors, signatures, webhook forms.
 
 pub mod client;
+pub mod content;
 pub mod error;
 pub mod lookup;
 pub mod signature;

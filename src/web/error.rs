@@ -7,7 +7,9 @@ use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde_json::{Map, Value, json};
 
-use crate::campaign::CampaignError;
+use super::reply::time_or_null;
+use crate::campaign::{CampaignError, WouldExpire};
+use crate::content::ContentsError;
 use crate::store::StoreError;
 
 /// The media type of every error.
@@ -181,6 +183,10 @@ pub(super) fn respond(status: StatusCode, mut members: Map<String, Value>, reque
         StatusCode::UNAUTHORIZED => {
             builder.insert_header((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
         }
+        StatusCode::TOO_MANY_REQUESTS => {
+            let seconds = members.get("retry_after").and_then(Value::as_u64).unwrap_or(5);
+            builder.insert_header((header::RETRY_AFTER, seconds.to_string()));
+        }
         StatusCode::SERVICE_UNAVAILABLE => {
             builder.insert_header((header::RETRY_AFTER, HeaderValue::from_static("1")));
         }
@@ -233,10 +239,58 @@ impl From<CampaignError> for Problem {
                     .with("status_now", json!(wrong.status.as_str()))
                     .with("allowed_in", json!(states))
             }
+            CampaignError::Launched(text) => Problem::conflict(text).with_code("wrong_state"),
+            CampaignError::WouldExpire(told) => would_expire(&told),
             CampaignError::SetupIncomplete(text) => Problem::conflict(text).with_code("setup_incomplete"),
+            CampaignError::TemplateNotApproved(refusal) => Problem::conflict(refusal.to_string())
+                .with_code("template_not_approved")
+                .with("content_sid", json!(refusal.sid))
+                .with("content_status", json!(refusal.status))
+                .with("reason", json!(refusal.reason))
+                .with("what_to_do", json!(refusal.what_to_do)),
             CampaignError::Conflict(text) => Problem::conflict(text),
             CampaignError::Invalid { field, message } => Problem::field(field, message),
             CampaignError::Store(error) => error.into(),
+        }
+    }
+}
+
+/// 409 with the numbers, and what has to be said to launch all the same.
+fn would_expire(told: &WouldExpire) -> Problem {
+    let by_reason: Map<String, Value> =
+        told.by_reason.iter().map(|(reason, n)| (reason.as_str().to_owned(), json!(n))).collect();
+    Problem::conflict(told.to_string())
+        .with_code("would_expire")
+        .with("would_expire", json!(told.people))
+        .with("people", json!(told.of))
+        .with("by_reason", Value::Object(by_reason))
+        .with("expires_at", time_or_null(told.expires_at))
+        .with("forecast_last", time_or_null(told.last))
+        .with("accept_with", json!({"accept_would_expire": true}))
+}
+
+impl From<ContentsError> for Problem {
+    fn from(error: ContentsError) -> Problem {
+        let text = error.to_string();
+        match error {
+            ContentsError::NotFound(what) => Problem::not_found(format!("There is no {what}.")),
+            ContentsError::NoAccount => Problem::conflict(text).with_code("setup_incomplete"),
+            ContentsError::Duplicate { sid, .. } => {
+                Problem::conflict(text).with_code("duplicate").with("sid", json!(sid))
+            }
+            ContentsError::Conflict(text) => Problem::conflict(text),
+            ContentsError::Invalid(errors) => Problem::fields(
+                errors.into_iter().map(|(field, message)| FieldError { field, message }).collect(),
+            ),
+            ContentsError::Refused { code, message } => {
+                Problem::conflict(format!("Twilio refused: {message} ({code})."))
+                    .with_code("twilio_refused")
+                    .with("twilio_code", json!(code))
+            }
+            ContentsError::Unavailable(text) => {
+                Problem::new(StatusCode::SERVICE_UNAVAILABLE, text).with_code("twilio_unavailable")
+            }
+            ContentsError::Store(error) => error.into(),
         }
     }
 }

@@ -169,6 +169,53 @@ impl Once {
     }
 }
 
+/// For a body that is not held as a whole: what was said before is looked up before it is read, and compared and
+/// kept after. Each part of the effect must be one that may safely happen twice.
+impl Once {
+    /// The answer that an earlier request with this key got.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub async fn kept(&self, store: &Store) -> Result<Option<Answer>, Problem> {
+        let Some(key) = self.0.clone() else {
+            return Ok(None);
+        };
+        let now = store.clock().now();
+        Ok(store.read(move |conn| idempotency::find(conn, &key, now)).await?)
+    }
+
+    /// Says again what an earlier request got; the key is that of a body with this digest.
+    ///
+    /// # Errors
+    /// What the earlier request met, or 422 when it had another body.
+    pub fn say_again(self, digest: [u8; 32], kept: &Answer) -> Result<Reply, Problem> {
+        match self.with_digest(digest).0 {
+            Some(key) => repeat(&key, kept),
+            None => Err(StoreError::Internal("an answer was kept without a key".to_owned()).into()),
+        }
+    }
+
+    /// Keeps a good answer to a body with this digest. Of two at once the first to arrive is kept, and given to
+    /// both.
+    ///
+    /// # Errors
+    /// 422 when the key was used for another body meanwhile.
+    pub async fn settle(self, store: &Store, digest: [u8; 32], reply: Reply) -> Result<Reply, Problem> {
+        let Some(key) = self.with_digest(digest).0 else {
+            return Ok(reply);
+        };
+        let answer = store.write(move |tx| -> Result<Result<Reply, Problem>, Problem> {
+            if let Some(kept) = idempotency::find(tx.conn(), &key, tx.now())? {
+                return Ok(repeat(&key, &kept));
+            }
+            let outcome = Ok(reply);
+            keep(tx, &key, &outcome)?;
+            Ok(outcome)
+        });
+        answer.await?
+    }
+}
+
 async fn earlier(
     store: &Store,
     key: &RequestKey,

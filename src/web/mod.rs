@@ -9,8 +9,10 @@ pub mod etag;
 pub mod health;
 pub mod idempotency;
 pub mod page;
+pub mod pieces;
 pub mod reply;
 pub mod request_id;
+pub mod streams;
 pub mod webhooks;
 
 use actix_web::middleware::from_fn;
@@ -18,6 +20,7 @@ use actix_web::web::{self, ServiceConfig};
 
 use crate::campaign::Setup;
 use crate::config::{Config, InForce};
+use crate::content::Contents;
 use crate::domain::consent::KeywordTable;
 use crate::domain::rules::Rules;
 use crate::live::Live;
@@ -39,8 +42,12 @@ pub struct State {
     pub keywords: Live<KeywordTable>,
     /// House rules.
     pub rules: Live<Rules>,
+    /// Templates at Twilio.
+    pub contents: Contents,
     /// What is counted.
     pub metrics: Metrics,
+    /// Answers that stay open.
+    pub streams: streams::Streams,
 }
 
 /// Everything that is served, for `App::configure`.

@@ -431,7 +431,7 @@ async fn a_triggered_campaign_sends_once_for_each_occasion_and_runs_until_it_is_
                         due_at: tx.now(),
                         closes_at: None,
                         expires_at: None,
-                        sender_id: 1,
+                        sender_id: Some(1),
                         topic_id: None,
                         template: Some((template, version)),
                         variables: Some(json!({"order": order}).to_string()),

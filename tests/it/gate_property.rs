@@ -1,6 +1,7 @@
 //! What the gate promises whatever the facts are.
 
 use event_stream_engine::domain::consent::Consent;
+use event_stream_engine::domain::content::Standing;
 use event_stream_engine::domain::gate::{Content, Facts, Membership, Reason, Step, Verdict, check, gate};
 use event_stream_engine::domain::message::Kind;
 use event_stream_engine::domain::phone::Channel;
@@ -25,7 +26,7 @@ fn hours() -> impl Strategy<Value = Decision> {
     ]
 }
 
-fn who() -> impl Strategy<Value = (Kind, Channel, Consent, Membership, Content)> {
+fn who() -> impl Strategy<Value = (Kind, Channel, Consent, Membership, Content, Standing)> {
     let kinds = [Kind::Marketing, Kind::Transactional, Kind::Reply, Kind::Confirmation];
     let memberships = [
         Membership::NoTopic,
@@ -34,6 +35,7 @@ fn who() -> impl Strategy<Value = (Kind, Channel, Consent, Membership, Content)>
         Membership::OpenToOptedIn,
         Membership::NotJoined,
     ];
+    let standings = [Standing::Unknown, Standing::Approved, Standing::Unapproved, Standing::Withdrawn];
     let contents = [Content::Ready { parts: 1 }, Content::TooLong, Content::Broken, Content::Missing(vec![])];
     (
         prop::sample::select(kinds.to_vec()),
@@ -41,13 +43,14 @@ fn who() -> impl Strategy<Value = (Kind, Channel, Consent, Membership, Content)>
         prop::sample::select(vec![Consent::OptIn, Consent::Unknown, Consent::OptOut, Consent::Stop]),
         prop::sample::select(memberships.to_vec()),
         prop::sample::select(contents.to_vec()),
+        prop::sample::select(standings.to_vec()),
     )
 }
 
 fn facts() -> impl Strategy<Value = Facts> {
     // Mostly fine, so that the later steps have their turn.
     let flags = prop::collection::vec(prop::bool::weighted(0.1), 4);
-    let free = (any::<bool>(), any::<bool>(), any::<bool>());
+    let free = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
     let times = prop::collection::vec(option::of(instant()), 6);
     (who(), flags, free, times, option::of(hours())).prop_map(|(who, flags, free, times, hours)| Facts {
         kind: who.0,
@@ -60,6 +63,8 @@ fn facts() -> impl Strategy<Value = Facts> {
         is_held: flags[2],
         is_reachable: !flags[3],
         has_content_template: free.0,
+        template_standing: who.5,
+        is_marketing_template: free.3,
         is_us_number: free.1,
         is_confirmed: free.2,
         expires_at: times[0],
@@ -95,6 +100,17 @@ proptest! {
                 Some(Decision::Open { closes_at: end }) => prop_assert_eq!(closes_at, Some(end)),
                 Some(other) => prop_assert!(false, "sent at {:?}", other),
             }
+        }
+    }
+
+    #[test]
+    fn a_template_goes_out_only_as_far_as_whatsapp_lets_it(facts in facts()) {
+        let is_template = facts.channel == Channel::Whatsapp && facts.has_content_template;
+        if let (true, Verdict::Send { .. }) = (is_template, gate(&facts, NOW)) {
+            let is_window_open = facts.last_whatsapp_inbound_at.is_some_and(|at| NOW - at < DAY);
+            prop_assert!(facts.template_standing != Standing::Withdrawn);
+            prop_assert!(facts.template_standing != Standing::Unapproved || is_window_open);
+            prop_assert!(!(facts.is_marketing_template && facts.is_us_number));
         }
     }
 

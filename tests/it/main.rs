@@ -20,6 +20,7 @@ mod imports;
 mod inbound;
 mod interleavings;
 mod process;
+mod readme;
 mod schedule;
 mod segments;
 mod sequences;

@@ -31,7 +31,8 @@ pub(super) async fn play(args: &Args, dir: &Path) -> Result<Story> {
     // The simulator of this run has never seen what the last one took: its list would call everything lost.
     let policy = ("ESE_DELIVERY__UNCERTAIN_POLICY".to_owned(), "hold".to_owned());
     let loaded = Config::load(Some(&dir.join("config.toml")), [policy])?;
-    let port = loaded.config.twilio.api_base.port().context("the demo's file names no port of a simulator")?;
+    let port =
+        loaded.config.twilio.api_base.port().context("the demo's file names no port of a simulator")?;
     let (simulator, _) = simulator(port).await?;
     let app = App::start(loaded, Clock::system()).await?;
     simulator.set_inbound_url(&format!("http://{}/webhooks/twilio/inbound", app.address));

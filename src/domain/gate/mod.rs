@@ -1,7 +1,10 @@
 //! The gate: may this message go to this person now? One pure function with two uses: it stops a message
 //! at send time, and it explains an audience before launch.
 
+mod words;
+
 use super::consent::Consent;
+use super::content::Standing;
 use super::message::Kind;
 use super::phone::Channel;
 use crate::domain::quiet_hours::Decision;
@@ -69,8 +72,12 @@ pub struct Facts {
     pub last_inbound_at: Option<i64>,
     /// The last one over WhatsApp: opens 24 hours for free text.
     pub last_whatsapp_inbound_at: Option<i64>,
-    /// An approved Content template, which needs no window.
+    /// A Content template, which needs no window once it is approved.
     pub has_content_template: bool,
+    /// How that template stands with WhatsApp.
+    pub template_standing: Standing,
+    /// WhatsApp counts that template as marketing, whatever we call the message.
+    pub is_marketing_template: bool,
     /// Country by the number, ISO 3166 alpha-2.
     pub is_us_number: bool,
     /// The campaign's local time in this person's zone, if it goes by that.
@@ -159,6 +166,8 @@ reasons! {
     OutsideWhatsappWindow => "outside_whatsapp_window",
     /// WhatsApp delivers no marketing to US numbers (63049).
     WhatsappUsMarketing => "whatsapp_us_marketing",
+    /// The Content template is not approved, or was paused, disabled or deleted.
+    TemplateNotApproved => "template_not_approved",
     /// The number fits too many time zones to leave two hours a day.
     ZoneTooWide => "zone_too_wide",
     /// The campaign's hour has not come where the person is.
@@ -312,15 +321,22 @@ fn topic(facts: &Facts) -> Option<Reason> {
 
 /// Free text only within 24 hours of the person's last WhatsApp message
 /// (<https://www.twilio.com/docs/api/errors/63016>); no marketing template to US numbers since
-/// 2025-04-01 (<https://www.twilio.com/docs/api/errors/63049>).
+/// 2025-04-01 (<https://www.twilio.com/docs/api/errors/63049>). A template that is not approved is free text; one
+/// that was paused or disabled goes to nobody (<https://www.twilio.com/docs/api/errors/63041>).
 fn whatsapp(facts: &Facts, now: i64) -> Option<Reason> {
     if facts.channel != Channel::Whatsapp {
         return None;
     }
     let is_window_open = facts.last_whatsapp_inbound_at.is_some_and(|at| now - at < REPLY_WINDOW);
     let is_free_answer = is_window_open && !facts.has_content_template;
-    if facts.kind == Kind::Marketing && facts.is_us_number && !is_free_answer {
+    let is_marketing = facts.kind == Kind::Marketing || facts.is_marketing_template;
+    if facts.has_content_template && facts.template_standing == Standing::Withdrawn {
+        Some(Reason::TemplateNotApproved)
+    } else if facts.is_us_number && is_marketing && !is_free_answer {
         Some(Reason::WhatsappUsMarketing)
+    } else if facts.has_content_template && facts.template_standing == Standing::Unapproved && !is_window_open
+    {
+        Some(Reason::TemplateNotApproved)
     } else if !facts.has_content_template && !is_window_open {
         Some(Reason::OutsideWhatsappWindow)
     } else {

@@ -25,6 +25,8 @@ fn fine() -> Facts {
         last_inbound_at: None,
         last_whatsapp_inbound_at: None,
         has_content_template: false,
+        template_standing: Standing::Unknown,
+        is_marketing_template: false,
         is_us_number: false,
         not_before: None,
         hours: None,

@@ -3,6 +3,9 @@
 //! The one road from a person to the gate. Whoever sends and whoever explains goes along it.
 
 mod closings;
+mod introduction;
+mod places;
+mod timetable;
 mod timing;
 
 use std::sync::Arc;
@@ -12,6 +15,7 @@ use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
 use super::consent::Consent;
+use super::content::{KnownContent, Standing};
 use super::encoding;
 use super::gate::{Content, Facts, Membership};
 use super::message::Kind;
@@ -20,6 +24,8 @@ use super::quiet_hours::{Policy, Presets, Whereabouts};
 use super::template::{ContentVariables, RenderError, Template};
 
 pub use closings::Closings;
+pub use introduction::Introduction;
+pub use timetable::{Hours, PlaceNumber, Timetable};
 pub use timing::Timing;
 
 /// Characters that Twilio takes in one body (<https://www.twilio.com/docs/api/errors/21617>).
@@ -48,8 +54,10 @@ pub enum Text {
         body: Template,
         /// Attachments.
         media_urls: Vec<String>,
-        /// An approved Content template and its variables.
+        /// A Content template and its variables.
         content: Option<(String, ContentVariables)>,
+        /// What is known of that template at Twilio.
+        known: Option<KnownContent>,
     },
 }
 
@@ -136,9 +144,19 @@ impl Plan {
         presets: &Presets,
         now: i64,
     ) -> (Facts, Option<Rendered>) {
+        let hours = self.timing(presets).hours(&person.whereabouts(), now);
+        self.judge_within(person, circumstances, hours)
+    }
+
+    /// The same for whoever knows already what the person's hours say.
+    pub fn judge_within(
+        &self,
+        person: &Person,
+        circumstances: &Circumstances,
+        hours: Hours,
+    ) -> (Facts, Option<Rendered>) {
         let address = self.address(person);
         let (content, rendered) = self.content(person, circumstances, address.as_deref());
-        let (timing, place) = (self.timing(presets), person.whereabouts());
         let facts = Facts {
             kind: self.kind,
             channel: self.channel,
@@ -153,14 +171,24 @@ impl Plan {
             last_inbound_at: person.last_inbound_at,
             last_whatsapp_inbound_at: person.last_whatsapp_inbound_at,
             has_content_template: matches!(&*self.text, Text::Template { content: Some(_), .. }),
+            template_standing: self.known().map_or(Standing::Unknown, KnownContent::standing),
+            is_marketing_template: self.known().is_some_and(KnownContent::is_marketing),
             is_us_number: person.country.as_deref() == Some("US"),
-            not_before: timing.not_before(&place, now),
-            hours: timing.decision(&place, now),
+            not_before: hours.not_before,
+            hours: hours.decision,
             daily_limit_until: circumstances.daily_limit_until,
             frequency_cap_until: circumstances.frequency_cap_until,
             is_confirmed: false,
         };
         (facts, rendered)
+    }
+
+    /// What is known of its Content template.
+    fn known(&self) -> Option<&KnownContent> {
+        match &*self.text {
+            Text::Template { known, .. } => known.as_ref(),
+            Text::Literal { .. } => None,
+        }
     }
 
     fn address(&self, person: &Person) -> Option<String> {
@@ -190,7 +218,7 @@ impl Plan {
         let to = address.unwrap_or_default().to_owned();
         let (body, content, media_urls) = match &*self.text {
             Text::Literal { body, media_urls } => (Ok(body.clone()), Ok(None), media_urls),
-            Text::Template { body, media_urls, content } => {
+            Text::Template { body, media_urls, content, .. } => {
                 let context = context(person, circumstances);
                 let variables = match content {
                     Some((sid, variables)) => {
@@ -219,7 +247,8 @@ impl Plan {
         (Content::Ready { parts }, Some(Rendered { to, body, parts, content, media_urls }))
     }
 
-    fn timing<'a>(&'a self, presets: &'a Presets) -> Timing<'a> {
+    /// The part of it that says when.
+    pub fn timing<'a>(&'a self, presets: &'a Presets) -> Timing<'a> {
         Timing {
             kind: self.kind,
             policy: &self.policy,

@@ -26,6 +26,7 @@ fn saying(body: &str) -> Plan {
             body: Template::parse(body).unwrap(),
             media_urls: vec![],
             content: None,
+            known: None,
         }),
         policy: Policy::House,
         zone: None,

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
+use super::Hours;
 use crate::domain::gate::LEAST_VALIDITY;
 use crate::domain::message::Kind;
 use crate::domain::quiet_hours::{
@@ -46,6 +47,11 @@ impl Timing<'_> {
         }
     }
 
+    /// Both of these for somebody there.
+    pub fn hours(&self, who: &Whereabouts<'_>, now: i64) -> Hours {
+        Hours { not_before: self.not_before(who, now), decision: self.decision(who, now) }
+    }
+
     /// The instant of the local start, if there is one.
     pub fn not_before(&self, who: &Whereabouts<'_>, now: i64) -> Option<i64> {
         let start = self.local_start?;
@@ -61,6 +67,12 @@ impl Timing<'_> {
             Decision::Open { closes_at } | Decision::Wait { closes_at, .. } => Some(closes_at),
             Decision::ZoneTooWide => None,
         }
+    }
+
+    /// Whose clocks count there.
+    pub fn zones_of(&self, who: &Whereabouts<'_>, now: i64) -> Zones {
+        let hours = self.presets.hours_for(self.policy, self.kind, who).unwrap_or(&ALWAYS);
+        self.zones(who, hours, now)
     }
 
     fn zones(&self, who: &Whereabouts<'_>, hours: &WeekHours, now: i64) -> Zones {

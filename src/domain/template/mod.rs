@@ -80,6 +80,17 @@ pub struct Template {
     text_length: usize,
 }
 
+/// A text whose placeholders have numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Numbered {
+    /// With `{{1}}` and so on.
+    pub body: String,
+    /// What stood between the braces; the first has number 1.
+    pub placeholders: Vec<String>,
+    /// The text itself prints two braces in a row.
+    pub has_double_braces: bool,
+}
+
 #[derive(Debug)]
 enum Piece {
     Text(String),
@@ -142,6 +153,30 @@ impl Template {
     /// with a fallback included.
     pub fn variables(&self) -> &[String] {
         &self.variables
+    }
+
+    /// The text with its placeholders numbered in order of first use, `{{1}}`, `{{2}}` …; the same
+    /// placeholder keeps its number.
+    pub fn numbered(&self) -> Numbered {
+        let mut numbered = Numbered::default();
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(text) => {
+                    numbered.has_double_braces |= text.contains("{{") || text.contains("}}");
+                    numbered.body.push_str(text);
+                }
+                Piece::Placeholder(placeholder) => {
+                    let source = placeholder.source().to_owned();
+                    let place = numbered.placeholders.iter().position(|known| *known == source);
+                    let number = place.unwrap_or(numbered.placeholders.len()) + 1;
+                    if place.is_none() {
+                        numbered.placeholders.push(source);
+                    }
+                    numbered.body.push_str(&format!("{{{{{number}}}}}"));
+                }
+            }
+        }
+        numbered
     }
 
     /// Fills the template for one person. `null` and the empty text count as missing.

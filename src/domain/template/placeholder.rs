@@ -27,6 +27,8 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
 
 #[derive(Debug)]
 pub(super) struct Placeholder {
+    /// What stands between the braces, trimmed.
+    source: String,
     variable: Variable,
     stages: Vec<Stage>,
 }
@@ -80,7 +82,12 @@ impl Placeholder {
         }
         stages.extend(chain.compile()?);
         parser.end()?;
-        Ok(Self { variable, stages })
+        Ok(Self { source: source.trim().to_owned(), variable, stages })
+    }
+
+    /// What stands between the braces.
+    pub(super) fn source(&self) -> &str {
+        &self.source
     }
 
     /// Tells every variable that is written in it, in order.

@@ -6,7 +6,6 @@ use std::time::Duration;
 use actix_web::http::header::ContentType;
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::super::content;
 use super::super::errors::ApiError;
 use super::super::faults::{After, Instead, LOST_ANSWER_MS, Met};
 use super::super::life::{self, Prospect, is_whatsapp};
@@ -82,13 +81,20 @@ struct Accepted {
 
 /// Keeps the message and starts its life.
 fn accept(inner: &Arc<Inner>, wanted: Request, met: &Met) -> Result<Accepted, ApiError> {
-    let rendered = render(&wanted)?;
     let now = now_millis();
     let mut state = inner.state();
+    let rendered = render(&state, &wanted)?;
     let sender = pick_sender(inner, &wanted.to, &wanted.origin);
     let refusal = refusal(inner, &state, &wanted, sender.as_deref(), now);
     let by_service = wanted.origin.service.is_some();
-    let known_error = match refusal.or(met.later).or(rendered.error) {
+    // What is wrong with the template itself is told before the window is looked at.
+    let known_error = match rendered
+        .error
+        .filter(|code| matches!(code, 63041 | 63042))
+        .or(refusal)
+        .or(met.later)
+        .or(rendered.error)
+    {
         Some(code) if !super::super::errors::comes_later(code, by_service) => {
             return Err(ApiError::of(code));
         }
@@ -162,11 +168,11 @@ struct Rendered {
     error: Option<u32>,
 }
 
-fn render(wanted: &Request) -> Result<Rendered, ApiError> {
+fn render(state: &State, wanted: &Request) -> Result<Rendered, ApiError> {
     match &wanted.matter {
         Matter::Text => Ok(Rendered { body: wanted.body.clone(), error: None }),
         Matter::Content { sid, variables } => {
-            let content = content::find(sid).ok_or(ApiError::of(21655))?;
+            let content = state.contents.find(sid).ok_or(ApiError::of(21655))?;
             Ok(Rendered { body: content.render(variables), error: content.error(&wanted.to, variables) })
         }
     }
@@ -204,7 +210,7 @@ fn refusal(inner: &Inner, state: &State, wanted: &Request, sender: Option<&str>,
     if is_whatsapp(to) {
         let is_template = match &wanted.matter {
             Matter::Text => false,
-            Matter::Content { sid, .. } => content::find(sid).is_some_and(|c| c.is_approved()),
+            Matter::Content { sid, .. } => state.contents.find(sid).is_some_and(|c| c.is_approved()),
         };
         let may_write = is_template || inner.options.window_open || state.is_window_open(to, sender, now);
         if !may_write {

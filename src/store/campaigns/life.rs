@@ -122,12 +122,33 @@ pub fn begin_launch(tx: &Tx<'_>, id: i64, freeze: &Freeze<'_>) -> Result<(), Sto
 pub struct Chunk<'a> {
     /// Who is meant.
     pub predicate: &'a Predicate,
-    /// The last `users.id` of the chunk; the first is behind the campaign's `frozen_through`.
+    /// Behind this `users.id` …
+    pub after: i64,
+    /// … and up to this one.
     pub through: i64,
+    /// '' of a launch, or a trigger's id.
+    pub occasion: &'a str,
+    /// Not before.
+    pub due_at: Millis,
+    /// The deadline.
+    pub expires_at: Option<Millis>,
     /// Nothing is really sent.
     pub is_simulated: bool,
     /// When the windows of these people end.
     pub closings: &'a SharedClosings,
+}
+
+/// The people of a launch's next chunk become queued rows, and the campaign knows how far it came. Repeating a
+/// chunk adds nothing. Returns how many were added.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn freeze_chunk(tx: &Tx<'_>, campaign: &CampaignRow, chunk: &Chunk<'_>) -> Result<usize, StoreError> {
+    let added = add_people(tx, campaign, chunk)?;
+    tx.conn
+        .prepare_cached("UPDATE campaigns SET frozen_through = ?2 WHERE id = ?1")?
+        .execute((campaign.id, chunk.through))?;
+    Ok(added)
 }
 
 /// The people of a chunk become queued rows, each with the end of the person's window. Repeating a chunk
@@ -135,43 +156,40 @@ pub struct Chunk<'a> {
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
-pub fn freeze_chunk(tx: &Tx<'_>, campaign: &CampaignRow, chunk: &Chunk<'_>) -> Result<usize, StoreError> {
+pub fn add_people(tx: &Tx<'_>, campaign: &CampaignRow, chunk: &Chunk<'_>) -> Result<usize, StoreError> {
     let plan = &campaign.plan;
-    let Chunk { predicate, through, .. } = *chunk;
     let sql = format!(
         "INSERT INTO messages (campaign_id, user_id, occasion, status, kind, channel, lane, due_at,
            expires_at, topic_id, template_id, template_version, is_simulated, created_at, closes_at)
-         SELECT ?, u.id, '', 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, {}
+         SELECT ?, u.id, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, {}
          FROM users u WHERE u.id > ? AND u.id <= ? AND u.erased_at IS NULL AND {}
          ON CONFLICT DO NOTHING",
         closings::expression(chunk.closings),
-        predicate.sql
+        chunk.predicate.sql
     );
     let optional = |value: Option<i64>| value.map_or(SqlValue::Null, SqlValue::Integer);
     let mut values = vec![
         SqlValue::from(campaign.id),
+        SqlValue::Text(chunk.occasion.to_owned()),
         SqlValue::Text(plan.kind.as_str().to_owned()),
         SqlValue::Text(plan.channel.as_str().to_owned()),
         SqlValue::from(campaign.id),
-        SqlValue::from(tx.now),
-        optional(campaign.expires_at),
+        SqlValue::from(chunk.due_at),
+        optional(chunk.expires_at),
         optional(plan.topic_id),
         SqlValue::from(plan.template_id),
         optional(campaign.template_version),
         SqlValue::from(i64::from(chunk.is_simulated)),
         SqlValue::from(tx.now),
-        SqlValue::from(campaign.frozen_through.unwrap_or(0)),
-        SqlValue::from(through),
+        SqlValue::from(chunk.after),
+        SqlValue::from(chunk.through),
     ];
-    values.extend(predicate.params.iter().cloned());
-    let added = closings::with(chunk.closings, tx.now, || {
+    values.extend(chunk.predicate.params.iter().cloned());
+    let added = closings::with(chunk.closings, chunk.due_at, || {
         Ok(tx.conn.prepare_cached(&sql)?.execute(params_from_iter(values))?)
     })?;
     let key = CountKey { campaign_id: campaign.id, status: "queued", reason: String::new(), error_code: 0 };
     *tx.effects.borrow_mut().counts.entry(key).or_default() += added as i64;
-    tx.conn
-        .prepare_cached("UPDATE campaigns SET frozen_through = ?2 WHERE id = ?1")?
-        .execute((campaign.id, through))?;
     tx.wake_delivery();
     Ok(added)
 }

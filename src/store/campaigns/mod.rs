@@ -12,17 +12,19 @@ use rusqlite::types::Value as SqlValue;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 use serde_json::{Value, json};
 
-use super::{StoreError, Tx};
+use super::{StoreError, Tx, templates, topics};
 use crate::clock::Millis;
 use crate::domain::campaign::CampaignStatus;
 use crate::domain::event::EventType;
 use crate::domain::message::Kind;
 use crate::domain::phone::Channel;
-use crate::domain::plan::Closings;
+use crate::domain::plan::{Closings, Plan, Text, TopicRule};
 use crate::domain::quiet_hours::{Policy, Presets};
 
 pub use counts::{CampaignCount, CampaignSums, counts, credit_reply, recount, sums};
-pub use life::{Chunk, Freeze, begin_launch, freeze_chunk, move_to, note, pause, pause_all, reopen};
+pub use life::{
+    Chunk, Freeze, add_people, begin_launch, freeze_chunk, move_to, note, pause, pause_all, reopen,
+};
 
 /// What a person plans: everything that may be edited. Checked before it comes here.
 #[derive(Clone, Debug, PartialEq)]
@@ -105,6 +107,19 @@ impl CampaignPlan {
     pub fn local_start(&self) -> Option<DateTime> {
         let (at, _) = self.schedule.as_ref().filter(|_| self.is_local_to_recipient)?;
         at.parse().ok()
+    }
+
+    /// What it says, to whom it may and when, ready to be judged.
+    fn ready(&self, topic: Option<TopicRule>, text: Text) -> Plan {
+        Plan {
+            kind: self.kind,
+            channel: self.channel,
+            topic,
+            text: Arc::new(text),
+            policy: self.policy(),
+            zone: self.zone(),
+            local_start: self.local_start(),
+        }
     }
 
     /// When the windows of its people end.
@@ -202,6 +217,26 @@ pub fn find(conn: &Connection, id: i64) -> Result<Option<CampaignRow>, StoreErro
         .optional()?)
 }
 
+/// A campaign's plan as the gate judges it: with the text that was frozen, or before the launch with today's.
+/// `None` when its template is gone.
+///
+/// # Errors
+/// [`StoreError`] from SQLite, or when the text does not parse.
+pub fn ready_plan(conn: &Connection, campaign: &CampaignRow) -> Result<Option<Plan>, StoreError> {
+    let plan = &campaign.plan;
+    let template = match campaign.template_version {
+        Some(version) => templates::find_version(conn, plan.template_id, version)?,
+        None => templates::find(conn, plan.template_id)?,
+    };
+    let Some(template) = template else {
+        return Ok(None);
+    };
+    let topics = topics::list(conn)?;
+    let topic = plan.topic_id.and_then(|id| topics.iter().find(|topic| topic.id == id));
+    let rule = topic.map(|topic| TopicRule { is_open_to_opted_in: topic.is_open_to_opted_in });
+    Ok(Some(plan.ready(rule, template.text.parse()?)))
+}
+
 /// A page of campaigns, newest first, below id `before`; in one state only, if given.
 ///
 /// # Errors
@@ -233,6 +268,22 @@ pub fn live(conn: &Connection) -> Result<Vec<CampaignRow>, StoreError> {
              WHERE status IN ('scheduled', 'launching', 'running', 'paused') ORDER BY id"
         ))?
         .query_map([], from_row)?
+        .collect::<Result<_, _>>()?;
+    Ok(rows)
+}
+
+/// Campaigns that events of this type start: those that run, and those that stand still and will go on.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn started_by(conn: &Connection, trigger_type: &str) -> Result<Vec<CampaignRow>, StoreError> {
+    let rows = conn
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM campaigns
+             WHERE status IN ('scheduled', 'launching', 'running', 'paused') AND trigger_type = ?1
+               AND launched_at IS NOT NULL ORDER BY id"
+        ))?
+        .query_map([trigger_type], from_row)?
         .collect::<Result<_, _>>()?;
     Ok(rows)
 }

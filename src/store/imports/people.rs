@@ -4,7 +4,7 @@
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use super::super::ledger::{self, ConsentChange};
-use super::super::{StoreError, Tx, topics};
+use super::super::{StoreError, Tx, suppressions, topics};
 use crate::domain::consent::Consent;
 
 /// A person whom we know, as far as an import asks.
@@ -77,8 +77,8 @@ pub struct NewPerson<'a> {
     pub consent: Option<ConsentChange<'a>>,
     /// The import and its row.
     pub import: (i64, i64),
-    /// The number is on the list of those never sent to.
-    pub is_suppressed: bool,
+    /// The number's hash, if it is on the list of those never sent to.
+    pub suppressed: Option<[u8; 32]>,
 }
 
 /// The statements that run once a row, prepared once a chunk.
@@ -125,7 +125,7 @@ impl<'a> Rows<'a> {
             person.phone,
             person.country,
             consent.as_str(),
-            person.is_suppressed,
+            person.suppressed.is_some(),
             person.attributes,
             person.import.0,
             -person.import.1,
@@ -136,6 +136,9 @@ impl<'a> Rows<'a> {
         }
         let id = tx.conn.last_insert_rowid();
         *tx.effects.borrow_mut().users.entry(consent).or_default() += 1;
+        if let Some(address_hash) = &person.suppressed {
+            suppressions::claim(tx, address_hash, id)?;
+        }
         if let Some(change) = &person.consent {
             ledger::append(tx, id, Consent::Unknown, change)?;
         }

@@ -17,6 +17,7 @@ use crate::domain::message::{Kind, Status};
 use crate::domain::phone::Channel;
 
 pub use queue::{Due, due, next_due, person};
+pub(super) use queue::{PERSON, person_from_row};
 pub use turns::{Claim, cancel_of_campaign, cancel_of_user, claim, close, defer, requeue_failed};
 
 /// `closes_at` of a message that no hours bound: the year 9999.
@@ -147,8 +148,8 @@ pub struct NewMessage<'a> {
     pub closes_at: Option<Millis>,
     /// The deadline.
     pub expires_at: Option<Millis>,
-    /// Through which sender.
-    pub sender_id: i64,
+    /// Through which sender; `None`: the campaign's.
+    pub sender_id: Option<i64>,
     /// About what.
     pub topic_id: Option<i64>,
     /// Template and version.
@@ -163,8 +164,8 @@ pub struct NewMessage<'a> {
     pub media_urls: Option<String>,
     /// Nothing is really sent.
     pub is_simulated: bool,
-    /// The gate's refusal, if it said no: the message is kept as skipped.
-    pub refused: Option<Reason>,
+    /// The gate's refusal, if it said no: the message is kept as skipped, or as expired.
+    pub refused: Option<(Status, Reason)>,
 }
 
 /// Adds a message, queued or refused, and returns its id.
@@ -172,7 +173,8 @@ pub struct NewMessage<'a> {
 /// # Errors
 /// [`StoreError`] from SQLite.
 pub fn insert(tx: &Tx<'_>, message: &NewMessage<'_>) -> Result<i64, StoreError> {
-    let status = if message.refused.is_some() { Status::Skipped } else { Status::Queued };
+    let (status, reason) = message.refused.unzip();
+    let status = status.unwrap_or(Status::Queued);
     let id = tx
         .conn
         .prepare_cached(
@@ -187,7 +189,7 @@ pub fn insert(tx: &Tx<'_>, message: &NewMessage<'_>) -> Result<i64, StoreError> 
             message.user_id,
             message.occasion,
             status.as_str(),
-            message.refused.map(Reason::as_str),
+            reason.map(Reason::as_str),
             message.kind.as_str(),
             message.channel.as_str(),
             message.lane,
@@ -206,18 +208,20 @@ pub fn insert(tx: &Tx<'_>, message: &NewMessage<'_>) -> Result<i64, StoreError> 
             message.closes_at.unwrap_or(NEVER_CLOSES),
         ])?;
     if let Some(campaign_id) = message.campaign_id.filter(|_| !is_test(message.occasion)) {
-        let reason = message.refused.map_or("", Reason::as_str).to_owned();
+        let reason = reason.map_or("", Reason::as_str).to_owned();
         let key = CountKey { campaign_id, status: status.as_str(), reason, error_code: 0 };
         *tx.effects.borrow_mut().counts.entry(key).or_default() += 1;
     }
-    if let Some(reason) = message.refused {
+    if let Some(reason) = reason {
         let event = NewEvent {
             user_id: Some(message.user_id),
             campaign_id: message.campaign_id,
             message: Some((id, None)),
             data: Some(json!({"reason": reason.as_str()})),
         };
-        let event_id = events::append(tx, EventType::MessageSkipped, event)?;
+        let kind =
+            if status == Status::Expired { EventType::MessageExpired } else { EventType::MessageSkipped };
+        let event_id = events::append(tx, kind, event)?;
         tx.conn
             .prepare_cached("UPDATE messages SET last_event_id = ?2 WHERE id = ?1")?
             .execute((id, event_id))?;

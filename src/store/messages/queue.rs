@@ -25,8 +25,10 @@ pub struct Due {
     pub body: Option<String>,
     /// Attachments given with a single message, a JSON array.
     pub media_urls: Option<String>,
-    /// Variables of a single message or a trigger, a JSON object.
+    /// Variables of a single message, or the data of the trigger that started it, a JSON object.
     pub variables: Option<String>,
+    /// The trigger that started it was taken back.
+    pub is_taken_back: bool,
     /// Its template.
     pub template: Option<(i64, i64)>,
     /// Its topic.
@@ -36,12 +38,13 @@ pub struct Due {
 }
 
 /// The columns of a [`Person`], over `u` (users) and `s` (subscriptions, left-joined).
-const PERSON: &str = "u.phone, u.channel_address, u.country, u.consent, u.hold IS NOT NULL,
+pub(in crate::store) const PERSON: &str =
+    "u.phone, u.channel_address, u.country, u.consent, u.hold IS NOT NULL,
    u.reachable, u.suppressed, json(u.attributes), u.last_inbound_at, u.last_whatsapp_inbound_at,
    s.state = 'subscribed'";
 
 /// Reads a [`Person`] from column `at` on.
-fn person_from_row(row: &Row<'_>, at: usize) -> rusqlite::Result<Person> {
+pub(in crate::store) fn person_from_row(row: &Row<'_>, at: usize) -> rusqlite::Result<Person> {
     let (phone, consent, attributes): (Option<String>, String, String) =
         (row.get(at)?, row.get(at + 3)?, row.get(at + 7)?);
     Ok(Person {
@@ -91,7 +94,8 @@ fn due_from_row(row: &Row<'_>) -> rusqlite::Result<Due> {
         variables: row.get(15)?,
         template: template_id.zip(version),
         topic_id: row.get(18)?,
-        person: person_from_row(row, 19)?,
+        is_taken_back: row.get(19)?,
+        person: person_from_row(row, 20)?,
     })
 }
 
@@ -104,8 +108,12 @@ fn due_from_row(row: &Row<'_>) -> rusqlite::Result<Due> {
 /// [`StoreError`] from SQLite.
 pub fn due(conn: &Connection, lane: i64, now: Millis, limit: usize) -> Result<Vec<Due>, StoreError> {
     let sql = format!(
-        "SELECT {STANDING}, m.sender_id, m.kind, m.channel, m.body, m.media_urls, m.variables,
-                m.template_id, m.template_version, m.topic_id, {PERSON}
+        "SELECT {STANDING}, m.sender_id, m.kind, m.channel, m.body, m.media_urls,
+                CASE WHEN m.variables IS NULL AND m.occasion <> ''
+                  THEN (SELECT g.data FROM triggers g WHERE g.id = m.occasion) ELSE m.variables END,
+                m.template_id, m.template_version, m.topic_id,
+                CASE WHEN m.occasion <> '' THEN EXISTS (SELECT 1 FROM triggers g
+                  WHERE g.id = m.occasion AND g.cancelled_by IS NOT NULL) ELSE 0 END, {PERSON}
          FROM messages m JOIN users u ON u.id = m.user_id
            LEFT JOIN subscriptions s ON s.user_id = m.user_id AND s.topic_id = m.topic_id
          WHERE m.status = 'queued' AND m.lane = ?1 AND m.closes_at = ?2 AND m.due_at <= ?3

@@ -7,16 +7,20 @@ use super::super::effects::Withdrawal;
 use super::super::events::{self, NewEvent};
 use super::super::ledger::{self, ConsentChange};
 use super::super::messages::{self, Standing, rfc3339};
-use super::super::{StoreError, Tx, campaigns, senders, users};
+use super::super::{StoreError, Tx, campaigns, content_templates, senders, users};
 use super::{Change, RetryPolicy, advance, close_if_stopped, lookups, stop_reason};
 use crate::clock::Millis;
 use crate::domain::consent::Consent;
+use crate::domain::content::Approval;
 use crate::domain::event::EventType;
 use crate::domain::failure::{Failure, Meaning, Renewal};
 use crate::domain::message::Status;
 use crate::domain::retry::{Pace, backoff};
 
 const DAY: Millis = 86_400_000;
+/// Outside WhatsApp's 24 hours. A template that gets this is not approved, and nobody else will get it either
+/// (<https://www.twilio.com/docs/api/errors/63016>).
+const TAKEN_FOR_FREE_TEXT: i64 = 63016;
 
 /// Draws the consequences of a failure: try again, mark the person, stop a sender, or just fail.
 pub(super) fn failed(
@@ -59,7 +63,9 @@ pub(super) fn failed(
                 return Ok(());
             }
         }
-        Meaning::FixConfig | Meaning::FixTemplate => pause_campaign(tx, standing, failure)?,
+        Meaning::FixConfig => pause_campaign(tx, standing, failure)?,
+        Meaning::FixTemplate => template_failed(tx, standing, failure)?,
+        Meaning::Fail if failure.code == TAKEN_FOR_FREE_TEXT => not_a_template(tx, standing)?,
         Meaning::OptedOut => opt_out(tx, standing, failure)?,
         Meaning::InvalidNumber => {
             let reason = format!("{} {}", failure.code, failure.text);
@@ -163,6 +169,42 @@ fn pause_campaign(tx: &Tx<'_>, standing: &Standing, failure: &Failure) -> Result
         Some(id) if !standing.is_test => campaigns::pause(tx, id, &sentence(failure)),
         _ => Ok(()),
     }
+}
+
+/// Stops whatever sends the template, if Twilio says how WhatsApp judges it now, and the message's campaign in any
+/// case.
+fn template_failed(tx: &Tx<'_>, standing: &Standing, failure: &Failure) -> Result<(), StoreError> {
+    if let (Some(approval), Some(sid)) = (Approval::of_error(failure.code), content_sid(tx, standing)?) {
+        content_templates::judged(tx, &sid, approval)?;
+    }
+    pause_campaign(tx, standing, failure)
+}
+
+/// A Content template that WhatsApp took for free text stops its campaign: it is not approved, whatever we know.
+fn not_a_template(tx: &Tx<'_>, standing: &Standing) -> Result<(), StoreError> {
+    let (Some(id), Some(sid)) =
+        (standing.campaign_id.filter(|_| !standing.is_test), content_sid(tx, standing)?)
+    else {
+        return Ok(());
+    };
+    let reason = format!(
+        "WhatsApp did not take {sid} for an approved template (63016). Have it approved for this language, then resume."
+    );
+    campaigns::pause(tx, id, &reason)
+}
+
+/// The Content template that the message was made from, if any.
+fn content_sid(tx: &Tx<'_>, standing: &Standing) -> Result<Option<String>, StoreError> {
+    Ok(tx
+        .conn
+        .prepare_cached(
+            "SELECT v.content_sid FROM messages m
+               JOIN template_versions v ON v.template_id = m.template_id AND v.version = m.template_version
+             WHERE m.id = ?1",
+        )?
+        .query_row([standing.id], |row| row.get(0))
+        .optional()?
+        .flatten())
 }
 
 /// The sentence of a pause, with its end.

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension};
 use serde_json::{Map, Value, json};
 
 use super::messages::{self, STANDING, STANDING_COLUMNS, Standing, standing_from_row};
-use super::{StoreError, Tx};
+use super::{StoreError, Tx, triggers};
 use crate::clock::Millis;
 use crate::domain::event::EventType;
 use crate::domain::failure::Failure;
@@ -292,7 +292,8 @@ pub fn withdrawn(tx: &Tx<'_>, key: AttemptKey) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// A message that is queued again has nothing to wait for if its person or campaign stopped meanwhile.
+/// A message that is queued again has nothing to wait for if its person or campaign stopped meanwhile, or its
+/// trigger was taken back.
 fn close_if_stopped(tx: &Tx<'_>, id: i64) -> Result<(), StoreError> {
     let Some(standing) = messages::standing(tx.conn, id)? else {
         return Ok(());
@@ -304,18 +305,21 @@ fn close_if_stopped(tx: &Tx<'_>, id: i64) -> Result<(), StoreError> {
 }
 
 fn stop_reason(tx: &Tx<'_>, standing: &Standing) -> Result<Option<&'static str>, StoreError> {
-    let (is_stopped, is_cancelled): (bool, bool) = tx
+    let (is_stopped, is_cancelled, is_taken_back): (bool, bool, bool) = tx
         .conn
         .prepare_cached(
-            "SELECT u.consent = 'stop', coalesce(c.status = 'cancelled', 0)
+            "SELECT u.consent = 'stop', coalesce(c.status = 'cancelled', 0), g.cancelled_by IS NOT NULL
              FROM messages m JOIN users u ON u.id = m.user_id LEFT JOIN campaigns c ON c.id = m.campaign_id
+               LEFT JOIN triggers g ON g.id = m.occasion
              WHERE m.id = ?1",
         )?
-        .query_row([standing.id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        .query_row([standing.id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     Ok(if is_stopped {
         Some("stop")
     } else if is_cancelled {
         Some("campaign_cancelled")
+    } else if is_taken_back {
+        Some(triggers::CANCELLED)
     } else {
         None
     })

@@ -6,6 +6,7 @@ use actix_web::web::{Data, Path};
 use serde_json::{Value, json};
 
 use super::Answer;
+use super::audience::house;
 use super::campaigns::{find, shape};
 use crate::campaign::{self, CampaignError, MAX_TEST_PHONES};
 use crate::domain::campaign::CampaignStatus;
@@ -24,14 +25,18 @@ fn reply(conn: &Connection, campaign: &CampaignRow) -> Result<Reply, StoreError>
     Ok(Reply::ok(shape(conn, campaign)?).with_version(campaign.version))
 }
 
-/// `POST /campaigns/{id}/launch`: 202 when it begins or waits for its time now, 200 when it did already.
+/// `POST /campaigns/{id}/launch`: 202 when it begins or waits for its time now, 200 when it did already. One that
+/// would let people expire is 409 until `accept_would_expire` is said.
 pub(super) async fn launch(_: Scoped<Send>, state: Data<State>, id: Path<i64>, post: Post) -> Answer {
-    post.body.fields()?.finish()?;
-    let setup = state.setup.clone();
+    let mut fields = post.body.fields()?;
+    let accept_would_expire = fields.boolean("accept_would_expire").unwrap_or(false);
+    fields.finish()?;
+    let house = house(&state);
+    let clearance = campaign::clear(&state.store, &house, *id, accept_would_expire).await?;
     post.once
         .write(&state.store, move |tx| {
             let was_draft = find(tx.conn(), *id)?.status == CampaignStatus::Draft;
-            let campaign = campaign::launch(tx, *id, &setup)?;
+            let campaign = campaign::launch_cleared(tx, *id, &house.setup, &clearance)?;
             let shown = shape(tx.conn(), &campaign)?;
             let reply = if was_draft { Reply::accepted(shown) } else { Reply::ok(shown) };
             Ok(reply.with_version(campaign.version))

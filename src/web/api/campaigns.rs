@@ -87,6 +87,7 @@ pub(super) fn shape(conn: &Connection, campaign: &CampaignRow) -> Result<Value, 
     shown.extend(plan_shape(conn, &campaign.plan)?);
     shown.insert("counts".to_owned(), counts_shape(&campaigns::counts(conn, campaign.id)?));
     shown.insert("pause_reason".to_owned(), json!(campaign.pause_reason));
+    shown.insert("warnings".to_owned(), json!(crate::campaign::warnings(conn, campaign)?));
     shown.insert("created_at".to_owned(), time(campaign.created_at));
     shown.insert("launched_at".to_owned(), time_or_null(campaign.launched_at));
     shown.insert("finished_at".to_owned(), time_or_null(campaign.finished_at));

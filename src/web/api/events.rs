@@ -8,40 +8,50 @@ use serde_json::{Value, json};
 
 use super::Answer;
 use crate::domain::event::EventType;
+use crate::store::Connection;
 use crate::store::events::{self, Event};
 use crate::web::State;
 use crate::web::auth::{Read, Scoped};
 use crate::web::error::Problem;
 use crate::web::page::Query;
-use crate::web::reply::{Reply, time};
+use crate::web::reply::Reply;
 
 /// An event as the contract shows it.
 pub(super) fn shape(event: &Event) -> Value {
-    json!({
-        "id": event.id,
-        "type": event.kind,
-        "at": time(event.at),
-        "user_id": event.user_id,
-        "phone": event.phone,
-        "campaign_id": event.campaign_id,
-        "message_id": event.message_id,
-        "reference": event.reference,
-        "data": event.data,
-    })
+    event.to_json()
 }
 
-fn read_types(query: &mut Query) -> Vec<EventType> {
+/// Reads `types`: words with commas between them.
+pub(super) fn read_types(query: &mut Query) -> Vec<EventType> {
     let mut types = Vec::new();
     for word in query.text("types").unwrap_or_default().split(',').map(str::trim).filter(|w| !w.is_empty()) {
         match EventType::parse(word) {
             Some(kind) => types.push(kind),
-            None => {
-                let all: Vec<&str> = EventType::ALL.iter().map(|kind| kind.as_str()).collect();
-                query.error("types", format!("{word:?} is none of {}", all.join(", ")));
-            }
+            None => query.error("types", unknown_type(word)),
         }
     }
     types
+}
+
+/// What is wrong with a type that is none.
+pub(super) fn unknown_type(word: &str) -> String {
+    let all: Vec<&str> = EventType::ALL.iter().map(|kind| kind.as_str()).collect();
+    format!("{word:?} is none of {}", all.join(", "))
+}
+
+/// Where a reader begins that has seen `after`; without it, before the oldest event that is kept.
+///
+/// # Errors
+/// 410 when what follows `after` is not kept any more.
+pub(super) fn begin(conn: &Connection, after: Option<i64>) -> Result<i64, Problem> {
+    let oldest_id = events::oldest_id(conn)?;
+    match after {
+        Some(after) if after < oldest_id - 1 => {
+            let detail = format!("Events before {oldest_id} are not kept any more. Go on from there.");
+            Err(Problem::new(StatusCode::GONE, detail).with("oldest_id", json!(oldest_id)))
+        }
+        after => Ok(after.unwrap_or(oldest_id - 1)),
+    }
 }
 
 /// `GET /events`. Without `after` it begins with the oldest event that is kept.
@@ -54,19 +64,10 @@ pub(super) async fn list(_: Scoped<Read>, state: Data<State>, request: HttpReque
     let (found, next_after) = state
         .store
         .read(move |conn| {
-            let before_oldest = events::oldest_id(conn)?.map_or(0, |id| id - 1);
-            match after {
-                Some(after) if after < before_oldest => Err(gone(before_oldest + 1)),
-                _ => Ok(events::list_after(conn, after.unwrap_or(before_oldest), &types, limit)?),
-            }
+            let after = begin(conn, after)?;
+            Ok::<_, Problem>(events::list_after(conn, after, &types, limit)?)
         })
         .await?;
     let data: Vec<Value> = found.iter().map(shape).collect();
     Ok(Reply::ok(json!({"data": data, "next_after": next_after})))
-}
-
-/// 410: what lies between is not kept any more.
-fn gone(oldest_id: i64) -> Problem {
-    let detail = format!("Events before {oldest_id} are not kept any more. Go on from there.");
-    Problem::new(StatusCode::GONE, detail).with("oldest_id", json!(oldest_id))
 }

@@ -1,20 +1,26 @@
 //! `/api/v1`: what integrators call. This is the one table of its routes; each noun has a file of its own.
 //! Handlers read the request, call a flow or the store, and say what came of it.
 
+mod audience;
 mod campaign_actions;
 mod campaign_plan;
 mod campaigns;
 mod consent;
+mod content_templates;
+mod event_stream;
 mod events;
+mod explain;
 mod imports;
 mod inbound;
 mod messages;
 mod report;
 mod segments;
 mod settings;
+mod suppressions;
 mod templates;
 mod timeline;
 mod topics;
+mod triggers;
 mod users;
 
 use actix_web::middleware::from_fn;
@@ -70,6 +76,9 @@ routes! {
         put "PUT" "write" => topics::join,
         delete "DELETE" "write" => topics::leave,
     }
+    "/users/{person}/explain" {
+        get "GET" "read" => explain::show,
+    }
     "/users/{person}/timeline" {
         get "GET" "read" => timeline::show,
     }
@@ -91,6 +100,11 @@ routes! {
     }
     "/imports/{id}/issues" {
         get "GET" "read" => imports::issues,
+    }
+    "/suppressions" {
+        get "GET" "read" => suppressions::list,
+        post "POST" "write" => suppressions::create,
+        delete "DELETE" "write" => suppressions::remove,
     }
     "/segments" {
         get "GET" "read" => segments::list,
@@ -115,6 +129,22 @@ routes! {
     }
     "/templates/{id}/preview" {
         post "POST" "read" => templates::preview,
+    }
+    "/templates/{id}/submit" {
+        post "POST" "write" => content_templates::submit_own,
+    }
+    "/content-templates" {
+        get "GET" "read" => content_templates::list,
+        post "POST" "write" => content_templates::create,
+    }
+    "/content-templates/sync" {
+        post "POST" "write" => content_templates::sync,
+    }
+    "/content-templates/{sid}" {
+        get "GET" "read" => content_templates::show,
+    }
+    "/content-templates/{sid}/submit" {
+        post "POST" "write" => content_templates::submit,
     }
     "/campaigns" {
         get "GET" "read" => campaigns::list,
@@ -146,6 +176,9 @@ routes! {
     "/campaigns/{id}/test" {
         post "POST" "send" => campaign_actions::test,
     }
+    "/campaigns/{id}/audience" {
+        get "GET" "read" => audience::show,
+    }
     "/campaigns/{id}/report" {
         get "GET" "read" => report::show,
     }
@@ -169,11 +202,17 @@ routes! {
         get "GET" "read" => settings::show,
         patch "PATCH" "admin" => settings::update,
     }
+    "/triggers" {
+        post "POST" "send" => triggers::receive,
+    }
     "/inbound" {
         get "GET" "read" => inbound::list,
     }
     "/events" {
         get "GET" "read" => events::list,
+    }
+    "/events/stream" {
+        get "GET" "read" => event_stream::show,
     }
 }
 

@@ -157,13 +157,12 @@ async fn plan(state: &State, if_match: IfMatch, patch: Patch) -> Result<Plan, Pr
     if_match.check(rows.version)?;
     let work = move || {
         let settings = Settings { version: rows.version, values: rows.values };
-        let (before, _) = loaded
-            .with_usable_settings(settings)
-            .map_err(|error| StoreError::Internal(error.to_string()))?;
+        let (before, _) =
+            loaded.with_usable_settings(settings).map_err(|error| StoreError::Internal(error.to_string()))?;
         let after = before.patched(&patch).map_err(fields)?;
-        let changed = patch.into_iter().filter(|(key, value)| {
-            before.settings.values.get(key).unwrap_or(&Value::Null) != value
-        });
+        let changed = patch
+            .into_iter()
+            .filter(|(key, value)| before.settings.values.get(key).unwrap_or(&Value::Null) != value);
         let changes = changed
             .map(|(key, value)| {
                 let from_to = (before.value_of(&key), after.value_of(&key));
@@ -172,9 +171,7 @@ async fn plan(state: &State, if_match: IfMatch, patch: Patch) -> Result<Plan, Pr
             .collect();
         Ok(Plan { before, after, changes })
     };
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| StoreError::Internal(error.to_string()))?
+    tokio::task::spawn_blocking(work).await.map_err(|error| StoreError::Internal(error.to_string()))?
 }
 
 fn fields(faults: Faults) -> Problem {

@@ -6,18 +6,20 @@ use actix_web::web::{Data, Path};
 use serde_json::{Map, Value, json};
 
 use super::{Answer, users};
+use crate::domain::content::KnownContent;
 use crate::domain::encoding;
 use crate::domain::phone::Channel;
 use crate::domain::template::{ContentVariables, RenderError, Template, warnings};
+use crate::store::content_templates;
 use crate::store::templates::{self, TemplateRow, TemplateText};
 use crate::web::State;
 use crate::web::auth::{Read, Scoped, Write};
 use crate::web::body::{Body, Fields};
-use crate::web::error::Problem;
+use crate::web::error::{FieldError, Problem};
 use crate::web::etag::IfMatch;
 use crate::web::idempotency::Post;
 use crate::web::page::{NoQuery, Query};
-use crate::web::reply::{Reply, time};
+use crate::web::reply::{Reply, time, time_or_null};
 
 /// Longest name and locale, in characters.
 const MAX_NAME: usize = 200;
@@ -31,7 +33,7 @@ pub(super) const CHANNELS: [&str; 2] = ["sms", "whatsapp"];
 /// Where SMS would be cut into more parts than carriers like.
 const MANY_CHARACTERS: usize = crate::domain::plan::MAX_BODY;
 
-fn shape(template: &TemplateRow) -> Value {
+pub(super) fn shape(template: &TemplateRow) -> Value {
     let text = &template.text;
     let count = encoding::count(&text.body);
     json!({
@@ -45,12 +47,23 @@ fn shape(template: &TemplateRow) -> Value {
         "content_variables": text.content_variables,
         "variables": variables(text),
         "warnings": warnings_of(text),
+        "approval": text.known.as_ref().map(approval),
         "encoding": count.encoding.as_str(),
         "parts": parts(text.channel, &text.body),
         "characters": count.characters,
         "version": template.version,
         "created_at": time(template.created_at),
         "updated_at": time(template.updated_at),
+    })
+}
+
+/// What is known of the template at Twilio.
+fn approval(known: &KnownContent) -> Value {
+    json!({
+        "status": if known.is_deleted { "deleted" } else { known.status.as_str() },
+        "reason": known.reason,
+        "category": known.category,
+        "synced_at": time_or_null(known.synced_at),
     })
 }
 
@@ -79,6 +92,10 @@ fn warnings_of(text: &TemplateText) -> Vec<String> {
     let mut found = warnings(&text.body);
     if text.body.chars().count() > MANY_CHARACTERS {
         found.push(format!("longer than {MANY_CHARACTERS} characters: Twilio refuses such a text"));
+    }
+    if let Some(known) = &text.known {
+        found.extend(known.refusal().map(|refusal| refusal.to_string()));
+        found.extend(known.unfilled(text.content_variables.keys()));
     }
     found
 }
@@ -128,7 +145,10 @@ fn read(mut fields: Fields) -> Result<(String, TemplateText), Problem> {
     }
     fields.finish()?;
     let channel = channel.unwrap_or(Channel::Sms);
-    Ok((name, TemplateText { channel, locale, body, media_urls, content_sid, content_variables }))
+    Ok((
+        name,
+        TemplateText { channel, locale, body, media_urls, content_sid, content_variables, known: None },
+    ))
 }
 
 fn read_content_sid(fields: &mut Fields) -> Option<String> {
@@ -156,12 +176,32 @@ pub(super) async fn create(_: Scoped<Write>, state: Data<State>, post: Post) -> 
     post.once
         .write(&state.store, move |tx| {
             refuse_taken(tx.conn(), &name, None)?;
+            refuse_unknown_variables(tx.conn(), &text)?;
             let id = templates::insert(tx, &name, &text)?;
             let template = find(tx.conn(), id)?;
             let reply = Reply::created(format!("/api/v1/templates/{id}"), shape(&template));
             Ok(reply.with_version(template.version))
         })
         .await
+}
+
+/// Variables that Twilio's template does not have would fail every message (63028).
+fn refuse_unknown_variables(conn: &Connection, text: &TemplateText) -> Result<(), Problem> {
+    let Some(sid) = &text.content_sid else {
+        return Ok(());
+    };
+    let known = content_templates::find_known(conn, sid)?;
+    let unknown = |name: &&String| known.as_ref().is_some_and(|known| !known.variables.contains(name));
+    let errors: Vec<FieldError> = text
+        .content_variables
+        .keys()
+        .filter(unknown)
+        .map(|name| FieldError {
+            field: format!("content_variables.{name}"),
+            message: format!("{sid} has no such variable at Twilio (63028)"),
+        })
+        .collect();
+    if errors.is_empty() { Ok(()) } else { Err(Problem::fields(errors)) }
 }
 
 fn refuse_taken(conn: &Connection, name: &str, but: Option<i64>) -> Result<(), Problem> {
@@ -195,6 +235,7 @@ pub(super) async fn replace(
             let present = find(tx.conn(), *id)?;
             if_match.check(present.version)?;
             refuse_taken(tx.conn(), &name, Some(*id))?;
+            refuse_unknown_variables(tx.conn(), &text)?;
             if present.text.channel != text.channel {
                 refuse_used(tx.conn(), *id, "Its channel can't change")?;
             }

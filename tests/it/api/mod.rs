@@ -8,6 +8,7 @@ mod lists;
 mod messages;
 mod segments;
 mod settings;
+mod stream;
 mod templates;
 mod topics;
 mod users;

@@ -117,8 +117,10 @@ async fn every_fault_is_named_and_nothing_is_written() {
     for (patch, named) in [
         (json!({"delivery.max_attempts": "3"}), vec!["delivery.max_attempts"]),
         (json!({"delivery.max_attempts": 0, "delivery.catch_up": true}), vec!["delivery.max_attempts"]),
-        (json!({"delivery.max_attempts": 0, "delivery.account_rate_per_second": -1}),
-         vec!["delivery.account_rate_per_second", "delivery.max_attempts"]),
+        (
+            json!({"delivery.max_attempts": 0, "delivery.account_rate_per_second": -1}),
+            vec!["delivery.account_rate_per_second", "delivery.max_attempts"],
+        ),
         (json!({"delivery.max_attempts": 1e300}), vec!["delivery.max_attempts"]),
         (json!({"delivery.uncertain_policy": "pray"}), vec!["delivery.uncertain_policy"]),
         (json!({"delivery": 5}), vec!["delivery"]),
@@ -152,8 +154,7 @@ async fn a_stale_edit_is_refused() {
     patch("\"1\"", 7).await.expect(200);
     patch("*", 8).await.expect(200);
     let at_once = async |n: i64| app.patch("/settings", &json!({"delivery.max_attempts": n})).await.status;
-    let statuses: [u16; 4] =
-        tokio::join!(at_once(11), at_once(12), at_once(13), at_once(14)).into();
+    let statuses: [u16; 4] = tokio::join!(at_once(11), at_once(12), at_once(13), at_once(14)).into();
     assert_eq!(statuses, [200; 4]);
     let file = app.store.read(settings::all).await.unwrap();
     assert_eq!(file.values["delivery.max_attempts"], app.state.config.get().delivery.max_attempts);
@@ -169,7 +170,10 @@ async fn only_an_admin_changes_settings_and_secrets_are_never_told() {
     let seen = send(app.bare("GET", "/api/v1/settings").bearer_auth(&others)).await;
     assert!(!seen.text.contains("metrics-token"), "{}", seen.text);
     let seen = seen.expect(200)["settings"]["server.metrics_token"].clone();
-    assert_eq!((&seen["value"], &seen["secret"], &seen["locked_by"]), (&Value::Null, &json!(true), &json!("file")));
+    assert_eq!(
+        (&seen["value"], &seen["secret"], &seen["locked_by"]),
+        (&Value::Null, &json!(true), &json!("file"))
+    );
 }
 
 #[actix_web::test]

@@ -141,12 +141,9 @@ async fn a_sender_that_can_not_send_stands_still_and_the_message_waits() {
     let mut engine = Engine::start().await;
     engine.add_many(1).await;
     let text = TemplateText {
-        channel: Channel::Whatsapp,
-        locale: None,
-        body: "Hello".to_owned(),
-        media_urls: vec![],
         content_sid: Some("HX00000000000000000000000000000001".to_owned()),
         content_variables: json!({"1": "{name}", "2": "A-1"}).as_object().unwrap().clone(),
+        ..TemplateText::plain(Channel::Whatsapp, "Hello")
     };
     let id = engine.draft_with(text, |plan| plan.kind = Kind::Transactional).await;
     engine.launch(id).await;

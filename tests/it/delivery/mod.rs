@@ -9,6 +9,7 @@ mod fairness;
 mod pace;
 mod poll;
 mod reconcile;
+mod refusing;
 mod rescue;
 mod sent;
 mod uncertain;
@@ -38,12 +39,17 @@ async fn launched(engine: &Engine, n: usize) -> i64 {
 
 /// A client like the engine's own.
 fn client(engine: &Engine) -> Client {
+    client_at(&engine.simulator.base_url())
+}
+
+/// The same with another Twilio.
+fn client_at(base: &str) -> Client {
     let options = quick_simulator();
     Client::new(Credentials {
         account_sid: options.account_sid.clone(),
         user: options.account_sid,
         password: options.auth_token.into(),
-        api_base: engine.simulator.base_url().parse().unwrap(),
+        api_base: base.parse().unwrap(),
     })
     .unwrap()
 }

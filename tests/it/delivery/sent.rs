@@ -55,12 +55,9 @@ async fn each_channel_has_its_sender() {
     engine.add_many(1).await;
     let sms = engine.draft(|_| {}).await;
     let text = TemplateText {
-        channel: Channel::Whatsapp,
-        locale: None,
-        body: "Hello {name}".to_owned(),
-        media_urls: vec![],
         content_sid: Some("HX00000000000000000000000000000001".to_owned()),
         content_variables: json!({"1": "{name}", "2": "A-1"}).as_object().unwrap().clone(),
+        ..TemplateText::plain(Channel::Whatsapp, "Hello {name}")
     };
     let whatsapp = engine.draft_with(text, |plan| plan.kind = Kind::Transactional).await;
     engine.launch(sms).await;
@@ -147,14 +144,7 @@ async fn whatsapp_outside_the_window_is_skipped_and_within_it_free_text_goes() {
     engine.add_many(2).await;
     let person = format!("whatsapp:{}", crate::support::phone(0));
     engine.simulator.inbound(&person, WHATSAPP_SENDER, "Are you open?").await;
-    let text = TemplateText {
-        channel: Channel::Whatsapp,
-        locale: None,
-        body: "Yes, until six.".to_owned(),
-        media_urls: vec![],
-        content_sid: None,
-        content_variables: serde_json::Map::new(),
-    };
+    let text = TemplateText::plain(Channel::Whatsapp, "Yes, until six.");
     let id = engine.draft_with(text, |plan| plan.kind = Kind::Transactional).await;
     engine.launch(id).await;
     engine.settle().await;

@@ -170,7 +170,7 @@ fn serve(store: &Store) -> (ServerHandle, String) {
     let environment = environment.map(|(key, value)| (key.to_owned(), value.to_owned()));
     let loaded = Config::load(None, environment).unwrap();
     let setup = Setup { problem: None, is_simulated: true };
-    let (state, _) = app::state(store.clone(), loaded, setup, Metrics::default());
+    let (state, _) = app::state(store.clone(), loaded, setup, Metrics::default()).unwrap();
     state.rules.set(Rules { replies: Arc::default(), ..(*state.rules.get()).clone() });
     let server = HttpServer::new(move || {
         App::new()

@@ -219,7 +219,7 @@ impl World {
         let reconciler = Reconciler::new(store.clone(), self.client.clone(), rules, Metrics::default());
         let poller = Poller::new(store.clone(), self.client.clone(), MAX_ATTEMPTS, Metrics::default());
         let replies = Replies { stop: "You are out.".to_owned(), ..Replies::default() };
-        let (state, _) = app::state(store.clone(), loaded, self.setup.clone(), Metrics::default());
+        let (state, _) = app::state(store.clone(), loaded, self.setup.clone(), Metrics::default()).unwrap();
         state.rules.set(Rules { replies: Arc::new(replies), ..(*state.rules.get()).clone() });
         Process { store, dispatcher, reconciler, poller, server: server(state).await }
     }

@@ -2,6 +2,7 @@
 //! and a client that speaks to it over real HTTP.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::{App, HttpServer};
 use event_stream_engine::app;
@@ -14,6 +15,7 @@ use event_stream_engine::live::Live;
 use event_stream_engine::metrics::Metrics;
 use event_stream_engine::store::api_keys::{self, Scope};
 use event_stream_engine::store::{Store, StoreError, StorePaths, senders};
+use event_stream_engine::web::streams::Streams;
 use event_stream_engine::web::{self, State};
 use reqwest::Method;
 use secrecy::ExposeSecret;
@@ -39,6 +41,7 @@ kind = "sandbox"
 pub(crate) struct TestApp {
     pub(crate) base: String,
     pub(crate) store: Store,
+    pub(crate) streams: Streams,
     pub(crate) clock: Clock,
     /// What the handlers work with, and what delivery would.
     pub(crate) state: State,
@@ -127,8 +130,11 @@ impl TestApp {
         let configured: Vec<(String, String)> =
             config.senders.iter().map(|s| (s.address.clone(), s.kind.as_str().to_owned())).collect();
         store.write(move |tx| senders::synchronize(tx, &configured)).await.unwrap();
+        // Quick enough for tests that wait for a comment or for the end of a key.
+        let streams = Streams::new(Duration::from_millis(200), Duration::from_millis(100));
         let setup = Setup { problem: config.setup_problem(), is_simulated: true };
-        let (state, delivery) = app::state(store.clone(), loaded, setup, Metrics::default());
+        let (mut state, delivery) = app::state(store.clone(), loaded, setup, Metrics::default()).unwrap();
+        state.streams = streams.clone();
         state.rules.set(Rules { replies: Arc::default(), ..(*state.rules.get()).clone() });
         let served = state.clone();
         let server = HttpServer::new(move || App::new().configure(web::configure(served.clone())))
@@ -142,6 +148,7 @@ impl TestApp {
         tokio::spawn(server);
         let mut app = TestApp {
             base,
+            streams,
             store,
             clock,
             state,

@@ -159,7 +159,13 @@ impl Engine {
         let password = self.wanted.password.as_deref().unwrap_or(&self.wanted.simulator.auth_token);
         let sid = &self.wanted.simulator.account_sid;
         let client = client(base, sid, password);
-        CatchUp::new(self.store.clone(), client, sid.clone(), Live::new(KeywordTable::default()), self.metrics.clone())
+        CatchUp::new(
+            self.store.clone(),
+            client,
+            sid.clone(),
+            Live::new(KeywordTable::default()),
+            self.metrics.clone(),
+        )
     }
 
     /// Restarts with the right password: what an operator does about 20003.
@@ -475,7 +481,7 @@ fn webhooks_server(store: &Store, metrics: &Metrics, wanted: &Wanted) -> (Server
     let environment = environment.map(|(key, value)| (key.to_owned(), value));
     let loaded = Config::load(None, environment).unwrap();
     let setup = Setup { problem: None, is_simulated: true };
-    let (state, _) = app::state(store.clone(), loaded, setup, metrics.clone());
+    let (state, _) = app::state(store.clone(), loaded, setup, metrics.clone()).unwrap();
     state.rules.set(Rules { replies: Arc::new(wanted.replies.clone()), ..(*state.rules.get()).clone() });
     let server = HttpServer::new(move || App::new().configure(web::configure(state.clone())))
         .workers(1)

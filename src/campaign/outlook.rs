@@ -1,0 +1,146 @@
+//! From an audience to a forecast: who may be written to when, what waits before them, and at what pace it goes.
+
+use std::collections::HashMap;
+
+use super::before::{Before, House};
+use super::waterfall::Waterfall;
+use super::{CampaignError, actions};
+use crate::clock::Millis;
+use crate::domain::forecast::{Ahead, DailyLimit, Forecast, Group, Pace, forecast as pour};
+use crate::domain::plan::{PlaceNumber, Timetable};
+use crate::store::{Connection, audience, campaigns, senders};
+
+const DAY: Millis = 86_400_000;
+const HOUR: Millis = 3_600_000;
+/// Places whose hours are the same for this long count as one, in milliseconds.
+const ALIKE: Millis = 8 * DAY;
+
+/// People of one place who may be written to from the same hour on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Stream {
+    pub(super) place: PlaceNumber,
+    /// Not before; 0: whenever the place is open.
+    pub(super) from: Millis,
+    /// They take no place of the sender's day.
+    pub(super) is_free: bool,
+}
+
+/// The hour in which an instant lies, as its end: nobody is said to go too early.
+pub(super) fn hour_of(at: Millis) -> Millis {
+    at.div_euclid(HOUR) * HOUR + HOUR
+}
+
+/// What the sender has to do already.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Queue {
+    /// When it is due and how much.
+    pub(super) due: Vec<(Millis, i64)>,
+    /// Whom it wrote to within a day, by the hour.
+    used: Vec<(Millis, i64)>,
+}
+
+/// Reads what waits for the campaign's sender: other campaigns that run, and single messages.
+pub(super) fn queue(conn: &Connection, before: &Before) -> Result<Queue, CampaignError> {
+    let Some((sender, limit)) = &before.sender else {
+        return Ok(Queue::default());
+    };
+    let mut lanes = audience::single_lanes(sender.id).to_vec();
+    for other in campaigns::live(conn)?.iter().filter(|other| other.status.is_sending()) {
+        let plan = &other.plan;
+        let chosen = senders::choose(conn, plan.channel, plan.sender.as_deref())?;
+        if other.id != before.campaign.id && chosen.is_some_and(|chosen| chosen.id == sender.id) {
+            lanes.push(other.id);
+        }
+    }
+    let due = audience::waiting_by_hour(conn, &lanes)?;
+    let used = match limit.and_then(|limit| limit.recipients_per_day) {
+        Some(_) => senders::recipients_by_hour(conn, sender.id, before.at - DAY)?,
+        None => Vec::new(),
+    };
+    Ok(Queue { due, used })
+}
+
+/// When the first and the last of these people would have their message; `None` where no sender fits.
+pub(super) fn forecast(
+    house: &House,
+    before: &Before,
+    queue: Queue,
+    (timetable, streams, parts_per_message): (&Timetable, &HashMap<Stream, i64>, f64),
+) -> Option<Forecast> {
+    let (_, limit) = before.sender.as_ref()?;
+    let limit = (*limit)?;
+    let sender_rate = limit.rate_per_second.min(house.limits.account_rate_per_second);
+    let own = before.campaign.plan.rate_limit_per_second.unwrap_or(f64::INFINITY);
+    let daily = limit.recipients_per_day.map(|most| DailyLimit { most, used: queue.used });
+    let pace = Pace {
+        parts_per_second: sender_rate.min(own),
+        parts_per_message,
+        daily,
+        expires_at: before.expires_at,
+        ahead: Ahead { due: queue.due, per_second: sender_rate },
+    };
+    let merged = merge(before.at, timetable, streams);
+    let opens: Vec<_> = merged
+        .iter()
+        .map(|(stream, _)| move |at: Millis| timetable.open(stream.place, at.max(stream.from)))
+        .collect();
+    let groups: Vec<Group<'_>> = merged
+        .iter()
+        .zip(&opens)
+        .map(|((stream, people), open)| Group { people: *people, open, takes_place: !stream.is_free })
+        .collect();
+    Some(pour(before.at, &groups, &pace))
+}
+
+/// Streams that open and close alike, as one.
+fn merge(at: Millis, timetable: &Timetable, streams: &HashMap<Stream, i64>) -> Vec<(Stream, i64)> {
+    type Spans = Vec<(Millis, Millis)>;
+    let mut by_place: HashMap<PlaceNumber, usize> = HashMap::new();
+    let mut by_spans: HashMap<Spans, usize> = HashMap::new();
+    let mut merged: HashMap<(usize, Millis, bool), (Stream, i64)> = HashMap::new();
+    for (stream, people) in streams {
+        let alike = *by_place.entry(stream.place).or_insert_with(|| {
+            let next = by_spans.len();
+            *by_spans.entry(spans(at, timetable, stream.place)).or_insert(next)
+        });
+        let key = (alike, stream.from, stream.is_free);
+        merged.entry(key).or_insert((*stream, 0)).1 += people;
+    }
+    let mut merged: Vec<(Stream, i64)> = merged.into_values().collect();
+    merged.sort_by_key(|(stream, people)| (stream.place, stream.from, stream.is_free, *people));
+    merged
+}
+
+fn spans(at: Millis, timetable: &Timetable, place: PlaceNumber) -> Vec<(Millis, Millis)> {
+    let mut spans = Vec::new();
+    let mut from = at;
+    while from < at + ALIKE {
+        let Some((open, close)) = timetable.open(place, from) else {
+            break;
+        };
+        spans.push((open, close));
+        from = close.max(from + 1);
+    }
+    spans
+}
+
+/// What a launch would be refused for now, but for people who would expire.
+pub(super) fn obstacles(
+    house: &House,
+    before: &Before,
+    waterfall: &Waterfall,
+) -> Vec<(&'static str, String)> {
+    let mut found = Vec::new();
+    if let Some(problem) = &house.setup.problem {
+        found.push(("setup_incomplete", problem.clone()));
+    } else if before.sender.is_none() {
+        let channel = before.campaign.plan.channel.as_str();
+        found.push(("setup_incomplete", format!("No sender for {channel} is configured.")));
+    }
+    if let Some(most) = before.campaign.plan.max_recipients
+        && waterfall.audience() > most
+    {
+        found.push(("max_recipients", actions::too_many(most)));
+    }
+    found
+}

@@ -1,0 +1,235 @@
+//! `/content-templates`: templates that live at Twilio, how WhatsApp judges them, and the way to have one approved.
+
+use std::collections::BTreeMap;
+
+use actix_web::HttpRequest;
+use actix_web::web::{Data, Path};
+use serde_json::{Map, Value, json};
+
+use super::Answer;
+use super::templates;
+use crate::content::{OwnSubmission, Submission};
+use crate::domain::content::{Approval, Category, faults};
+use crate::store::content_templates::{self as contents, ContentRow, WantedContent};
+use crate::store::{Connection, StoreError};
+use crate::web::State;
+use crate::web::auth::{Read, Scoped, Write};
+use crate::web::body::Fields;
+use crate::web::error::Problem;
+use crate::web::idempotency::Post;
+use crate::web::page::Query;
+use crate::web::reply::{Reply, time, time_or_null};
+
+/// Longest name and text, in characters.
+const MAX_NAME: usize = 200;
+const MAX_BODY: usize = 1_600;
+/// Longest name that WhatsApp takes.
+const MAX_WHATSAPP_NAME: usize = 512;
+
+fn shape(conn: &Connection, row: &ContentRow) -> Result<Value, StoreError> {
+    let used_by = match &row.sid {
+        Some(sid) => contents::templates_of(conn, sid)?,
+        None => Vec::new(),
+    };
+    Ok(json!({
+        "sid": row.sid,
+        "name": row.friendly_name,
+        "language": row.language,
+        "body": body_of(&row.types),
+        "types": row.types,
+        "variables": row.variables,
+        "category": row.category,
+        "status": if row.deleted_at.is_some() { "deleted" } else { row.status.as_str() },
+        "rejection_reason": row.rejection_reason,
+        "templates": used_by,
+        "created_at": time(row.created_at),
+        "synced_at": time_or_null(row.synced_at),
+        "deleted_at": time_or_null(row.deleted_at),
+    }))
+}
+
+/// The text of the first type that has one.
+fn body_of(types: &Value) -> Option<&str> {
+    types.as_object()?.values().find_map(|kind| kind["body"].as_str())
+}
+
+fn find(conn: &Connection, sid: &str) -> Result<ContentRow, Problem> {
+    contents::find(conn, sid)?.ok_or_else(|| {
+        Problem::not_found(format!("There is no content template {sid}. Sync to see what is new at Twilio."))
+    })
+}
+
+/// `GET /content-templates`: what Twilio has.
+pub(super) async fn list(_: Scoped<Read>, state: Data<State>, request: HttpRequest) -> Answer {
+    let mut query = Query::of(&request)?;
+    let page = query.page("content_templates");
+    let status = query.choice("status", Approval::parse, &Approval::ALL.map(Approval::as_str));
+    query.finish()?;
+    let body = state
+        .store
+        .read(move |conn| {
+            let rows = contents::list(conn, status.map(Approval::as_str), page.before, page.fetch())?;
+            let shown: Vec<(i64, Value)> =
+                rows.iter().map(|row| Ok((row.id, shape(conn, row)?))).collect::<Result<_, StoreError>>()?;
+            Ok::<_, StoreError>(page.answer(shown, |(id, _)| *id, |(_, row)| row.clone()))
+        })
+        .await?;
+    Ok(Reply::ok(body))
+}
+
+/// `GET /content-templates/{sid}`, also of one that Twilio has no more.
+pub(super) async fn show(
+    _: Scoped<Read>,
+    state: Data<State>,
+    sid: Path<String>,
+    request: HttpRequest,
+) -> Answer {
+    Query::of(&request)?.finish()?;
+    let shown = state
+        .store
+        .read(move |conn| {
+            let row = find(conn, &sid)?;
+            Ok::<_, Problem>(shape(conn, &row)?)
+        })
+        .await?;
+    Ok(Reply::ok(shown))
+}
+
+/// `POST /content-templates/sync`: asks Twilio now.
+pub(super) async fn sync(_: Scoped<Write>, state: Data<State>, post: Post) -> Answer {
+    post.body.expect_nothing()?;
+    let effect = async {
+        let synced = state.contents.sync().await?;
+        Ok(Reply::ok(json!({
+            "seen": synced.seen,
+            "changed": synced.changed,
+            "deleted": synced.deleted,
+            "synced_at": time(synced.at),
+        })))
+    };
+    post.once.around(&state.store, effect).await
+}
+
+fn read_category(fields: &mut Fields) -> Option<Category> {
+    let parse = |word: &str| Category::parse(word).filter(|category| category.as_str() == word);
+    fields.choice("category", parse, &Category::WORDS)
+}
+
+/// A language as Twilio names it: `en`, `pt_BR`.
+fn read_language(fields: &mut Fields) -> Option<String> {
+    let text = fields.text("language", 10)?;
+    let (language, country) = text.split_once('_').unwrap_or((&text, "XX"));
+    let is_fit = (2..=3).contains(&language.len())
+        && language.bytes().all(|b| b.is_ascii_lowercase())
+        && country.len() == 2
+        && country.bytes().all(|b| b.is_ascii_uppercase());
+    if !is_fit && !fields.has_error("language") {
+        fields.error("language", "must be a language such as en or pt_BR");
+    }
+    Some(text)
+}
+
+/// Names and samples; faults are noted.
+fn read_samples(fields: &mut Fields) -> BTreeMap<String, String> {
+    let mut samples = BTreeMap::new();
+    for (name, value) in fields.map("variables").unwrap_or_default() {
+        match value {
+            Value::String(text) if !text.contains('\0') => {
+                samples.insert(name, text);
+            }
+            _ => {
+                fields.error("variables", format!("{name}: must be a text, an example of what stands there"))
+            }
+        }
+    }
+    samples
+}
+
+fn read_wanted(mut fields: Fields) -> Result<WantedContent, Problem> {
+    let friendly_name = fields.required_name("name", MAX_NAME);
+    let language = read_language(&mut fields);
+    if language.is_none() && !fields.has_error("language") {
+        fields.error("language", "missing: such as en or pt_BR");
+    }
+    let body = fields.required_text("body", MAX_BODY);
+    let samples = read_samples(&mut fields);
+    let category = read_category(&mut fields);
+    if !fields.has_error("body") && !fields.has_error("variables") {
+        for (field, message) in faults(&body, &samples) {
+            fields.error(&field, message);
+        }
+    }
+    fields.finish()?;
+    Ok(WantedContent {
+        friendly_name,
+        language: language.unwrap_or_default(),
+        types: json!({"twilio/text": {"body": body}}),
+        variables: samples.into_iter().map(|(name, sample)| (name, Value::String(sample))).collect(),
+        category: category.map(|category| category.as_str().to_owned()),
+    })
+}
+
+/// `POST /content-templates`: makes one at Twilio. What is asked for is a row before Twilio is asked, and creations
+/// go one by one: a repetition finds the row, looks whether Twilio made it, and makes none twice.
+pub(super) async fn create(_: Scoped<Write>, state: Data<State>, post: Post) -> Answer {
+    let wanted = read_wanted(post.body.fields()?)?;
+    let _turn = state.contents.turn().await;
+    let effect = async {
+        let (row, is_new) = state.contents.make(wanted).await?;
+        let sid = row.sid.clone().unwrap_or_default();
+        if !is_new {
+            let detail = format!("There is a content template {:?} already: {sid}.", row.friendly_name);
+            return Err(Problem::conflict(detail).with_code("duplicate").with("sid", json!(sid)));
+        }
+        let shown = state.store.read(move |conn| shape(conn, &row)).await?;
+        Ok(Reply::created(format!("/api/v1/content-templates/{sid}"), shown))
+    };
+    post.once.around(&state.store, effect).await
+}
+
+fn read_submission(fields: &mut Fields) -> Submission {
+    let category = read_category(fields);
+    let name = fields.text("name", MAX_WHATSAPP_NAME);
+    let is_fit = |name: &String| {
+        !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+    };
+    if name.as_ref().is_some_and(|name| !is_fit(name)) && !fields.has_error("name") {
+        fields.error("name", "small letters, digits and _ alone");
+    }
+    Submission { category, name }
+}
+
+/// `POST /content-templates/{sid}/submit`: asks WhatsApp to approve it. One that was submitted already is answered
+/// as it stands.
+pub(super) async fn submit(_: Scoped<Write>, state: Data<State>, sid: Path<String>, post: Post) -> Answer {
+    let mut fields = post.body.fields()?;
+    let submission = read_submission(&mut fields);
+    fields.finish()?;
+    let _turn = state.contents.turn().await;
+    let effect = async {
+        let row = state.contents.submit(&sid, &submission).await?;
+        let shown = state.store.read(move |conn| shape(conn, &row)).await?;
+        Ok(Reply::accepted(shown))
+    };
+    post.once.around(&state.store, effect).await
+}
+
+fn read_example(fields: &mut Fields) -> Map<String, Value> {
+    fields.map("example").unwrap_or_default()
+}
+
+/// `POST /templates/{id}/submit`: makes a content template out of a text of ours if it has none, and submits it.
+pub(super) async fn submit_own(_: Scoped<Write>, state: Data<State>, id: Path<i64>, post: Post) -> Answer {
+    let mut fields = post.body.fields()?;
+    let submission = read_submission(&mut fields);
+    let language = read_language(&mut fields);
+    let example = read_example(&mut fields);
+    fields.finish()?;
+    let wanted = OwnSubmission { submission, language, example };
+    let _turn = state.contents.turn().await;
+    let effect = async {
+        let template = state.contents.submit_own(*id, &wanted).await?;
+        Ok(Reply::accepted(templates::shape(&template)).with_version(template.version))
+    };
+    post.once.around(&state.store, effect).await
+}
