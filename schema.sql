@@ -15,7 +15,8 @@
 CREATE TABLE store_identity (
   id              INTEGER PRIMARY KEY CHECK (id = 1),
   key_fingerprint BLOB    NOT NULL CHECK (length(key_fingerprint) = 32),
-  safe_hold       INTEGER NOT NULL DEFAULT 0 CHECK (safe_hold IN (0, 1)),  -- reserved for restored copies
+  safe_hold       INTEGER NOT NULL DEFAULT 0 CHECK (safe_hold IN (0, 1)),  -- a restored copy: nothing is sent
+  held_at         INTEGER,                           -- since when
   write_proofs    INTEGER NOT NULL DEFAULT 0,        -- how often readyz asked whether the file takes a write
   created_at      INTEGER NOT NULL
 ) STRICT;
@@ -331,6 +332,7 @@ CREATE TABLE messages (
   sent_at          INTEGER,
   delivered_at     INTEGER,
   read_at          INTEGER,
+  body_removed_at  INTEGER,                          -- when retention took body, variables and media
   UNIQUE (campaign_id, user_id, occasion)
 ) STRICT;
 CREATE INDEX messages_user ON messages (user_id, id);
@@ -380,12 +382,15 @@ CREATE TABLE inbound (
   body         TEXT,
   media        TEXT    NOT NULL DEFAULT '[]' CHECK (json_valid(media)),
   reply        TEXT,                                 -- what the webhook's answer said back
-  params       TEXT    CHECK (json_valid(params)),   -- [["From","+1…"],…]; NULL after erasure
+  params       TEXT    CHECK (json_valid(params)),   -- [["From","+1…"],…]; NULL after erasure or retention
   error        TEXT,
-  received_at  INTEGER NOT NULL                      -- catch_up: when Twilio got it, by its clock
+  received_at  INTEGER NOT NULL,                     -- catch_up: when Twilio got it, by its clock
+  params_removed_at INTEGER,                         -- when retention took the raw parameters
+  body_removed_at   INTEGER                          -- … and the words
 ) STRICT;
 CREATE INDEX inbound_user ON inbound (user_id, id) WHERE user_id IS NOT NULL;
 CREATE INDEX inbound_pending ON inbound (id) WHERE state = 'pending';
+CREATE INDEX inbound_nobody ON inbound (id) WHERE user_id IS NULL;
 
 CREATE TABLE receipts (
   id          INTEGER PRIMARY KEY,
@@ -398,9 +403,11 @@ CREATE TABLE receipts (
   params      TEXT    CHECK (json_valid(params)),
   error       TEXT,
   received_at INTEGER NOT NULL,
+  params_removed_at INTEGER,                         -- when retention took the raw parameters
   UNIQUE (sid, status, error_code)
 ) STRICT;
 CREATE INDEX receipts_pending ON receipts (id) WHERE state = 'pending';
+CREATE INDEX receipts_unmatched ON receipts (id) WHERE state = 'unmatched';
 
 -- Business events that start messages. An id is taken once, for good. One that is taken back, by a later event
 -- or an earlier one, names it in cancelled_by: none of its messages that still waits is sent.

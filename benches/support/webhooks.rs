@@ -10,15 +10,13 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use base64::Engine;
 use event_stream_engine::app;
 use event_stream_engine::config::Config;
-use event_stream_engine::domain::consent::KeywordTable;
 use event_stream_engine::domain::consent::Replies;
 use event_stream_engine::domain::rules::Rules;
-use event_stream_engine::live::Live;
 use event_stream_engine::metrics::Metrics;
 use event_stream_engine::store::Store;
 use event_stream_engine::twilio::signature::verify_form;
 use event_stream_engine::twilio::webhook::{Params, parse_form};
-use event_stream_engine::web::{State, configure};
+use event_stream_engine::web::configure;
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
 

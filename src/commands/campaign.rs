@@ -7,16 +7,11 @@ use anyhow::{Context, Result};
 
 use super::{actor, open};
 use crate::app;
-use crate::campaign;
+use crate::campaign::{self, House, Waterfall};
 use crate::config::Config;
-use crate::domain::encoding::count;
-use crate::domain::forecast::{Ahead, DailyLimit, Forecast, Group, Pace, forecast};
-use crate::domain::phone::Channel;
-use crate::store::campaigns::{self, CampaignCount, CampaignRow};
-use crate::store::{Connection, StoreError, senders, templates};
-
-/// The span that a sender's limit on people is about, in milliseconds.
-const DAY: i64 = 86_400_000;
+use crate::domain::campaign::CampaignStatus;
+use crate::store::Store;
+use crate::store::campaigns::{self, CampaignRow};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Action {
@@ -24,6 +19,9 @@ pub(super) enum Action {
     Launch {
         /// The campaign's id.
         id: i64,
+        /// Launch although some would wait until it is too late for them.
+        #[arg(long)]
+        accept_would_expire: bool,
     },
     /// Let a campaign stand still.
     Pause {
@@ -54,8 +52,13 @@ pub(super) async fn run(config: Config, action: Action) -> Result<()> {
     }
     let setup = app::setup(&config);
     let actor = actor();
+    let mut told = None;
     let campaign = match action {
-        Action::Launch { id } => store.write(move |tx| campaign::launch(tx, id, &setup)).await?,
+        Action::Launch { id, accept_would_expire } => {
+            let (campaign, said) = launch(&store, &config, id, accept_would_expire).await?;
+            told = said;
+            campaign
+        }
         Action::Pause { id } => store.write(move |tx| campaign::pause(tx, id, &actor)).await?,
         Action::Resume { id } => store.write(move |tx| campaign::resume(tx, id, &setup, &actor)).await?,
         Action::Cancel { id } => campaign::cancel(&store, id, actor).await?,
@@ -65,6 +68,9 @@ pub(super) async fn run(config: Config, action: Action) -> Result<()> {
         }
     };
     tell(&campaign)?;
+    if let Some(outlook) = told {
+        writeln!(std::io::stdout(), "{outlook}")?;
+    }
     if campaign.status.is_sending() {
         // Without a server beside it nobody would freeze the audience.
         let presets = Arc::new(config.quiet_hours.clone());
@@ -76,68 +82,53 @@ pub(super) async fn run(config: Config, action: Action) -> Result<()> {
             std::io::stdout(),
             "{people} people. A running server sends to them; else start `ese serve`."
         )?;
-        let now = store.clock().now();
-        if let Some(outlook) = store.read_here(|conn| outlook(conn, (&config, &campaign), &counts, now))? {
-            writeln!(std::io::stdout(), "{outlook}")?;
-        }
     }
     Ok(())
 }
 
-/// How long those who wait will take at the rates and the daily limit, in a sentence; quiet hours come on top.
-fn outlook(
-    conn: &Connection,
-    (config, campaign): (&Config, &CampaignRow),
-    counts: &[CampaignCount],
-    now: i64,
-) -> Result<Option<String>, StoreError> {
-    let plan = &campaign.plan;
-    let waiting: i64 = counts.iter().filter(|count| count.status == "queued").map(|count| count.n).sum();
-    let chosen = senders::choose(conn, plan.channel, plan.sender.as_deref())?;
-    let configured =
-        chosen.as_ref().and_then(|row| config.senders.iter().find(|one| one.address == row.address));
-    let (Some(row), Some(sender)) = (chosen, configured) else {
-        return Ok(None);
+/// Looks at the audience of a draft, then launches it. Also says what comes of it.
+async fn launch(
+    store: &Store,
+    config: &Config,
+    id: i64,
+    accept_would_expire: bool,
+) -> Result<(CampaignRow, Option<String>)> {
+    let house = House {
+        rules: Arc::new(app::rules(config)),
+        limits: Arc::new(config.limits()),
+        setup: app::setup(config),
     };
-    let daily = match sender.recipients_per_day() {
-        Some(most) => {
-            let used = senders::recipients_by_hour(conn, row.id, now - DAY)?;
-            Some(DailyLimit { most, used })
-        }
-        None => None,
+    let draft = store.read_here(|conn| campaigns::find(conn, id))?;
+    let is_draft = draft.is_some_and(|campaign| {
+        campaign.status == CampaignStatus::Draft && campaign.plan.trigger_type.is_none()
+    });
+    let said = match is_draft {
+        true => outlook(&campaign::look_at_audience(store, &house, id, 0).await?),
+        false => None,
     };
-    let template =
-        templates::find_version(conn, plan.template_id, campaign.template_version.unwrap_or_default())?;
-    let parts = template.map_or(1, |template| count(&template.text.body).parts.max(1));
-    let rates = [
-        Some(sender.rate_per_second()),
-        Some(config.delivery.account_rate_per_second),
-        plan.rate_limit_per_second,
-    ];
-    let pace = Pace {
-        parts_per_second: rates.into_iter().flatten().fold(f64::INFINITY, f64::min),
-        parts_per_message: if plan.channel == Channel::Sms { f64::from(parts) } else { 1.0 },
-        daily,
-        expires_at: campaign.expires_at,
-        ahead: Ahead::default(),
-    };
-    let groups = [Group { people: waiting, open: &|at| Some((at, i64::MAX)), takes_place: true }];
-    Ok(sentence(waiting, &pace, &forecast(now, &groups, &pace)))
+    let clearance = campaign::clear(store, &house, id, accept_would_expire).await?;
+    let launched = store.write(move |tx| campaign::launch_cleared(tx, id, &house.setup, &clearance)).await?;
+    Ok((launched, said))
 }
 
-/// "8,000 people at 250 a day: until 25 December 2026 at the earliest."
-fn sentence(people: i64, pace: &Pace, seen: &Forecast) -> Option<String> {
-    let last = jiff::Timestamp::from_millisecond(seen.last?).ok()?.to_zoned(jiff::tz::TimeZone::UTC);
-    let speed = match &pace.daily {
-        Some(daily) if people > daily.most => format!("{} a day", daily.most),
-        _ => format!("{} SMS parts a second", pace.parts_per_second),
+/// What comes of it, in a sentence; `None` without anybody to send to, or without a sender.
+fn outlook(seen: &Waterfall) -> Option<String> {
+    let forecast = seen.forecast?;
+    let date = |at: i64| {
+        let at = jiff::Timestamp::from_millisecond(at).ok()?.to_zoned(jiff::tz::TimeZone::UTC);
+        Some(at.strftime("%-d %B %Y, %H:%M UTC").to_string())
     };
-    let last = last.strftime("%-d %B %Y, %H:%M UTC");
+    let people = seen.would_send();
+    let first = date(forecast.first?)?;
+    let last = forecast.last.and_then(date).map_or_else(
+        || "the last one later than can be said".to_owned(),
+        |last| format!("the last one by {last}"),
+    );
     let late = match seen.would_expire {
         0 => String::new(),
-        n => format!(" For {n} of them that would be too late."),
+        n => format!(" For {n} of them it will be too late."),
     };
-    Some(format!("{people} wait, at {speed}: until {last} at the earliest; quiet hours come on top.{late}"))
+    Some(format!("{people} will get it: the first one from {first} on, {last}, as far as can be said.{late}"))
 }
 
 fn tell(campaign: &CampaignRow) -> Result<()> {
@@ -153,23 +144,40 @@ fn tell(campaign: &CampaignRow) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::forecast::Forecast;
 
     #[test]
-    fn a_launch_says_until_when_the_daily_limit_stretches_it() {
-        let start = "2026-11-23T17:00:00Z".parse::<jiff::Timestamp>().unwrap().as_millisecond();
-        let daily = DailyLimit { most: 250, used: vec![(start - DAY / 2, 125)] };
-        let pace = Pace {
-            parts_per_second: 80.0,
-            parts_per_message: 1.0,
-            daily: Some(daily),
-            expires_at: None,
-            ahead: Ahead::default(),
+    fn a_launch_says_until_when_and_for_how_many_it_is_too_late() {
+        let at = |text: &str| text.parse::<jiff::Timestamp>().unwrap().as_millisecond();
+        let forecast = Forecast {
+            first: Some(at("2026-11-24T14:00:00Z")),
+            last: Some(at("2026-12-25T17:00:20Z")),
+            would_expire: 0,
         };
-        let groups = [Group { people: 8_000, open: &|at| Some((at, i64::MAX)), takes_place: true }];
-        let said = sentence(8_000, &pace, &forecast(start, &groups, &pace)).unwrap();
-        assert!(said.starts_with("8000 wait, at 250 a day: until 25 December 2026"), "{said}");
-        let soon = Pace { daily: None, expires_at: Some(start + 50_000), ..pace };
-        let said = sentence(8_000, &soon, &forecast(start, &groups, &soon)).unwrap();
-        assert!(said.contains("at 80 SMS parts a second") && said.contains("For 4000 of them"), "{said}");
+        let seen = Waterfall {
+            version: 1,
+            through: 8_000,
+            at: at("2026-11-23T17:00:00Z"),
+            expires_at: None,
+            people: 8_000,
+            excluded: Vec::new(),
+            exits: Vec::new(),
+            now: campaign::Bucket { people: 8_000, sample: Vec::new() },
+            parts: 8_000,
+            parts_by_encoding: Vec::new(),
+            missing: Default::default(),
+            forecast: Some(forecast),
+            would_expire: 0,
+            queue_ahead: 0,
+            obstacles: Vec::new(),
+        };
+        assert_eq!(
+            outlook(&seen).unwrap(),
+            "8000 will get it: the first one from 24 November 2026, 14:00 UTC on, the last one by \
+             25 December 2026, 17:00 UTC, as far as can be said."
+        );
+        let late = Waterfall { would_expire: 4_000, ..seen.clone() };
+        assert!(outlook(&late).unwrap().ends_with("For 4000 of them it will be too late."));
+        assert_eq!(outlook(&Waterfall { forecast: None, ..seen }), None);
     }
 }

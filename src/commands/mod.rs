@@ -8,8 +8,10 @@ mod drill;
 mod hours;
 mod import;
 mod key;
+mod openapi;
 mod operator;
 mod progress;
+mod proof;
 mod replay;
 mod report;
 mod serve;
@@ -62,8 +64,12 @@ enum Command {
     Config,
     /// Print the quiet hours by country and US state with their sources, or those of one number.
     Hours(hours::Args),
+    /// Print the description of the API, OpenAPI 3.1.
+    Openapi,
     /// Try again webhooks whose effect failed; with --since, read all since then anew.
     Replay(replay::Args),
+    /// Print what a person agreed to and got, with evidence, for a complaint.
+    Proof(proof::Args),
     /// Verify the consent chain, the counts and the file itself.
     Verify,
 }
@@ -87,6 +93,7 @@ pub async fn run(cli: Cli) -> Result<()> {
             log_to_stderr("error", LogFormat::Text);
             drill::run(args).await
         }
+        Command::Openapi => openapi::run(),
         command => {
             let loaded = Config::load(cli.config.as_deref(), std::env::vars())?;
             // A file that can't be read is told about by whoever needs it.
@@ -117,6 +124,8 @@ async fn run_configured(command: Command, loaded: Loaded) -> Result<()> {
         Command::Config => print_config(&loaded),
         Command::Hours(args) => hours::run(&config, &args),
         Command::Replay(args) => replay::run(config, args).await,
+        Command::Openapi => openapi::run(),
+        Command::Proof(args) => proof::run(config, args).await,
         Command::Verify => verify::run(config).await,
     }
 }

@@ -56,8 +56,6 @@ pub struct Config {
     pub import: Import,
     /// Answers to keywords.
     pub replies: Replies,
-    /// Words beside those that come with the program.
-    pub keywords: KeywordLists,
     /// What the first marketing message says beside its text.
     pub first_message: FirstMessage,
     /// How much marketing one person gets.
@@ -66,6 +64,8 @@ pub struct Config {
     pub spending: Spending,
     /// What messages cost.
     pub prices: PriceTable,
+    /// Words beside those that come with the program.
+    pub keywords: KeywordLists,
     /// Logs.
     pub log: Log,
     /// When people are written to.

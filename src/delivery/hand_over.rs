@@ -14,7 +14,7 @@ use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::outcomes::{self, Acceptance, AttemptKey, RetryPolicy};
 use crate::twilio::client::{Client, MessageResource, OutgoingMessage, SendOutcome};
-use crate::twilio::error::explain;
+use crate::twilio::error::{explain, without_numbers};
 
 /// How long to wait before an outcome that the store refused is written again.
 const STORE_RETRY: Duration = Duration::from_millis(500);
@@ -129,7 +129,7 @@ fn acceptance(resource: MessageResource) -> Acceptance {
 fn failure(code: i64, message: &str) -> Failure {
     let mut failure = explain(code);
     if code == 0 && !message.is_empty() {
-        failure.text = message.chars().take(300).collect();
+        failure.text = without_numbers(message);
     }
     failure
 }

@@ -15,7 +15,7 @@ use crate::store::outcomes::lookups::{self, Lost, Search, Seen};
 use crate::store::outcomes::{News, RetryPolicy};
 use crate::store::{Store, StoreError, Tx};
 use crate::twilio::client::{Client, MessageResource};
-use crate::twilio::error::explain;
+use crate::twilio::error::{explain, without_numbers};
 use crate::twilio::lookup::{ListQuery, LookupError, MessagePage};
 
 /// People of one tick; the loop ticks once a second. After an outage that left 10,000 messages in the dark it
@@ -291,7 +291,7 @@ fn failure(message: &MessageResource) -> Failure {
     if failure.code == 0
         && let Some(words) = &message.error_message
     {
-        failure.text = words.chars().take(300).collect();
+        failure.text = without_numbers(words);
     }
     failure
 }

@@ -5,7 +5,7 @@ use crate::domain::message::Status;
 use crate::store::outcomes::{self, AttemptKey, News, RetryPolicy};
 use crate::store::receipts::{self, RawReceipt};
 use crate::store::{StoreError, Tx};
-use crate::twilio::error::explain;
+use crate::twilio::error::{explain, without_numbers};
 use crate::twilio::webhook::{Params, StatusForm};
 
 /// A receipt, read as far as that needs no transaction.
@@ -86,7 +86,7 @@ pub(super) fn apply(
         if failure.code == 0
             && let Some(words) = &form.error_message
         {
-            failure.text = words.chars().take(300).collect();
+            failure.text = without_numbers(words);
         }
         failure
     });

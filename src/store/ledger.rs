@@ -301,6 +301,65 @@ pub fn verify(conn: &Connection, key: &StoreKey) -> Result<ChainReport, StoreErr
     Ok(report)
 }
 
+/// Walks over one person's rows and the links that hold them: as long as the person's own history, not as the
+/// whole chain. That the links before them hold is for [`verify`] to say.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn verify_person(conn: &Connection, key: &StoreKey, user_id: i64) -> Result<ChainReport, StoreError> {
+    let mut report = ChainReport::default();
+    let own: Vec<i64> = conn
+        .prepare_cached("SELECT id FROM consent_ledger WHERE user_id = ?1 ORDER BY id")?
+        .query_map([user_id], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    let mut seen_through = 0;
+    for id in &own {
+        if *id <= seen_through {
+            continue;
+        }
+        let Some((link, first, last)) = link_of(conn, *id)? else {
+            report.problems.push(format!("row {id}: it belongs to no link"));
+            continue;
+        };
+        let stored: Vec<u8> = hash_of(conn, link)?.unwrap_or_default();
+        let previous = hash_of(conn, link - 1)?.unwrap_or_default();
+        let digests = recompute(conn, key, (first, last), &mut report)?;
+        if link_hash(&previous, first, last, &digests) != stored.as_slice() {
+            report.problems.push(format!("link {link}: the hash over rows {first} to {last} does not hold"));
+        }
+        report.links += 1;
+        seen_through = last;
+    }
+    report.rows = own.len().try_into().unwrap_or(0);
+    Ok(report)
+}
+
+/// The link that holds ledger row `id`, by halves: links and their rows ascend together.
+fn link_of(conn: &Connection, id: i64) -> Result<Option<(i64, i64, i64)>, StoreError> {
+    let mut at = conn.prepare_cached("SELECT first_id, last_id FROM consent_links WHERE id = ?1")?;
+    let newest: Option<i64> = conn.query_row("SELECT max(id) FROM consent_links", [], |row| row.get(0))?;
+    let (mut low, mut high) = (1, newest.unwrap_or(0));
+    while low <= high {
+        let middle = low + (high - low) / 2;
+        let found: Option<(i64, i64)> =
+            at.query_row([middle], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        match found {
+            Some((first, last)) if first <= id && id <= last => return Ok(Some((middle, first, last))),
+            Some((first, _)) if id < first => high = middle - 1,
+            Some(_) => low = middle + 1,
+            None => return Ok(None),
+        }
+    }
+    Ok(None)
+}
+
+fn hash_of(conn: &Connection, link: i64) -> Result<Option<Vec<u8>>, StoreError> {
+    Ok(conn
+        .prepare_cached("SELECT hash FROM consent_links WHERE id = ?1")?
+        .query_row([link], |row| row.get(0))
+        .optional()?)
+}
+
 fn recompute(
     conn: &Connection,
     key: &StoreKey,

@@ -1,5 +1,5 @@
 //! HTTP in: translates requests into calls of flows and store, and nothing else.
-//! `webhooks` is what Twilio calls, `api` what integrators call; the rest serves both.
+//! `webhooks` is what Twilio calls, `api` what integrators call, `openapi` how that is described; the rest serves both.
 
 pub mod api;
 pub mod auth;
@@ -8,7 +8,9 @@ pub mod error;
 pub mod etag;
 pub mod health;
 pub mod idempotency;
+pub mod openapi;
 pub mod page;
+pub mod pages;
 pub mod pieces;
 pub mod reply;
 pub mod request_id;

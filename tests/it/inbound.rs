@@ -431,3 +431,75 @@ async fn a_reply_is_credited_to_the_campaign_that_it_follows() {
     assert_eq!(sums, (2, 1));
     engine.check_and_stop().await;
 }
+
+#[tokio::test]
+async fn a_start_of_their_own_brings_an_erased_person_back_but_not_past_the_list_of_the_house() {
+    use event_stream_engine::store::{suppressions, users::UserKey};
+    let engine = answering().await;
+    // On the list why, whether erased as well, and whether a START leads back.
+    let table = [
+        (None, true, true),
+        (Some("opted_out_elsewhere"), false, true),
+        (Some("opted_out_elsewhere"), true, true),
+        (Some("do_not_contact"), false, false),
+        (Some("complaint"), true, false),
+    ];
+    for (n, (reason, is_erased, leads_back)) in table.into_iter().enumerate() {
+        let from = phone(n);
+        let id = engine.add(&from, Consent::OptIn, json!({})).await;
+        let number = from.clone();
+        engine
+            .store
+            .write::<_, _, StoreError>(move |tx| {
+                if let Some(reason) = reason {
+                    suppressions::insert(tx, &number, reason, "list")?;
+                }
+                if is_erased {
+                    let user = users::find(tx.conn(), &UserKey::Id(id))?.unwrap();
+                    users::erase(tx, &user, "test")?;
+                }
+                Ok(())
+            })
+            .await
+            .unwrap();
+        engine.clock.advance(1_000);
+        write(&engine, &format!("SMstart{n}"), &from, "START", &[]).await;
+        assert_eq!(engine.consent(&from), "opt_in");
+        let suppressed: i64 = engine.value(&format!("SELECT suppressed FROM users WHERE phone = '{from}'"));
+        assert_eq!(suppressed == 0, leads_back, "{reason:?}, erased: {is_erased}");
+        let rows: i64 = engine.value("SELECT count(*) FROM suppressions");
+        let kept = table[..=n].iter().filter(|row| !row.2).count();
+        assert_eq!(rows, kept as i64);
+    }
+    engine.check_and_stop().await;
+}
+
+#[tokio::test]
+async fn a_start_that_is_older_than_the_erasure_changes_nothing() {
+    use event_stream_engine::store::suppressions;
+    let engine = answering().await;
+    let (from, said_at) = (phone(0), engine.clock.now());
+    engine.clock.advance(1_000);
+    let lifted = engine
+        .store
+        .write::<_, _, StoreError>(move |tx| {
+            suppressions::insert(tx, &from, "erased", "test")?;
+            let before = suppressions::lift_by_person(tx, &from, said_at)?;
+            Ok((before, suppressions::lift_by_person(tx, &from, tx.now())?))
+        })
+        .await
+        .unwrap();
+    assert_eq!(lifted, (false, true));
+    engine.check_and_stop().await;
+}
+
+#[tokio::test]
+async fn a_start_from_an_address_without_a_number_ends_what_its_own_stop_began() {
+    let engine = answering().await;
+    write(&engine, "SMidstop", "whatsapp:US.1349", "STOP", &[]).await;
+    assert_eq!(engine.value::<i64>("SELECT count(*) FROM suppressions"), 1);
+    engine.clock.advance(1_000);
+    write(&engine, "SMidstart", "whatsapp:US.1349", "START", &[]).await;
+    assert_eq!(engine.value::<i64>("SELECT count(*) FROM suppressions"), 0);
+    engine.check_and_stop().await;
+}

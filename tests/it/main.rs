@@ -19,6 +19,8 @@ mod hours;
 mod imports;
 mod inbound;
 mod interleavings;
+mod openapi;
+mod privacy;
 mod process;
 mod readme;
 mod schedule;

@@ -66,6 +66,8 @@ pub struct MessageView {
     pub read_at: Option<Millis>,
     /// The newest event about it.
     pub last_event_id: Option<i64>,
+    /// When retention removed its text, if it did.
+    pub body_removed_at: Option<Millis>,
 }
 
 impl MessageView {
@@ -77,7 +79,8 @@ impl MessageView {
 
 const COLUMNS: &str = "m.id, m.campaign_id, c.name, m.user_id, u.phone, m.occasion, m.channel, m.kind,
    m.reference, m.status, m.reason, m.sid, m.parts, m.price_micros, m.attempts, m.error_code, m.body,
-   m.due_at, m.created_at, m.accepted_at, m.sent_at, m.delivered_at, m.read_at, m.last_event_id";
+   m.due_at, m.created_at, m.accepted_at, m.sent_at, m.delivered_at, m.read_at, m.last_event_id,
+   m.body_removed_at";
 
 const JOINS: &str = "JOIN users u ON u.id = m.user_id LEFT JOIN campaigns c ON c.id = m.campaign_id";
 
@@ -107,6 +110,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<MessageView> {
         delivered_at: row.get(21)?,
         read_at: row.get(22)?,
         last_event_id: row.get(23)?,
+        body_removed_at: row.get(24)?,
     })
 }
 
@@ -363,10 +367,12 @@ pub struct ReceiptView {
     pub error_code: Option<i64>,
     /// `done`, or `pending` until its effect worked.
     pub state: String,
-    /// The raw parameters in their order, unless erased.
+    /// The raw parameters in their order, unless erased or removed.
     pub params: Value,
     /// When it came.
     pub received_at: Millis,
+    /// When retention removed the parameters, if it did.
+    pub params_removed_at: Option<Millis>,
 }
 
 /// The status callbacks of a message, in order of arrival: found by the SIDs of its hand-overs.
@@ -377,7 +383,7 @@ pub fn receipts(conn: &Connection, message_id: i64) -> Result<Vec<ReceiptView>, 
     let found = conn
         .prepare_cached(
             "SELECT r.id, r.sid, r.attempt, r.status, nullif(r.error_code, 0), r.state, r.params,
-                    r.received_at
+                    r.received_at, r.params_removed_at
              FROM receipts r WHERE r.sid IN (SELECT sid FROM attempts WHERE message_id = ?1)
              ORDER BY r.id LIMIT 500",
         )?
@@ -392,6 +398,7 @@ pub fn receipts(conn: &Connection, message_id: i64) -> Result<Vec<ReceiptView>, 
                 state: row.get(5)?,
                 params: params.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or(Value::Null),
                 received_at: row.get(7)?,
+                params_removed_at: row.get(8)?,
             })
         })?
         .collect::<Result<_, _>>()?;

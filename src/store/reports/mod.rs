@@ -3,6 +3,7 @@
 pub mod heard;
 pub mod inbound;
 pub mod messages;
+pub mod proof;
 pub mod timeline;
 mod walk;
 

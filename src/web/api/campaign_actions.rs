@@ -19,14 +19,21 @@ use crate::web::auth::{Scoped, Send, SendOrWrite, Write};
 use crate::web::body::Fields;
 use crate::web::error::Problem;
 use crate::web::idempotency::Post;
+use crate::web::openapi::shapes::{Rows, campaigns as shapes, messages::Message};
 use crate::web::reply::Reply;
 
 fn reply(conn: &Connection, campaign: &CampaignRow) -> Result<Reply, StoreError> {
     Ok(Reply::ok(shape(conn, campaign)?).with_version(campaign.version))
 }
 
-/// `POST /campaigns/{id}/launch`: 202 when it begins or waits for its time now, 200 when it did already. One that
-/// would let people expire is 409 until `accept_would_expire` is said.
+/// Launches a campaign.
+///
+/// 202 when it begins or waits for its time now, 200 when it did already. One that would let people expire is 409
+/// until `accept_would_expire` is said.
+#[utoipa::path(post, path = "/campaigns/{id}/launch", operation_id = "launch_campaign",
+    request_body = shapes::LaunchCampaign,
+    responses((status = 202, body = shapes::Campaign), (status = 200, body = shapes::Campaign),
+        (status = 409, description = "Not in this state, people would expire, or something is not set up.")))]
 pub(super) async fn launch(_: Scoped<Send>, state: Data<State>, id: Path<i64>, post: Post) -> Answer {
     let mut fields = post.body.fields()?;
     let accept_would_expire = fields.boolean("accept_would_expire").unwrap_or(false);
@@ -44,7 +51,11 @@ pub(super) async fn launch(_: Scoped<Send>, state: Data<State>, id: Path<i64>, p
         .await
 }
 
-/// `POST /campaigns/{id}/pause`.
+/// Pauses a campaign.
+///
+/// The scope `write` will do as well.
+#[utoipa::path(post, path = "/campaigns/{id}/pause", operation_id = "pause_campaign",
+    responses((status = 200, body = shapes::Campaign), (status = 409, description = "Not in this state.")))]
 pub(super) async fn pause(
     caller: Scoped<SendOrWrite>,
     state: Data<State>,
@@ -56,7 +67,10 @@ pub(super) async fn pause(
     post.once.write(&state.store, move |tx| Ok(reply(tx.conn(), &campaign::pause(tx, *id, &actor)?)?)).await
 }
 
-/// `POST /campaigns/{id}/resume`.
+/// Lets a paused campaign go on.
+#[utoipa::path(post, path = "/campaigns/{id}/resume", operation_id = "resume_campaign",
+    responses((status = 200, body = shapes::Campaign),
+        (status = 409, description = "Not in this state, or something is not set up.")))]
 pub(super) async fn resume(caller: Scoped<Send>, state: Data<State>, id: Path<i64>, post: Post) -> Answer {
     post.body.fields()?.finish()?;
     let (actor, setup) = (caller.actor(), state.setup.clone());
@@ -65,7 +79,11 @@ pub(super) async fn resume(caller: Scoped<Send>, state: Data<State>, id: Path<i6
         .await
 }
 
-/// `POST /campaigns/{id}/cancel`.
+/// Ends a campaign before everybody had their turn.
+///
+/// The scope `write` will do as well.
+#[utoipa::path(post, path = "/campaigns/{id}/cancel", operation_id = "cancel_campaign",
+    responses((status = 200, body = shapes::Campaign), (status = 409, description = "Not in this state.")))]
 pub(super) async fn cancel(
     caller: Scoped<SendOrWrite>,
     state: Data<State>,
@@ -81,7 +99,9 @@ pub(super) async fn cancel(
     post.once.around(&state.store, effect).await
 }
 
-/// `POST /campaigns/{id}/retry-failed`.
+/// Queues the failed messages of a campaign again.
+#[utoipa::path(post, path = "/campaigns/{id}/retry-failed", operation_id = "retry_failed_campaign",
+    responses((status = 200, body = shapes::Campaign), (status = 409, description = "Not in this state.")))]
 pub(super) async fn retry_failed(
     caller: Scoped<Send>,
     state: Data<State>,
@@ -103,7 +123,9 @@ async fn current(state: &State, id: i64) -> Answer {
     state.store.read(move |conn| Ok(reply(conn, &find(conn, id)?)?)).await
 }
 
-/// `POST /campaigns/{id}/clone`: a new draft.
+/// Copies a campaign to a new draft.
+#[utoipa::path(post, path = "/campaigns/{id}/clone", operation_id = "clone_campaign",
+    responses((status = 200, body = shapes::Campaign)))]
 pub(super) async fn clone(_: Scoped<Write>, state: Data<State>, id: Path<i64>, post: Post) -> Answer {
     post.body.fields()?.finish()?;
     post.once
@@ -131,7 +153,12 @@ fn read_phones(mut fields: Fields) -> Result<Vec<Phone>, Problem> {
     Ok(phones)
 }
 
-/// `POST /campaigns/{id}/test`: 202 with the messages, marked as tests.
+/// Sends a campaign's text to a few numbers to look at.
+///
+/// For real, marked as tests; they obey `stop` and take nobody's place.
+#[utoipa::path(post, path = "/campaigns/{id}/test", operation_id = "test_campaign", request_body = shapes::TestPhones,
+    responses((status = 202, body = Rows<Message>),
+        (status = 409, description = "Not in this state, or something is not set up.")))]
 pub(super) async fn test(caller: Scoped<Send>, state: Data<State>, id: Path<i64>, post: Post) -> Answer {
     let phones = read_phones(post.body.fields()?)?;
     let (actor, setup) = (caller.actor(), state.setup.clone());

@@ -9,14 +9,14 @@ use crate::config::Config;
 use crate::domain::message::Kind;
 use crate::domain::phone::Channel;
 use crate::domain::quiet_hours::Policy;
+use crate::domain::trigger::{MAX_TYPE, check_type};
 use crate::store::campaigns::CampaignPlan;
 use crate::store::{StoreError, segments, senders, templates, topics};
 use crate::web::body::Fields;
 use crate::web::error::Problem;
 
-/// Longest name and type of trigger, in characters.
+/// Longest name, in characters.
 const MAX_NAME: usize = 200;
-const MAX_TRIGGER: usize = 100;
 /// Segments that one campaign leaves out.
 const MAX_EXCLUDED: usize = 50;
 const KINDS: [&str; 2] = ["marketing", "transactional"];
@@ -142,7 +142,13 @@ fn read_audience(
     let segment_id = fields.id("segment_id");
     let mut trigger_type = None;
     if let Some(mut trigger) = fields.child("trigger") {
-        trigger_type = Some(trigger.required_name("type", MAX_TRIGGER));
+        let kind = trigger.required_name("type", MAX_TYPE);
+        if let Err(message) = check_type(&kind)
+            && !trigger.has_error("type")
+        {
+            trigger.error("type", message);
+        }
+        trigger_type = Some(kind);
         fields.absorb(trigger);
     }
     match (segment_id, &trigger_type) {

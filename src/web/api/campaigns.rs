@@ -22,6 +22,7 @@ use crate::web::body::{Body, Fields};
 use crate::web::error::{FieldError, Problem};
 use crate::web::etag::IfMatch;
 use crate::web::idempotency::Post;
+use crate::web::openapi::shapes::{Page, Paging, campaigns as shapes};
 use crate::web::page::{NoQuery, Query};
 use crate::web::reply::{Reply, time, time_or_null};
 
@@ -99,7 +100,10 @@ pub(super) fn find(conn: &Connection, id: i64) -> Result<CampaignRow, Problem> {
     campaigns::find(conn, id)?.ok_or_else(|| Problem::not_found(format!("There is no campaign {id}.")))
 }
 
-/// `GET /campaigns`.
+/// Lists campaigns, newest first.
+#[utoipa::path(get, path = "/campaigns", operation_id = "list_campaigns",
+    params(Paging, ("status" = Option<shapes::CampaignStatus>, Query, description = "That are here.")),
+    responses((status = 200, body = Page<shapes::Campaign>)))]
 pub(super) async fn list(_: Scoped<Read>, state: Data<State>, request: HttpRequest) -> Answer {
     let mut query = Query::of(&request)?;
     let page = query.page("campaigns");
@@ -118,7 +122,9 @@ pub(super) async fn list(_: Scoped<Read>, state: Data<State>, request: HttpReque
     Ok(Reply::ok(body))
 }
 
-/// `POST /campaigns`: a draft.
+/// Adds a campaign as a draft.
+#[utoipa::path(post, path = "/campaigns", operation_id = "create_campaign", request_body = shapes::NewCampaign,
+    responses((status = 201, body = shapes::Campaign)))]
 pub(super) async fn create(_: Scoped<Write>, state: Data<State>, post: Post) -> Answer {
     let fields = post.body.fields()?;
     let config = state.config.get();
@@ -133,7 +139,9 @@ pub(super) async fn create(_: Scoped<Write>, state: Data<State>, post: Post) -> 
         .await
 }
 
-/// `GET /campaigns/{id}`.
+/// Shows a campaign.
+#[utoipa::path(get, path = "/campaigns/{id}", operation_id = "get_campaign",
+    responses((status = 200, body = shapes::Campaign)))]
 pub(super) async fn show(_: Scoped<Read>, state: Data<State>, id: Path<i64>, request: HttpRequest) -> Answer {
     Query::of(&request)?.finish()?;
     state
@@ -145,7 +153,11 @@ pub(super) async fn show(_: Scoped<Read>, state: Data<State>, id: Path<i64>, req
         .await
 }
 
-/// `PATCH /campaigns/{id}`: a merge patch (RFC 7396) of the plan. Once it was launched, of the rate alone.
+/// Changes the plan of a campaign.
+///
+/// A merge patch (RFC 7396). Once it was launched, of the rate alone.
+#[utoipa::path(patch, path = "/campaigns/{id}", operation_id = "update_campaign", request_body = shapes::CampaignPatch,
+    responses((status = 200, body = shapes::Campaign), (status = 409, description = "Not in this state.")))]
 pub(super) async fn update(
     caller: Scoped<Write>,
     state: Data<State>,
@@ -231,7 +243,9 @@ fn read_rate(campaign: &CampaignRow, mut patch: Map<String, Value>) -> Result<Op
     Ok(rate)
 }
 
-/// `DELETE /campaigns/{id}`: a draft alone.
+/// Deletes a draft.
+#[utoipa::path(delete, path = "/campaigns/{id}", operation_id = "delete_campaign",
+    responses((status = 204), (status = 409, description = "Not in this state.")))]
 pub(super) async fn remove(_: Scoped<Write>, state: Data<State>, id: Path<i64>, _: NoQuery) -> Answer {
     state
         .store

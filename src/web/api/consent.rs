@@ -16,6 +16,7 @@ use crate::web::auth::{Read, Scoped, Write};
 use crate::web::body::Fields;
 use crate::web::error::Problem;
 use crate::web::idempotency::Post;
+use crate::web::openapi::shapes::{Page, Paging, users as shapes};
 use crate::web::page::Query;
 use crate::web::reply::{Reply, time, time_or_null};
 
@@ -114,7 +115,9 @@ pub(super) fn shape(row: &LedgerRow) -> Value {
     })
 }
 
-/// `GET /users/{person}/consent`.
+/// Lists what a person said about being written to, newest first.
+#[utoipa::path(get, path = "/users/{person}/consent", operation_id = "list_consent", params(Paging),
+    responses((status = 200, body = Page<shapes::ConsentEntry>)))]
 pub(super) async fn list(
     _: Scoped<Read>,
     state: Data<State>,
@@ -134,7 +137,10 @@ pub(super) async fn list(
     Ok(Reply::ok(page.answer(rows, |row| row.id, shape)))
 }
 
-/// `POST /users/{person}/consent`.
+/// Records a consent.
+#[utoipa::path(post, path = "/users/{person}/consent", operation_id = "record_consent",
+    request_body = shapes::NewConsent,
+    responses((status = 201, body = shapes::ConsentEntry), (status = 409, description = "The person said STOP.")))]
 pub(super) async fn record(
     caller: Scoped<Write>,
     state: Data<State>,

@@ -13,6 +13,7 @@ use crate::store::events::{self, Event};
 use crate::web::State;
 use crate::web::auth::{Read, Scoped};
 use crate::web::error::Problem;
+use crate::web::openapi::shapes::events as shapes;
 use crate::web::page::Query;
 use crate::web::reply::Reply;
 
@@ -54,7 +55,15 @@ pub(super) fn begin(conn: &Connection, after: Option<i64>) -> Result<i64, Proble
     }
 }
 
-/// `GET /events`. Without `after` it begins with the oldest event that is kept.
+/// Lists events behind a place, in order.
+///
+/// Without `after` it begins with the oldest event that is kept. Ids ascend and are never reused.
+#[utoipa::path(get, path = "/events", operation_id = "list_events",
+    params(("after" = Option<i64>, Query, description = "The last id that you have.", minimum = 0),
+        ("types" = Option<String>, Query, description = "Only these, with commas between."),
+        ("limit" = Option<i64>, Query, description = "Events at once.", minimum = 1, maximum = 200)),
+    responses((status = 200, body = shapes::EventPage),
+        (status = 410, description = "Not all behind `after` is kept any more; `oldest_id` says what is.")))]
 pub(super) async fn list(_: Scoped<Read>, state: Data<State>, request: HttpRequest) -> Answer {
     let mut query = Query::of(&request)?;
     let after = query.integer("after");

@@ -14,6 +14,7 @@ use crate::domain::message::Kind;
 use crate::domain::phone::Channel;
 use crate::web::State;
 use crate::web::auth::{Read, Scoped};
+use crate::web::error::Problem;
 use crate::web::page::Query;
 use crate::web::reply::{Reply, time, time_or_null};
 
@@ -48,7 +49,7 @@ pub(super) async fn show(
                     if let Some(members) = body.as_object_mut() {
                         members.insert("user".to_owned(), who);
                     }
-                    Ok(body)
+                    Ok::<_, Problem>(body)
                 }
                 None => {
                     let shown = PLAIN.iter().map(|(channel, kind)| {
@@ -64,8 +65,7 @@ pub(super) async fn show(
                 }
             }
         })
-        .await
-        .map_err(|problem: crate::web::error::Problem| problem)?;
+        .await?;
     Ok(Reply::ok(body))
 }
 

@@ -26,6 +26,8 @@ use crate::web::State;
 use crate::web::auth::{Read, Scoped, Write};
 use crate::web::error::{FieldError, Problem};
 use crate::web::idempotency::Once;
+use crate::web::openapi::shapes::{Page, Paging, imports as shapes};
+use crate::web::openapi::shapes::{Sheet, SheetFormat};
 use crate::web::page::{Query, encode, paged};
 use crate::web::reply::{Reply, time, time_or_null};
 
@@ -73,7 +75,9 @@ fn find(conn: &Connection, id: i64) -> Result<ImportRow, Problem> {
     imports::find(conn, id)?.ok_or_else(|| Problem::not_found(format!("There is no import {id}.")))
 }
 
-/// `GET /imports`.
+/// Lists imports, newest first.
+#[utoipa::path(get, path = "/imports", operation_id = "list_imports", params(Paging),
+    responses((status = 200, body = Page<shapes::Import>)))]
 pub(super) async fn list(_: Scoped<Read>, state: Data<State>, request: HttpRequest) -> Answer {
     let mut query = Query::of(&request)?;
     let page = query.page("imports");
@@ -82,7 +86,9 @@ pub(super) async fn list(_: Scoped<Read>, state: Data<State>, request: HttpReque
     Ok(Reply::ok(page.answer(rows, |row| row.id, shape)))
 }
 
-/// `GET /imports/{id}`.
+/// Shows an import and how far it got.
+#[utoipa::path(get, path = "/imports/{id}", operation_id = "get_import",
+    responses((status = 200, body = shapes::Import)))]
 pub(super) async fn show(_: Scoped<Read>, state: Data<State>, id: Path<i64>, request: HttpRequest) -> Answer {
     Query::of(&request)?.finish()?;
     let import = state.store.read(move |conn| find(conn, *id)).await?;
@@ -186,8 +192,15 @@ fn refused(error: SpoolError) -> Problem {
     }
 }
 
-/// `POST /imports`: a form with `file` and `options`, or the file alone as the body, with `options` and
-/// `file_name` in the query.
+/// Takes a file of people.
+///
+/// A form with `file` and `options`, or the file alone as the body, with `options` and `file_name` in the query.
+#[utoipa::path(post, path = "/imports", operation_id = "create_import",
+    params(("options" = Option<String>, Query, description = "What is told about the file, as JSON."),
+        ("file_name" = Option<String>, Query, description = "What the file is called.")),
+    request_body(content((shapes::ImportForm = "multipart/form-data"), (shapes::CsvFile = "text/csv"),
+        (shapes::JsonFile = "application/json"))),
+    responses((status = 202, body = shapes::Import)))]
 pub(super) async fn create(
     caller: Scoped<Write>,
     state: Data<State>,
@@ -251,8 +264,12 @@ fn insert(tx: &Tx<'_>, new: &NewImport) -> Answer {
 
 const ISSUES: &str = "import_issues";
 
-/// `GET /imports/{id}/issues`: rows with a reason, in the order of the file; `?format=csv` gives all of
-/// them with the cells as they stood there.
+/// Lists rows of an import with something to say about them, in the order of the file.
+///
+/// `format=csv` gives all of them at once, with the cells as they stood there.
+#[utoipa::path(get, path = "/imports/{id}/issues", operation_id = "list_import_issues",
+    params(Paging, ("format" = Option<SheetFormat>, Query, description = "`json` if left out.")),
+    responses((status = 200, content((Page<shapes::ImportIssue> = "application/json"), (Sheet = "text/csv")))))]
 pub(super) async fn issues(
     _: Scoped<Read>,
     state: Data<State>,

@@ -8,6 +8,8 @@ use super::{Answer, users};
 use crate::store::reports::inbound::{self, InboundFilter, InboundView, KINDS};
 use crate::web::State;
 use crate::web::auth::{Read, Scoped};
+use crate::web::openapi::shapes::Time;
+use crate::web::openapi::shapes::{Page, Paging, messages as shapes};
 use crate::web::page::Query;
 use crate::web::reply::{Reply, time};
 
@@ -30,7 +32,12 @@ pub(super) fn shape(inbound: &InboundView) -> Value {
     })
 }
 
-/// `GET /inbound`.
+/// Lists what people wrote to us, newest first.
+#[utoipa::path(get, path = "/inbound", operation_id = "list_inbound",
+    params(Paging, ("phone" = Option<String>, Query, description = "Of the person with this number."),
+        ("kind" = Option<shapes::InboundKind>, Query, description = "That were understood so."),
+        ("since" = Option<Time>, Query, description = "That came at this time or later.")),
+    responses((status = 200, body = Page<shapes::Inbound>)))]
 pub(super) async fn list(_: Scoped<Read>, state: Data<State>, request: HttpRequest) -> Answer {
     let mut query = Query::of(&request)?;
     let page = query.page("inbound");

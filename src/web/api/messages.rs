@@ -23,6 +23,7 @@ use crate::web::auth::{Read, Scoped, Send};
 use crate::web::body::Fields;
 use crate::web::error::Problem;
 use crate::web::idempotency::{Post, PostWithQuery};
+use crate::web::openapi::shapes::{Page, Paging, Rows, messages as shapes};
 use crate::web::page::{Query, encode, paged_until};
 use crate::web::reply::{Reply, time, time_or_null};
 
@@ -97,8 +98,9 @@ pub(super) fn read_status(query: &mut Query) -> Option<Status> {
     query.choice("status", Status::parse, &Status::ALL.map(Status::as_str))
 }
 
-/// `GET /messages`: newest first; with `campaign_id` by person, which is the order that a campaign's
-/// messages can be found in at once.
+/// Lists messages, newest first; with `campaign_id` by person.
+#[utoipa::path(get, path = "/messages", operation_id = "list_messages",
+    params(Paging, shapes::MessageFilters), responses((status = 200, body = Page<shapes::Message>)))]
 pub(super) async fn list(_: Scoped<Read>, state: Data<State>, request: HttpRequest) -> Answer {
     let mut query = Query::of(&request)?;
     let campaign_id = query.integer("campaign_id");
@@ -160,7 +162,9 @@ pub(super) fn by_person(slice: Slice<MessageView, (i64, String)>, fetched: usize
     paged_until(slice.rows, fetched - 1, cursor, shape, reached)
 }
 
-/// `GET /messages/{id}`: with every hand-over in `attempts`, and its events and receipts.
+/// Shows a message with its hand-overs, events and receipts.
+#[utoipa::path(get, path = "/messages/{id}", operation_id = "get_message",
+    responses((status = 200, body = shapes::WholeMessage)))]
 pub(super) async fn show(_: Scoped<Read>, state: Data<State>, id: Path<i64>, request: HttpRequest) -> Answer {
     Query::of(&request)?.finish()?;
     let body = state
@@ -262,7 +266,11 @@ fn check_text(
     }
 }
 
-/// `POST /messages`: 202 with the message, which is `skipped` with the reason where the gate refuses.
+/// Sends a message to one person.
+///
+/// For a person whom the gate refuses the status is `skipped`, with the reason.
+#[utoipa::path(post, path = "/messages", operation_id = "create_message", request_body = shapes::NewMessage,
+    responses((status = 202, body = shapes::Message), (status = 409, description = "Something is not set up.")))]
 pub(super) async fn create(caller: Scoped<Send>, state: Data<State>, post: Post) -> Answer {
     let message = read_new(post.body.fields()?, state.store.clock().now())?;
     let actor = caller.actor();
@@ -275,7 +283,9 @@ pub(super) async fn create(caller: Scoped<Send>, state: Data<State>, post: Post)
         .await
 }
 
-/// `POST /messages/{id}/cancel`.
+/// Takes a message back that still waits.
+#[utoipa::path(post, path = "/messages/{id}/cancel", operation_id = "cancel_message",
+    responses((status = 200, body = shapes::Message), (status = 409, description = "It does not wait any more.")))]
 pub(super) async fn cancel(caller: Scoped<Send>, state: Data<State>, id: Path<i64>, post: Post) -> Answer {
     post.body.fields()?.finish()?;
     let actor = caller.actor();
@@ -289,8 +299,11 @@ pub(super) async fn cancel(caller: Scoped<Send>, state: Data<State>, id: Path<i6
         .await
 }
 
-/// `POST /messages/cancel?reference=`: every message with this reference that still waits. 409 when none
-/// of them does.
+/// Takes back every message with a reference that still waits.
+#[utoipa::path(post, path = "/messages/cancel", operation_id = "cancel_messages_by_reference",
+    params(("reference" = String, Query, description = "Your own name for them.", example = "order-1001")),
+    responses((status = 200, body = Rows<shapes::Message>), (status = 404, description = "There is none."),
+        (status = 409, description = "None of them waits any more.")))]
 pub(super) async fn cancel_by_reference(
     caller: Scoped<Send>,
     state: Data<State>,

@@ -13,6 +13,8 @@ mod explain;
 mod imports;
 mod inbound;
 mod messages;
+pub(super) mod operations;
+mod proof;
 mod report;
 mod segments;
 mod settings;
@@ -28,6 +30,7 @@ use actix_web::web::{self, ServiceConfig};
 
 use super::auth::require_key;
 use super::error::Problem;
+use super::openapi;
 use super::reply::Reply;
 
 /// What every handler answers.
@@ -47,7 +50,7 @@ pub struct Route {
 /// Writes the table once, for the server and for whoever describes or checks it.
 macro_rules! routes {
     ($($path:literal { $($method:ident $name:literal $scope:literal => $handler:path,)+ })+) => {
-        /// Every route, all of them closed without a key.
+        /// Every route that needs a key.
         pub const ROUTES: &[Route] = &[
             $($(Route { path: $path, method: $name, scope: $scope },)+)+
         ];
@@ -81,6 +84,9 @@ routes! {
     }
     "/users/{person}/timeline" {
         get "GET" "read" => timeline::show,
+    }
+    "/users/{person}/proof" {
+        get "GET" "read" => proof::show,
     }
     "/topics" {
         get "GET" "read" => topics::list,
@@ -216,8 +222,12 @@ routes! {
     }
 }
 
+/// Routes that need no key. `web::api::configure` mounts them one by one, before the rest is closed.
+pub const OPEN: &[Route] = &[Route { path: "/openapi.json", method: "GET", scope: "" }];
+
 /// Mounts the API below `/api/v1`, closed to all but valid keys.
 pub(super) fn configure(config: &mut ServiceConfig) {
+    config.service(web::resource("/api/v1/openapi.json").route(web::get().to(openapi::serve::document)));
     config.service(
         web::scope("/api/v1")
             .wrap(from_fn(require_key))

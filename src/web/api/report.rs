@@ -21,13 +21,16 @@ use crate::twilio::error::explain;
 use crate::web::State;
 use crate::web::auth::{Read, Scoped};
 use crate::web::error::Problem;
+use crate::web::openapi::shapes::{Page, Paging, Sheet, SheetFormat, messages as texts, report as shapes};
 use crate::web::page::Query;
 use crate::web::reply::{Reply, time_or_null};
 
 /// Rows of one read while a sheet is written.
 const SHEET_PAGE: usize = 1_000;
 
-/// `GET /campaigns/{id}/report`.
+/// Tells what came of a campaign so far.
+#[utoipa::path(get, path = "/campaigns/{id}/report", operation_id = "get_campaign_report",
+    responses((status = 200, body = shapes::CampaignReport)))]
 pub(super) async fn show(_: Scoped<Read>, state: Data<State>, id: Path<i64>, request: HttpRequest) -> Answer {
     Query::of(&request)?.finish()?;
     let now = state.store.clock().now();
@@ -120,7 +123,14 @@ fn throughput(sums: &CampaignSums) -> Option<f64> {
     (millis > 0).then(|| (sums.accepted - 1) as f64 * 1_000.0 / millis as f64)
 }
 
-/// `GET /campaigns/{id}/messages`: one row for each person, by person; `?format=csv` gives all of them.
+/// Lists the messages of a campaign, one for each person, by person.
+///
+/// `format=csv` gives all of them at once.
+#[utoipa::path(get, path = "/campaigns/{id}/messages", operation_id = "list_campaign_messages",
+    params(Paging, ("status" = Option<texts::MessageStatus>, Query, description = "That are here."),
+        ("reason" = Option<String>, Query, description = "For this reason."),
+        ("format" = Option<SheetFormat>, Query, description = "`json` if left out.")),
+    responses((status = 200, content((Page<texts::Message> = "application/json"), (Sheet = "text/csv")))))]
 pub(super) async fn people(
     _: Scoped<Read>,
     state: Data<State>,

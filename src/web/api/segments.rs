@@ -19,6 +19,7 @@ use crate::web::body::{Body, Fields};
 use crate::web::error::{FieldError, Problem};
 use crate::web::etag::IfMatch;
 use crate::web::idempotency::Post;
+use crate::web::openapi::shapes::{Page, Paging, segments as shapes};
 use crate::web::page::{NoQuery, Query};
 use crate::web::reply::{Reply, time};
 
@@ -110,7 +111,9 @@ fn read_draft(mut fields: Fields) -> Result<Draft, Problem> {
     Ok(Draft { name, value, definition })
 }
 
-/// `GET /segments`.
+/// Lists segments, newest first.
+#[utoipa::path(get, path = "/segments", operation_id = "list_segments", params(Paging),
+    responses((status = 200, body = Page<shapes::Segment>)))]
 pub(super) async fn list(_: Scoped<Read>, state: Data<State>, request: HttpRequest) -> Answer {
     let mut query = Query::of(&request)?;
     let page = query.page("segments");
@@ -119,7 +122,9 @@ pub(super) async fn list(_: Scoped<Read>, state: Data<State>, request: HttpReque
     Ok(Reply::ok(page.answer(rows, |row| row.id, shape)))
 }
 
-/// `POST /segments`.
+/// Adds a segment.
+#[utoipa::path(post, path = "/segments", operation_id = "create_segment", request_body = shapes::NewSegment,
+    responses((status = 201, body = shapes::Segment), (status = 409, description = "The name is taken.")))]
 pub(super) async fn create(_: Scoped<Write>, state: Data<State>, post: Post) -> Answer {
     let draft = read_draft(post.body.fields()?)?;
     post.once
@@ -141,14 +146,18 @@ fn refuse_taken(conn: &Connection, name: &str, but: Option<i64>) -> Result<(), P
     Ok(())
 }
 
-/// `GET /segments/{id}`.
+/// Shows a segment.
+#[utoipa::path(get, path = "/segments/{id}", operation_id = "get_segment",
+    responses((status = 200, body = shapes::Segment)))]
 pub(super) async fn show(_: Scoped<Read>, state: Data<State>, id: Path<i64>, request: HttpRequest) -> Answer {
     Query::of(&request)?.finish()?;
     let segment = state.store.read(move |conn| find(conn, *id)).await?;
     Ok(Reply::ok(shape(&segment)).with_version(segment.version))
 }
 
-/// `PUT /segments/{id}`.
+/// Replaces a segment.
+#[utoipa::path(put, path = "/segments/{id}", operation_id = "replace_segment", request_body = shapes::NewSegment,
+    responses((status = 200, body = shapes::Segment), (status = 409, description = "The name is taken.")))]
 pub(super) async fn replace(
     _: Scoped<Write>,
     state: Data<State>,
@@ -170,7 +179,9 @@ pub(super) async fn replace(
         .await
 }
 
-/// `DELETE /segments/{id}`.
+/// Deletes a segment that nothing uses.
+#[utoipa::path(delete, path = "/segments/{id}", operation_id = "delete_segment",
+    responses((status = 204), (status = 409, description = "Something uses it; `used_by` names it.")))]
 pub(super) async fn remove(_: Scoped<Write>, state: Data<State>, id: Path<i64>, _: NoQuery) -> Answer {
     state
         .store
@@ -187,7 +198,9 @@ pub(super) async fn remove(_: Scoped<Write>, state: Data<State>, id: Path<i64>, 
     Ok(Reply::no_content())
 }
 
-/// `POST /segments/preview`.
+/// Counts who would belong to a definition now.
+#[utoipa::path(post, path = "/segments/preview", operation_id = "preview_segment",
+    request_body = shapes::DefinitionToTry, responses((status = 200, body = shapes::SegmentPreview)))]
 pub(super) async fn preview(_: Scoped<Read>, state: Data<State>, body: Body) -> Answer {
     let mut fields = body.fields()?;
     let value = read_definition(&mut fields);

@@ -74,7 +74,10 @@ struct Wanted {
 fn read_new(mut fields: Fields) -> Result<Wanted, Problem> {
     let mut texts: Vec<(String, String)> = Vec::new();
     match (fields.has("phone"), fields.has("phones")) {
-        (true, true) => fields.error("phones", "give either phone or phones"),
+        (true, true) => {
+            drop((fields.take("phone"), fields.take("phones")));
+            fields.error("phones", "give either phone or phones");
+        }
         (false, false) => fields.error("phone", "missing; give phone, or phones for several"),
         (true, false) => texts.push(("phone".to_owned(), fields.required_text("phone", 100))),
         (false, true) => {

@@ -18,6 +18,7 @@ use crate::web::body::{Body, Fields};
 use crate::web::error::{FieldError, Problem};
 use crate::web::etag::IfMatch;
 use crate::web::idempotency::Post;
+use crate::web::openapi::shapes::{Page, Paging, templates as shapes};
 use crate::web::page::{NoQuery, Query};
 use crate::web::reply::{Reply, time, time_or_null};
 
@@ -161,7 +162,9 @@ fn read_content_sid(fields: &mut Fields) -> Option<String> {
     Some(sid)
 }
 
-/// `GET /templates`.
+/// Lists templates, newest first.
+#[utoipa::path(get, path = "/templates", operation_id = "list_templates", params(Paging),
+    responses((status = 200, body = Page<shapes::Template>)))]
 pub(super) async fn list(_: Scoped<Read>, state: Data<State>, request: HttpRequest) -> Answer {
     let mut query = Query::of(&request)?;
     let page = query.page("templates");
@@ -170,7 +173,9 @@ pub(super) async fn list(_: Scoped<Read>, state: Data<State>, request: HttpReque
     Ok(Reply::ok(page.answer(rows, |row| row.id, shape)))
 }
 
-/// `POST /templates`.
+/// Adds a template.
+#[utoipa::path(post, path = "/templates", operation_id = "create_template", request_body = shapes::NewTemplate,
+    responses((status = 201, body = shapes::Template), (status = 409, description = "The name is taken.")))]
 pub(super) async fn create(_: Scoped<Write>, state: Data<State>, post: Post) -> Answer {
     let (name, text) = read(post.body.fields()?)?;
     post.once
@@ -213,14 +218,21 @@ fn refuse_taken(conn: &Connection, name: &str, but: Option<i64>) -> Result<(), P
     Ok(())
 }
 
-/// `GET /templates/{id}`.
+/// Shows a template.
+#[utoipa::path(get, path = "/templates/{id}", operation_id = "get_template",
+    responses((status = 200, body = shapes::Template)))]
 pub(super) async fn show(_: Scoped<Read>, state: Data<State>, id: Path<i64>, request: HttpRequest) -> Answer {
     Query::of(&request)?.finish()?;
     let template = state.store.read(move |conn| find(conn, *id)).await?;
     Ok(Reply::ok(shape(&template)).with_version(template.version))
 }
 
-/// `PUT /templates/{id}`: the next version.
+/// Replaces a template.
+///
+/// It becomes the next version; what went out keeps its own.
+#[utoipa::path(put, path = "/templates/{id}", operation_id = "replace_template", request_body = shapes::NewTemplate,
+    responses((status = 200, body = shapes::Template),
+        (status = 409, description = "The name is taken, or the channel of a used template would change.")))]
 pub(super) async fn replace(
     _: Scoped<Write>,
     state: Data<State>,
@@ -246,7 +258,9 @@ pub(super) async fn replace(
         .await
 }
 
-/// `DELETE /templates/{id}`.
+/// Deletes a template that nothing uses.
+#[utoipa::path(delete, path = "/templates/{id}", operation_id = "delete_template",
+    responses((status = 204), (status = 409, description = "Something uses it; `used_by` names it.")))]
 pub(super) async fn remove(_: Scoped<Write>, state: Data<State>, id: Path<i64>, _: NoQuery) -> Answer {
     state
         .store
@@ -287,7 +301,9 @@ fn read_reader(mut fields: Fields) -> Result<Reader, Problem> {
     Ok(phone.map_or_else(|| Reader::Made(attributes.unwrap_or_default()), Reader::Known))
 }
 
-/// `POST /templates/{id}/preview`.
+/// Shows what one person would get.
+#[utoipa::path(post, path = "/templates/{id}/preview", operation_id = "preview_template",
+    request_body = shapes::PreviewReader, responses((status = 200, body = shapes::TemplatePreview)))]
 pub(super) async fn preview(_: Scoped<Read>, state: Data<State>, id: Path<i64>, body: Body) -> Answer {
     let reader = read_reader(body.fields()?)?;
     let shown = state

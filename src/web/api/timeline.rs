@@ -9,6 +9,7 @@ use crate::store::reports::timeline::{self, Entry, Place};
 use crate::web::State;
 use crate::web::auth::{Read, Scoped};
 use crate::web::error::Problem;
+use crate::web::openapi::shapes::{Page, Paging, users as shapes};
 use crate::web::page::{Query, encode};
 use crate::web::reply::{Reply, time};
 
@@ -45,7 +46,9 @@ fn shape(entry: &Entry) -> Value {
     json!({"at": time(entry.at()), "type": kind, "data": data})
 }
 
-/// `GET /users/{person}/timeline`.
+/// Tells everything about a person, newest first.
+#[utoipa::path(get, path = "/users/{person}/timeline", operation_id = "get_timeline", params(Paging),
+    responses((status = 200, body = Page<shapes::TimelineEntry>)))]
 pub(super) async fn show(
     _: Scoped<Read>,
     state: Data<State>,

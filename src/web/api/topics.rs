@@ -14,6 +14,7 @@ use crate::web::auth::{Read, Scoped, Write};
 use crate::web::body::{Body, Fields};
 use crate::web::error::Problem;
 use crate::web::idempotency::Post;
+use crate::web::openapi::shapes::{Page, Paging, topics as shapes, users::User};
 use crate::web::page::{NoQuery, Query, encode, paged};
 use crate::web::reply::{Reply, time};
 
@@ -49,7 +50,9 @@ fn read_name(fields: &mut Fields) -> String {
     name
 }
 
-/// `GET /topics`.
+/// Lists topics by name.
+#[utoipa::path(get, path = "/topics", operation_id = "list_topics", params(Paging),
+    responses((status = 200, body = Page<shapes::Topic>)))]
 pub(super) async fn list(_: Scoped<Read>, state: Data<State>, request: HttpRequest) -> Answer {
     let mut query = Query::of(&request)?;
     let limit = query.limit();
@@ -62,7 +65,9 @@ pub(super) async fn list(_: Scoped<Read>, state: Data<State>, request: HttpReque
     Ok(Reply::ok(paged(behind, limit, |topic| encode("topics", &[json!(key(topic))]), shape)))
 }
 
-/// `POST /topics`.
+/// Adds a topic.
+#[utoipa::path(post, path = "/topics", operation_id = "create_topic", request_body = shapes::NewTopic,
+    responses((status = 201, body = shapes::Topic), (status = 409, description = "The name is taken.")))]
 pub(super) async fn create(_: Scoped<Write>, state: Data<State>, post: Post) -> Answer {
     let mut fields = post.body.fields()?;
     let name = read_name(&mut fields);
@@ -87,7 +92,8 @@ fn escaped(name: &str) -> String {
     percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
 
-/// `GET /topics/{name}`.
+/// Shows a topic.
+#[utoipa::path(get, path = "/topics/{name}", operation_id = "get_topic", responses((status = 200, body = shapes::Topic)))]
 pub(super) async fn show(
     _: Scoped<Read>,
     state: Data<State>,
@@ -99,7 +105,9 @@ pub(super) async fn show(
     Ok(Reply::ok(shape(&topic)))
 }
 
-/// `PATCH /topics/{name}`.
+/// Changes a topic.
+#[utoipa::path(patch, path = "/topics/{name}", operation_id = "update_topic", request_body = shapes::TopicPatch,
+    responses((status = 200, body = shapes::Topic), (status = 409, description = "The name is taken, or a segment names the topic.")))]
 pub(super) async fn update(_: Scoped<Write>, state: Data<State>, name: Path<String>, body: Body) -> Answer {
     let mut fields = body.fields()?;
     let new_name = fields.has("name").then(|| read_name(&mut fields));
@@ -122,7 +130,9 @@ pub(super) async fn update(_: Scoped<Write>, state: Data<State>, name: Path<Stri
     Ok(Reply::ok(shape(&topic)))
 }
 
-/// `DELETE /topics/{name}`.
+/// Deletes a topic that nothing uses.
+#[utoipa::path(delete, path = "/topics/{name}", operation_id = "delete_topic",
+    responses((status = 204), (status = 409, description = "Something uses it; `used_by` names it.")))]
 pub(super) async fn remove(_: Scoped<Write>, state: Data<State>, name: Path<String>, _: NoQuery) -> Answer {
     state
         .store
@@ -171,7 +181,9 @@ fn segments_naming(conn: &Connection, topic: &str) -> Result<Vec<String>, StoreE
         .collect())
 }
 
-/// `PUT /users/{person}/topics/{topic}`: the person joins.
+/// Lets a person join a topic.
+#[utoipa::path(put, path = "/users/{person}/topics/{topic}", operation_id = "join_topic",
+    responses((status = 200, body = User)))]
 pub(super) async fn join(
     caller: Scoped<Write>,
     state: Data<State>,
@@ -182,7 +194,9 @@ pub(super) async fn join(
     set(caller.actor(), state, path, true).await
 }
 
-/// `DELETE /users/{person}/topics/{topic}`: the person leaves.
+/// Lets a person leave a topic.
+#[utoipa::path(delete, path = "/users/{person}/topics/{topic}", operation_id = "leave_topic",
+    responses((status = 204)))]
 pub(super) async fn leave(
     caller: Scoped<Write>,
     state: Data<State>,

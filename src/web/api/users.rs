@@ -20,6 +20,7 @@ use crate::web::auth::{Read, Scoped, Write};
 use crate::web::body::{Body, Fields};
 use crate::web::error::Problem;
 use crate::web::idempotency::Post;
+use crate::web::openapi::shapes::{Page, Paging, users as shapes};
 use crate::web::page::{NoQuery, Query};
 use crate::web::reply::{Reply, time, time_or_null};
 
@@ -44,15 +45,19 @@ pub(super) fn shape(conn: &Connection, user: &User) -> Result<Value, StoreError>
     }))
 }
 
-/// The person whom a path names. Erased people are nobody.
-pub(super) fn find(conn: &Connection, person: &str) -> Result<User, Problem> {
-    let key = match Phone::from_e164(person) {
+/// Whom a path names: a number, or an id.
+pub(super) fn read_key(person: &str) -> Result<UserKey, Problem> {
+    Ok(match Phone::from_e164(person) {
         Some(phone) => UserKey::Phone(phone.as_str().to_owned()),
         None => UserKey::Id(person.parse().map_err(|_| {
             Problem::not_found("A person is named by a number such as +14155550101, or by their id.")
         })?),
-    };
-    users::find(conn, &key)?
+    })
+}
+
+/// The person whom a path names. Erased people are nobody.
+pub(super) fn find(conn: &Connection, person: &str) -> Result<User, Problem> {
+    users::find(conn, &read_key(person)?)?
         .filter(|user| user.erased_at.is_none())
         .ok_or_else(|| Problem::not_found("There is no such person."))
 }
@@ -76,7 +81,11 @@ pub(super) fn id_of_phone(conn: &Connection, phone: &Phone) -> Result<i64, Store
     Ok(users::find(conn, &key)?.map_or(0, |user| user.id))
 }
 
-/// `GET /users`.
+/// Lists people, newest first.
+///
+/// `attribute.<name>=` asks for people with this value.
+#[utoipa::path(get, path = "/users", operation_id = "list_users",
+    params(Paging, shapes::UserFilters), responses((status = 200, body = Page<shapes::User>)))]
 pub(super) async fn list(_: Scoped<Read>, state: Data<State>, request: HttpRequest) -> Answer {
     let mut query = Query::of(&request)?;
     let page = query.page("users");
@@ -168,7 +177,9 @@ fn readings(value: &str) -> Vec<Value> {
     readings
 }
 
-/// `GET /users/{person}`.
+/// Shows a person.
+#[utoipa::path(get, path = "/users/{person}", operation_id = "get_user",
+    responses((status = 200, body = shapes::User)))]
 pub(super) async fn show(
     _: Scoped<Read>,
     state: Data<State>,
@@ -211,7 +222,9 @@ fn read_new(mut fields: Fields, now: Millis) -> Result<NewPerson, Problem> {
     Ok(NewPerson { phone, attributes, consent, topics })
 }
 
-/// `POST /users`.
+/// Adds a person.
+#[utoipa::path(post, path = "/users", operation_id = "create_user", request_body = shapes::NewUser,
+    responses((status = 201, body = shapes::User), (status = 409, description = "The number is known already.")))]
 pub(super) async fn create(caller: Scoped<Write>, state: Data<State>, post: Post) -> Answer {
     let new = read_new(post.body.fields()?, state.store.clock().now())?;
     let actor = caller.actor();
@@ -288,7 +301,11 @@ fn read_change(mut fields: Fields, now: Millis) -> Result<Change, Problem> {
     Ok(Change { attributes, consent, hold, becomes_reachable })
 }
 
-/// `PATCH /users/{person}`.
+/// Changes a person.
+///
+/// Attributes are merged (RFC 7396). Nothing here leads out of `stop`.
+#[utoipa::path(patch, path = "/users/{person}", operation_id = "update_user", request_body = shapes::UserPatch,
+    responses((status = 200, body = shapes::User), (status = 409, description = "The person said STOP.")))]
 pub(super) async fn update(
     caller: Scoped<Write>,
     state: Data<State>,
@@ -327,7 +344,10 @@ fn apply(tx: &Tx<'_>, user: &User, change: &Change, actor: &str) -> Result<(), P
     Ok(())
 }
 
-/// `DELETE /users/{person}`: erases what is known of them. Whatever waits for them is taken back first.
+/// Erases what is known of a person.
+///
+/// Whatever waits for them is taken back first. A keyed hash of the number stays and suppresses.
+#[utoipa::path(delete, path = "/users/{person}", operation_id = "erase_user", responses((status = 204)))]
 pub(super) async fn erase(
     caller: Scoped<Write>,
     state: Data<State>,

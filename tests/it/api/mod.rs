@@ -9,6 +9,8 @@ mod messages;
 mod segments;
 mod settings;
 mod stream;
+mod suppressions;
 mod templates;
 mod topics;
+mod triggers;
 mod users;

@@ -232,3 +232,28 @@ async fn a_timeline_tells_everything_once_and_newest_first() {
     assert_eq!(app.get("/users/1/timeline?cursor=abc").await.fields(), ["cursor"]);
     send(app.request("GET", "/users/9/timeline")).await.problem(404);
 }
+
+#[actix_web::test]
+async fn a_proof_is_json_or_a_strict_page() {
+    let app = TestApp::start().await;
+    app.add_user("+14155550101", "opt_in").await;
+    let proof = app.get("/users/+14155550101/proof").await.expect(200);
+    assert_eq!(proof["consent"]["state"], "opt_in");
+    assert_eq!(app.get("/users/1/proof").await.expect(200)["person"]["phone"], "+14155550101");
+    let page = app.get("/users/1/proof?format=html").await;
+    let policy = page.header("content-security-policy").unwrap();
+    assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "{policy}");
+    assert!(page.text.starts_with("<!doctype html>") && page.header("cache-control") == Some("no-store"));
+    let browser = app.request("GET", "/users/1/proof").header("accept", "text/html,*/*;q=0.8");
+    assert!(send(browser).await.text.starts_with("<!doctype html>"));
+    let both = app.request("GET", "/users/1/proof").header("accept", "application/json, text/html");
+    assert!(send(both).await.text.starts_with('{'));
+    assert_eq!(app.get("/users/1/proof?format=pdf").await.fields(), ["format"]);
+    app.get("/users/+14155550199/proof").await.problem(404);
+    app.post("/suppressions", &json!({"phone": "+14155550199"})).await.expect(201);
+    let listed = app.get("/users/+14155550199/proof").await.expect(200);
+    assert_eq!(
+        (&listed["person"], &listed["suppression"]["reason"]),
+        (&Value::Null, &json!("do_not_contact"))
+    );
+}

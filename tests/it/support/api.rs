@@ -21,6 +21,8 @@ use reqwest::Method;
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
+use super::contract;
+
 /// Senders for both channels, and an account on this machine: nothing is missing.
 const READY: &str = r#"
 [server]
@@ -134,8 +136,8 @@ impl TestApp {
         let streams = Streams::new(Duration::from_millis(200), Duration::from_millis(100));
         let setup = Setup { problem: config.setup_problem(), is_simulated: true };
         let (mut state, delivery) = app::state(store.clone(), loaded, setup, Metrics::default()).unwrap();
-        state.streams = streams.clone();
         state.rules.set(Rules { replies: Arc::default(), ..(*state.rules.get()).clone() });
+        state.streams = streams.clone();
         let served = state.clone();
         let server = HttpServer::new(move || App::new().configure(web::configure(served.clone())))
             .workers(2)
@@ -233,9 +235,14 @@ impl TestApp {
     }
 }
 
-/// Sends a request and reads the answer.
+/// Sends a request, reads the answer, and holds it against the description of the API.
 pub(crate) async fn send(request: reqwest::RequestBuilder) -> Answer {
-    let response = request.send().await.unwrap();
+    let (client, request) = request.build_split();
+    let request = request.unwrap();
+    let (method, path) = (request.method().clone(), request.url().path().to_owned());
+    let response = client.execute(request).await.unwrap();
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
-    Answer { status, headers, text: response.text().await.unwrap() }
+    let text = response.text().await.unwrap();
+    contract::check(method.as_str(), &path, status, &headers, &text);
+    Answer { status, headers, text }
 }

@@ -2,6 +2,7 @@
 //! and a clock that is moved by hand.
 
 pub mod api;
+pub mod contract;
 pub(crate) mod probe;
 
 use std::collections::HashMap;

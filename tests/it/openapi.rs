@@ -1,0 +1,143 @@
+//! The description of the API, as a document: it names what the server has, and says enough of it.
+
+use std::collections::BTreeSet;
+
+use event_stream_engine::web::api::{OPEN, ROUTES};
+use event_stream_engine::web::openapi::document;
+use serde_json::{Map, Value};
+
+use crate::support::api::{TestApp, send};
+use crate::support::contract;
+
+/// `GET /users`, and the operation.
+fn operations(document: &Value) -> Vec<(String, &Value)> {
+    let paths = document["paths"].as_object().unwrap();
+    let of_path = |(path, item): (&String, _)| {
+        let item: &Map<String, Value> = Value::as_object(item).unwrap();
+        item.iter()
+            .map(|(method, one)| (format!("{} {path}", method.to_uppercase()), one))
+            .collect::<Vec<_>>()
+    };
+    paths.iter().flat_map(of_path).collect()
+}
+
+#[test]
+fn the_document_has_the_operations_of_the_server_and_no_others() {
+    let document = document();
+    let described: BTreeSet<String> = operations(&document).into_iter().map(|(name, _)| name).collect();
+    let served: BTreeSet<String> =
+        ROUTES.iter().chain(OPEN).map(|route| format!("{} {}", route.method, route.path)).collect();
+    let missing: Vec<_> = served.difference(&described).collect();
+    assert!(missing.is_empty(), "not described; src/web/openapi/mod.rs says how: {missing:?}");
+    let extra: Vec<_> = described.difference(&served).collect();
+    assert!(extra.is_empty(), "described, but not served: {extra:?}");
+}
+
+#[test]
+fn every_operation_names_its_key_and_scope() {
+    let document = document();
+    for route in ROUTES {
+        let operation = &document["paths"][route.path][route.method.to_lowercase()];
+        assert_eq!(operation["security"][0]["key"][0], route.scope, "{route:?}");
+    }
+    for route in OPEN {
+        let operation = &document["paths"][route.path][route.method.to_lowercase()];
+        assert_eq!(operation["security"], serde_json::json!([]), "{route:?}");
+    }
+}
+
+#[test]
+fn every_operation_is_told_in_words_and_by_example() {
+    let document = document();
+    let mut ids = BTreeSet::new();
+    for (name, operation) in operations(&document) {
+        let text = |member: &str| operation[member].as_str().unwrap_or_default().to_owned();
+        let summary = text("summary");
+        assert!(summary.ends_with('.') && summary.len() > 10, "{name}: {summary:?}");
+        assert!(!summary.contains('`') || !summary.contains(" /"), "{name} tells of its path: {summary:?}");
+        let id = text("operationId");
+        assert!(id.contains('_'), "{name}: name the operation as its callers will: {id:?}");
+        assert!(ids.insert(id.clone()), "{name}: {id} is taken");
+        assert_eq!(operation["tags"].as_array().map(Vec::len), Some(1), "{name}");
+        let answers = operation["responses"].as_object().unwrap();
+        let is_success = |status: &&String| status.starts_with('2');
+        assert!(answers.keys().any(|status| is_success(&status)), "{name} has no success");
+        for (status, answer) in answers {
+            let answer = contract::resolved(&document, answer);
+            assert!(!answer["description"].as_str().unwrap_or_default().is_empty(), "{name} {status}");
+            check_examples(&document, &format!("{name} {status}"), &answer["content"]);
+        }
+        check_examples(&document, &format!("{name} request"), &operation["requestBody"]["content"]);
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            let parameter = contract::resolved(&document, parameter);
+            assert!(parameter["description"].is_string(), "{name}: {}", parameter["name"]);
+        }
+    }
+}
+
+/// Each kind of body has an example, and JSON fits its own shape.
+fn check_examples(document: &Value, place: &str, content: &Value) {
+    for (kind, media) in content.as_object().into_iter().flatten() {
+        let example = media.get("example").unwrap_or_else(|| panic!("{place} {kind} has no example"));
+        if kind.ends_with("json") {
+            let faults = contract::faults(document, &media["schema"], example);
+            assert!(faults.is_empty(), "{place}: the example {example} is off its shape: {faults:?}");
+        }
+    }
+}
+
+#[test]
+fn every_field_says_what_it_is() {
+    let document = document();
+    for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
+        let properties = schema["properties"].as_object().into_iter().flatten();
+        // Names of states and of settings explain themselves by the shape that they belong to.
+        for (field, property) in
+            properties.filter(|_| !["StatusCounts", "CampaignPatch", "Definition"].contains(&name.as_str()))
+        {
+            let said = property.get("description").or_else(|| property["oneOf"][0].get("description"));
+            assert!(said.is_some_and(|text| text.as_str() != Some("")), "{name}.{field}: {property}");
+        }
+    }
+}
+
+#[test]
+fn requests_are_closed_and_every_reference_leads_somewhere() {
+    let document = document();
+    for name in ["NewUser", "UserPatch", "NewMessage", "NewCampaign", "Schedule", "NewSegment", "ConsentWish"]
+    {
+        let schema = &document["components"]["schemas"][name];
+        let is_closed = schema["additionalProperties"] == false || schema.get("oneOf").is_some();
+        assert!(is_closed, "{name}: {schema}");
+    }
+    let mut open = vec![&document];
+    while let Some(value) = open.pop() {
+        match value {
+            Value::Array(values) => open.extend(values),
+            Value::Object(map) => {
+                if let Some(target) = map.get("$ref").and_then(Value::as_str) {
+                    let place = target.strip_prefix('#').unwrap();
+                    assert!(document.pointer(place).is_some(), "{target}");
+                }
+                open.extend(map.values());
+            }
+            _ => {}
+        }
+    }
+}
+
+#[actix_web::test]
+async fn it_is_served_to_everybody_and_known_by_its_tag() {
+    let app = TestApp::start().await;
+    let answer = send(app.bare("GET", "/api/v1/openapi.json")).await;
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    let tag = answer.header("etag").unwrap().to_owned();
+    assert_eq!(answer.expect(200), document());
+    for (given, status) in [(tag.as_str(), 304), ("\"other\"", 200), ("*", 304), ("W/\"x\"", 200)] {
+        let again = send(app.bare("GET", "/api/v1/openapi.json").header("if-none-match", given)).await;
+        assert_eq!(again.status, status, "{given}");
+        assert_eq!(again.header("etag"), Some(tag.as_str()));
+        assert_eq!(again.text.is_empty(), status == 304);
+    }
+    send(app.bare("POST", "/api/v1/openapi.json")).await.problem(405);
+}

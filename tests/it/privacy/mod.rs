@@ -1,0 +1,3 @@
+//! What is kept of people: shown for a complaint, handed out, erased, and removed in time.
+
+mod proof;
