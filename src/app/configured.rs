@@ -19,6 +19,7 @@ use crate::store::{Store, StoreError, StorePaths, senders, settings};
 use crate::twilio::client::{Client, Credentials, is_loopback};
 use crate::twilio::content::ContentClient;
 use crate::web::State;
+use crate::web::limits::Limits;
 use crate::web::streams::Streams;
 
 /// Opens the store of `config`.
@@ -68,6 +69,7 @@ pub fn state(
     metrics: Metrics,
 ) -> Result<(State, Live<Settings>)> {
     let contents = contents(&loaded.config, &store)?;
+    let limits = Limits::new(&loaded.config.server, store.clock());
     let config = Live::new(loaded.config.clone());
     let rules = Live::new(rules(&loaded.config));
     let keywords = Live::new(KeywordTable::with_added(&loaded.config.keywords));
@@ -82,7 +84,7 @@ pub fn state(
         store.plan_changed();
     });
     let streams = Streams::default();
-    let state = State { store, config, setup, keywords, rules, contents, metrics, in_force, streams };
+    let state = State { store, config, in_force, setup, keywords, rules, contents, metrics, limits, streams };
     Ok((state, delivery))
 }
 

@@ -16,11 +16,13 @@ pub struct Reply {
     body: Option<Value>,
     location: Option<String>,
     version: Option<i64>,
+    /// Told in this answer and never kept.
+    secret: Option<String>,
 }
 
 impl Reply {
     fn new(status: StatusCode, body: Option<Value>) -> Reply {
-        Reply { status, body, location: None, version: None }
+        Reply { status, body, location: None, version: None, secret: None }
     }
 
     /// 200.
@@ -57,6 +59,18 @@ impl Reply {
         self
     }
 
+    /// Tells a secret once, as the member `secret`: an answer that is kept and said again has null there, and
+    /// `secret_shown` false.
+    #[must_use]
+    pub fn with_secret(mut self, secret: &str) -> Reply {
+        if let Some(Value::Object(members)) = &mut self.body {
+            members.insert("secret".to_owned(), Value::Null);
+            members.insert("secret_shown".to_owned(), Value::Bool(false));
+        }
+        self.secret = Some(secret.to_owned());
+        self
+    }
+
     /// The status of the answer.
     pub fn status(&self) -> StatusCode {
         self.status
@@ -74,6 +88,7 @@ impl Reply {
             body: kept.get("body").filter(|body| !body.is_null()).cloned(),
             location: kept["location"].as_str().map(str::to_owned),
             version: kept["version"].as_i64(),
+            secret: None,
         }
     }
 }
@@ -89,7 +104,12 @@ impl Responder for Reply {
         if let Some(version) = self.version {
             builder.insert_header((header::ETAG, format!("\"{version}\"")));
         }
-        match self.body {
+        let mut body = self.body;
+        if let (Some(secret), Some(Value::Object(members))) = (self.secret, &mut body) {
+            members.insert("secret".to_owned(), Value::String(secret));
+            members.insert("secret_shown".to_owned(), Value::Bool(true));
+        }
+        match body {
             Some(body) => builder.content_type("application/json").body(body.to_string()),
             None => builder.finish(),
         }
