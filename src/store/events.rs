@@ -80,10 +80,14 @@ pub fn append(tx: &Tx<'_>, kind: EventType, event: NewEvent) -> Result<i64, Stor
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?
         .insert((kind.as_str(), tx.now, event.user_id, event.campaign_id, message_id, previous_id, data))?;
-    let mut effects = tx.effects.borrow_mut();
-    *effects.daily.entry((tx.now.div_euclid(DAY), kind.as_str())).or_default() += 1;
-    effects.last_event_id = id;
+    count(tx, kind.as_str());
+    tx.effects.borrow_mut().last_event_id = id;
     Ok(id)
+}
+
+/// Counts something that happened today.
+pub(super) fn count(tx: &Tx<'_>, what: &'static str) {
+    *tx.effects.borrow_mut().daily.entry((tx.now.div_euclid(DAY), what)).or_default() += 1;
 }
 
 const COLUMNS: &str =
