@@ -352,7 +352,9 @@ pub async fn take_up_settings(store: &Store, in_force: &InForce) -> Result<()> {
 fn lookups(state: &State, client: &Client, stop: &Stop, tasks: &mut Vec<JoinHandle<()>>) {
     let (store, metrics) = (&state.store, &state.metrics);
     let rules = uncertain_rules(&state.config.get());
-    let reconciler = Arc::new(Reconciler::new(store.clone(), client.clone(), rules, metrics.clone()));
+    let house = &state.rules;
+    let reconciler = Reconciler::new(store.clone(), client.clone(), rules, house.clone(), metrics.clone());
+    let reconciler = Arc::new(reconciler);
     let stopped = stop.clone();
     tasks.push(spawn("reconcile", SECOND, stop, std::future::pending, move || {
         let (reconciler, stopped) = (Arc::clone(&reconciler), stopped.clone());
@@ -363,7 +365,8 @@ fn lookups(state: &State, client: &Client, stop: &Stop, tasks: &mut Vec<JoinHand
             }
         }
     }));
-    let poller = Poller::new(store.clone(), client.clone(), rules.max_attempts, metrics.clone());
+    let most = rules.max_attempts;
+    let poller = Poller::new(store.clone(), client.clone(), most, house.clone(), metrics.clone());
     let (poller, stopped) = (Arc::new(poller), stop.clone());
     tasks.push(spawn("poll", SECOND * 10, stop, std::future::pending, move || {
         let (poller, stopped) = (Arc::clone(&poller), stopped.clone());
@@ -452,12 +455,12 @@ fn imports(state: &State, stop: &Stop) -> JoinHandle<()> {
 fn replays(state: &State, stop: &Stop) -> JoinHandle<()> {
     let state = state.clone();
     spawn("replay", SECOND * 60, stop, std::future::pending, move || {
-        let (store, keywords) = (state.store.clone(), state.keywords.clone());
+        let (store, keywords, rules) = (state.store.clone(), state.keywords.clone(), state.rules.get());
         let max_attempts = state.config.get().delivery.max_attempts;
         async move {
             store
                 .write(move |tx| {
-                    let policy = RetryPolicy { max_attempts, random: rand::random(), retry_after: None };
+                    let policy = RetryPolicy::of(&rules, max_attempts);
                     inbound::replay(tx, None, (0, 0), &keywords.get(), &policy).map(drop)
                 })
                 .await
