@@ -4,7 +4,7 @@ use utoipa::OpenApi;
 
 use super::{
     campaign_actions, campaigns, consent, content_templates, events, imports, inbound, messages, report,
-    segments, templates, timeline, topics, users,
+    segments, templates, timeline, topics, triggers, users,
 };
 use crate::web::openapi::serve;
 use crate::web::openapi::shapes::campaigns::CampaignStatus;
@@ -70,6 +70,7 @@ use crate::web::openapi::shapes::{Problem, SheetFormat, Time};
         topics::remove,
         topics::show,
         topics::update,
+        triggers::receive,
         users::create,
         users::erase,
         users::list,

@@ -14,6 +14,7 @@ pub mod report;
 pub mod segments;
 pub mod templates;
 pub mod topics;
+pub mod triggers;
 pub mod users;
 
 use serde_json::Value;
