@@ -26,6 +26,7 @@ mod suppressions;
 mod templates;
 mod timeline;
 mod topics;
+mod trigger_line;
 mod triggers;
 mod users;
 mod webhook_deliveries;
