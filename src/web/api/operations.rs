@@ -3,8 +3,8 @@
 use utoipa::OpenApi;
 
 use super::{
-    campaign_actions, campaigns, consent, events, imports, inbound, messages, report, segments, templates,
-    timeline, topics, users,
+    audience, campaign_actions, campaigns, consent, events, explain, imports, inbound, messages, report,
+    segments, templates, timeline, topics, users,
 };
 use crate::web::openapi::serve;
 use crate::web::openapi::shapes::campaigns::CampaignStatus;
@@ -15,6 +15,7 @@ use crate::web::openapi::shapes::{Problem, SheetFormat, Time};
 #[derive(Debug, OpenApi)]
 #[openapi(
     paths(
+        audience::show,
         campaign_actions::cancel,
         campaign_actions::clone,
         campaign_actions::launch,
@@ -30,6 +31,7 @@ use crate::web::openapi::shapes::{Problem, SheetFormat, Time};
         consent::list,
         consent::record,
         events::list,
+        explain::show,
         imports::create,
         imports::issues,
         imports::list,

@@ -216,7 +216,7 @@ impl World {
             Dispatcher::new(store.clone(), self.client.clone(), Live::new(settings), Metrics::default());
         // Bold on purpose: what Twilio does not show is sent again.
         let rules = UncertainRules { after: 600_000, resends: true, max_attempts: MAX_ATTEMPTS };
-        let (client, house) = (&self.client, Live::new(app::rules(&config)));
+        let (client, house) = (&self.client, Live::new(app::rules(&loaded.config)));
         let reconciler =
             Reconciler::new(store.clone(), client.clone(), rules, house.clone(), Metrics::default());
         let poller = Poller::new(store.clone(), client.clone(), MAX_ATTEMPTS, house, Metrics::default());
