@@ -135,6 +135,7 @@ pub(super) fn obstacle(
         Err(refusal) => {
             let code = match &refusal {
                 CampaignError::SetupIncomplete(_) => "setup_incomplete",
+                CampaignError::SafeHold => "safe_hold",
                 CampaignError::TemplateNotApproved(_) => "template_not_approved",
                 _ => "conflict",
             };

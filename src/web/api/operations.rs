@@ -3,11 +3,12 @@
 use utoipa::OpenApi;
 
 use super::{
-    audience, campaign_actions, campaigns, consent, events, explain, imports, inbound, messages, report,
-    segments, templates, timeline, topics, users,
+    audience, campaign_actions, campaigns, consent, content_templates, events, explain, imports, inbound,
+    messages, report, segments, templates, timeline, topics, users,
 };
 use crate::web::openapi::serve;
 use crate::web::openapi::shapes::campaigns::CampaignStatus;
+use crate::web::openapi::shapes::content_templates::ContentStatus;
 use crate::web::openapi::shapes::messages::{InboundKind, MessageKind, MessageStatus};
 use crate::web::openapi::shapes::{Problem, SheetFormat, Time};
 
@@ -30,6 +31,12 @@ use crate::web::openapi::shapes::{Problem, SheetFormat, Time};
         campaigns::update,
         consent::list,
         consent::record,
+        content_templates::create,
+        content_templates::list,
+        content_templates::show,
+        content_templates::submit,
+        content_templates::submit_own,
+        content_templates::sync,
         events::list,
         explain::show,
         imports::create,
@@ -78,7 +85,8 @@ use crate::web::openapi::shapes::{Problem, SheetFormat, Time};
         MessageStatus,
         MessageKind,
         InboundKind,
-        CampaignStatus
+        CampaignStatus,
+        ContentStatus
     ))
 )]
 pub(in crate::web) struct Operations;

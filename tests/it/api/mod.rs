@@ -3,6 +3,7 @@
 mod audience;
 mod basics;
 mod campaigns;
+mod hostile;
 mod idempotency;
 mod imports;
 mod lists;

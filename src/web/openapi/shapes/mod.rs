@@ -7,6 +7,7 @@
 
 pub mod audience;
 pub mod campaigns;
+pub mod content_templates;
 pub mod events;
 pub mod imports;
 pub mod messages;
