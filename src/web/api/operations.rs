@@ -3,8 +3,9 @@
 use utoipa::OpenApi;
 
 use super::{
-    api_keys, campaign_actions, campaigns, consent, content_templates, events, imports, inbound, messages,
-    overview, report, segments, senders, settings, templates, timeline, topics, triggers, users,
+    api_keys, audience, campaign_actions, campaigns, consent, content_templates, events, explain, imports,
+    inbound, messages, overview, report, segments, senders, settings, templates, timeline, topics, triggers,
+    users,
 };
 use crate::web::openapi::serve;
 use crate::web::openapi::shapes::campaigns::CampaignStatus;
@@ -19,6 +20,7 @@ use crate::web::openapi::shapes::{Problem, SheetFormat, Time};
         api_keys::create,
         api_keys::list,
         api_keys::revoke,
+        audience::show,
         campaign_actions::cancel,
         campaign_actions::clone,
         campaign_actions::launch,
@@ -40,6 +42,7 @@ use crate::web::openapi::shapes::{Problem, SheetFormat, Time};
         content_templates::submit_own,
         content_templates::sync,
         events::list,
+        explain::show,
         imports::create,
         imports::issues,
         imports::list,

@@ -6,6 +6,7 @@
 //! is always there, and `Option` may be null; a field that may be missing has `#[schema(nullable = false)]`.
 
 pub mod api_keys;
+pub mod audience;
 pub mod campaigns;
 pub mod content_templates;
 pub mod events;
@@ -26,6 +27,8 @@ use utoipa::ToSchema;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::extensions::ExtensionsBuilder;
 use utoipa::openapi::schema::{ObjectBuilder, Schema};
+
+use imports::Counts;
 
 /// The extension under which a whole schema is handed to `assemble`, which puts it in its place.
 pub(super) const WHOLE: &str = "x-whole";
@@ -142,6 +145,15 @@ pub struct Problem {
     /// On 409 `wrong_state`: the states in which it would be possible.
     #[schema(nullable = false, example = json!(["running"]))]
     pub allowed_in: Option<Vec<String>>,
+    /// On 409 `would_expire`: how many people would not get it before the deadline.
+    #[schema(nullable = false, example = 12)]
+    pub would_expire: Option<i64>,
+    /// On 409 `would_expire`: of how many.
+    #[schema(nullable = false, example = 400)]
+    pub people: Option<i64>,
+    /// On 409 `would_expire`: those whose own hours leave no time, by what they would wait for.
+    #[schema(nullable = false)]
+    pub by_reason: Option<Counts>,
     /// On 409 `in_use`: what uses it.
     #[schema(nullable = false, example = json!(["campaign Spring"]))]
     pub used_by: Option<Vec<String>>,
