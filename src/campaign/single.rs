@@ -12,7 +12,7 @@ use crate::domain::phone::{Channel, Phone};
 use crate::domain::plan::{Circumstances, Person, Plan, Text, TopicRule};
 use crate::domain::quiet_hours::{Policy, Presets};
 use crate::store::messages::{self, NewMessage, Standing};
-use crate::store::{Store, Tx, senders, templates, topics, users};
+use crate::store::{Store, Tx, hold, senders, templates, topics, users};
 
 /// Rows of one write while messages without a sender are closed.
 const CLOSE_CHUNK: usize = 500;
@@ -56,6 +56,9 @@ pub fn send_single(
     setup: &Setup,
     actor: &str,
 ) -> Result<i64, CampaignError> {
+    if hold::since(tx.conn())?.is_some() {
+        return Err(CampaignError::SafeHold);
+    }
     if let Some(problem) = &setup.problem {
         return Err(CampaignError::SetupIncomplete(problem.clone()));
     }

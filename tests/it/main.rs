@@ -10,6 +10,8 @@
 
 mod api;
 mod architecture;
+mod audience;
+mod backups;
 mod campaigns;
 mod catch_up;
 mod content;
@@ -23,6 +25,7 @@ mod interleavings;
 mod openapi;
 mod privacy;
 mod process;
+mod publish;
 mod readme;
 mod schedule;
 mod segments;

@@ -1,7 +1,9 @@
 //! The HTTP API, over real HTTP against a real file.
 
+mod audience;
 mod basics;
 mod campaigns;
+mod hostile;
 mod idempotency;
 mod imports;
 mod lists;
