@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::campaign::{self, CampaignError, Setup};
 use crate::clock::Clock;
-use crate::config::{Config, UncertainPolicy};
+use crate::config::{Config, ConfigError, InForce, Loaded, UncertainPolicy};
 use crate::content::Contents;
 use crate::delivery::{self, Dispatcher, Poller, Reconciler, SenderLimits, Settings, UncertainRules};
 use crate::domain::consent::KeywordTable;
@@ -25,7 +25,7 @@ use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::privacy;
 use crate::store::outcomes::RetryPolicy;
-use crate::store::{Serving, Store, StoreError, StorePaths, senders};
+use crate::store::{Serving, Store, StoreError, StorePaths, senders, settings};
 use crate::ticker::{self, Stop, StopHandle};
 use crate::twilio::client::{Client, Credentials, is_loopback};
 use crate::twilio::content::ContentClient;
@@ -75,6 +75,48 @@ pub async fn synchronize_senders(store: &Store, config: &Config) -> Result<()> {
         .map(|sender| (sender.address.clone(), sender.kind.as_str().to_owned()))
         .collect();
     Ok(store.write::<_, _, StoreError>(move |tx| senders::synchronize(tx, &configured)).await?)
+}
+
+/// `loaded` with the settings that `rows` hold. One that can't be taken any more is left out with a line in the
+/// log: the file may have changed since, and the server starts all the same.
+///
+/// # Errors
+/// When the configuration makes no sense even without them.
+pub fn with_settings(loaded: &Loaded, rows: settings::Rows) -> Result<Loaded, ConfigError> {
+    let settings = crate::config::Settings { version: rows.version, values: rows.values };
+    let (loaded, left_out) = loaded.with_usable_settings(settings)?;
+    for error in left_out {
+        tracing::warn!(%error, "a setting can't be taken and is left out");
+    }
+    Ok(loaded)
+}
+
+/// The state of a server, and what delivery needs of the configuration. Both follow its changes.
+///
+/// # Errors
+/// When no HTTP client can be made.
+pub fn state(
+    store: Store,
+    loaded: Loaded,
+    setup: Setup,
+    metrics: Metrics,
+) -> Result<(State, Live<Settings>)> {
+    let contents = contents(&loaded.config, &store)?;
+    let config = Live::new(loaded.config.clone());
+    let rules = Live::new(rules(&loaded.config));
+    let keywords = Live::new(KeywordTable::with_added(&loaded.config.keywords));
+    let delivery = Live::new(delivery_settings(&loaded.config));
+    let lives = (config.clone(), rules.clone(), keywords.clone(), delivery.clone(), store.clone());
+    let in_force = InForce::new(loaded, move |loaded| {
+        let (config, rules, keywords, delivery, store) = &lives;
+        config.set(loaded.config.clone());
+        rules.set(self::rules(&loaded.config));
+        keywords.set(KeywordTable::with_added(&loaded.config.keywords));
+        delivery.set(delivery_settings(&loaded.config));
+        store.plan_changed();
+    });
+    let streams = Streams::default();
+    Ok((State { store, config, setup, keywords, rules, contents, metrics, streams, in_force }, delivery))
 }
 
 /// What the configuration says about sending.
@@ -165,41 +207,33 @@ impl App {
     ///
     /// # Errors
     /// A file, a port or a setting that can't be used, and what to do.
-    pub async fn start(config: Config, clock: Clock) -> Result<App> {
-        let listen = config.server.listen.clone();
+    pub async fn start(loaded: Loaded, clock: Clock) -> Result<App> {
+        let listen = loaded.config.server.listen.clone();
         let socket = std::net::TcpListener::bind(&listen).with_context(|| {
             format!(
                 "can't listen on {listen}. Is another program on that port? Set [server] listen to a free one"
             )
         })?;
         let address = socket.local_addr()?;
-        let mut config = config;
-        if config.server.public_base_url.port() == Some(0) {
+        let mut loaded = loaded;
+        let mut public = loaded.config.server.public_base_url.clone();
+        if public.port() == Some(0) && public.set_port(Some(address.port())).is_ok() {
             // Port 0 is whichever is free: the public address follows it.
-            let _ = config.server.public_base_url.set_port(Some(address.port()));
+            loaded = loaded.with_found("server", "public_base_url", public.as_str())?;
         }
-        let store = open_store(&config, clock)?;
+        let store = open_store(&loaded.config, clock)?;
         // Before anything is changed: what another server has under way would look like the trace of a crash.
         let serving = store.serve()?;
-        synchronize_senders(&store, &config).await?;
+        loaded = with_settings(&loaded, store.read(settings::all).await?)?;
+        synchronize_senders(&store, &loaded.config).await?;
         let uncertain = delivery::rescue_pending(&store).await?;
         import::sweep_spool(&store).await?;
         campaign::close_removed_senders(&store).await?;
         try_again(&store).await?;
-        let setup = setup(&config);
-        let contents = contents(&config, &store)?;
-        let state = State {
-            store: store.clone(),
-            keywords: Arc::new(KeywordTable::default()),
-            rules: Live::new(rules(&config)),
-            config: Live::new(config),
-            setup: setup.clone(),
-            contents,
-            metrics: Metrics::default(),
-            streams: Streams::default(),
-        };
+        let setup = setup(&loaded.config);
+        let (state, delivery) = state(store.clone(), loaded, setup.clone(), Metrics::default())?;
         let (stop, stopped) = ticker::stop();
-        let mut tasks = background(&state, &stopped)?;
+        let mut tasks = background(&state, delivery, &stopped)?;
         let served = state.clone();
         let server = HttpServer::new(move || HttpApp::new().configure(web::configure(served.clone())))
             .workers(HTTP_WORKERS)
@@ -258,16 +292,15 @@ async fn try_again(store: &Store) -> Result<()> {
 }
 
 /// Starts every loop.
-fn background(state: &State, stop: &Stop) -> Result<Vec<JoinHandle<()>>> {
+fn background(state: &State, delivery: Live<Settings>, stop: &Stop) -> Result<Vec<JoinHandle<()>>> {
     let mut tasks = Vec::new();
     let config = state.config.get();
     if let Some(client) = client(&config)? {
         if config.delivery.catch_up {
             tasks.push(catch_up(state, client.clone(), stop));
         }
-        let settings = Live::new(delivery_settings(&config));
         lookups(state, &client, stop, &mut tasks);
-        let dispatcher = Dispatcher::new(state.store.clone(), client, settings, state.metrics.clone());
+        let dispatcher = Dispatcher::new(state.store.clone(), client, delivery, state.metrics.clone());
         let outbox = dispatcher.outbox();
         tasks.push(tokio::spawn(dispatcher.run(stop.clone().pulled())));
         let store = state.store.clone();
@@ -277,6 +310,7 @@ fn background(state: &State, stop: &Stop) -> Result<Vec<JoinHandle<()>>> {
         }));
     }
     tasks.extend(content_templates(state, stop));
+    tasks.push(changed_settings(state, stop));
     tasks.push(campaigns(state, stop));
     tasks.push(imports(state, stop));
     tasks.push(replays(state, stop));
@@ -295,11 +329,34 @@ fn background(state: &State, stop: &Stop) -> Result<Vec<JoinHandle<()>>> {
     Ok(tasks)
 }
 
+/// Takes up settings that another process changed.
+fn changed_settings(state: &State, stop: &Stop) -> JoinHandle<()> {
+    let (store, in_force) = (state.store.clone(), state.in_force.clone());
+    spawn("settings", SECOND, stop, std::future::pending, move || {
+        let (store, in_force) = (store.clone(), in_force.clone());
+        async move { take_up_settings(&store, &in_force).await }
+    })
+}
+
+/// Looks once whether the settings of the file are newer than those in force, and puts them in force.
+///
+/// # Errors
+/// When the file can't be read, or the settings can't be taken.
+pub async fn take_up_settings(store: &Store, in_force: &InForce) -> Result<()> {
+    if store.read(settings::version).await? > in_force.get().settings.version {
+        let rows = store.read(settings::all).await?;
+        in_force.put(with_settings(&in_force.get(), rows)?);
+    }
+    Ok(())
+}
+
 /// What became of messages, asked of Twilio. A stop waits for no answer: a question is asked again.
 fn lookups(state: &State, client: &Client, stop: &Stop, tasks: &mut Vec<JoinHandle<()>>) {
     let (store, metrics) = (&state.store, &state.metrics);
     let rules = uncertain_rules(&state.config.get());
-    let reconciler = Arc::new(Reconciler::new(store.clone(), client.clone(), rules, metrics.clone()));
+    let house = &state.rules;
+    let reconciler = Reconciler::new(store.clone(), client.clone(), rules, house.clone(), metrics.clone());
+    let reconciler = Arc::new(reconciler);
     let stopped = stop.clone();
     tasks.push(spawn("reconcile", SECOND, stop, std::future::pending, move || {
         let (reconciler, stopped) = (Arc::clone(&reconciler), stopped.clone());
@@ -310,7 +367,8 @@ fn lookups(state: &State, client: &Client, stop: &Stop, tasks: &mut Vec<JoinHand
             }
         }
     }));
-    let poller = Poller::new(store.clone(), client.clone(), rules.max_attempts, metrics.clone());
+    let most = rules.max_attempts;
+    let poller = Poller::new(store.clone(), client.clone(), most, house.clone(), metrics.clone());
     let (poller, stopped) = (Arc::new(poller), stop.clone());
     tasks.push(spawn("poll", SECOND * 10, stop, std::future::pending, move || {
         let (poller, stopped) = (Arc::clone(&poller), stopped.clone());
@@ -365,7 +423,7 @@ fn catch_up(state: &State, client: Client, stop: &Stop) -> JoinHandle<()> {
     let store = state.store.clone();
     let account_sid = state.config.get().twilio.account_sid.clone();
     let catch_up =
-        CatchUp::new(store.clone(), client, account_sid, Arc::clone(&state.keywords), state.metrics.clone());
+        CatchUp::new(store.clone(), client, account_sid, state.keywords.clone(), state.metrics.clone());
     let catch_up = Arc::new(catch_up);
     let wake = move || {
         let store = store.clone();
@@ -411,13 +469,13 @@ fn retention(state: &State, stop: &Stop) -> JoinHandle<()> {
 fn replays(state: &State, stop: &Stop) -> JoinHandle<()> {
     let state = state.clone();
     spawn("replay", SECOND * 60, stop, std::future::pending, move || {
-        let (store, keywords) = (state.store.clone(), state.keywords.clone());
+        let (store, keywords, rules) = (state.store.clone(), state.keywords.clone(), state.rules.get());
         let max_attempts = state.config.get().delivery.max_attempts;
         async move {
             store
                 .write(move |tx| {
-                    let policy = RetryPolicy { max_attempts, random: rand::random(), retry_after: None };
-                    inbound::replay(tx, None, (0, 0), &keywords, &policy).map(drop)
+                    let policy = RetryPolicy::of(&rules, max_attempts);
+                    inbound::replay(tx, None, (0, 0), &keywords.get(), &policy).map(drop)
                 })
                 .await
         }

@@ -10,15 +10,13 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use base64::Engine;
 use event_stream_engine::app;
 use event_stream_engine::config::Config;
-use event_stream_engine::domain::consent::KeywordTable;
 use event_stream_engine::domain::consent::Replies;
 use event_stream_engine::domain::rules::Rules;
-use event_stream_engine::live::Live;
 use event_stream_engine::metrics::Metrics;
 use event_stream_engine::store::Store;
 use event_stream_engine::twilio::signature::verify_form;
 use event_stream_engine::twilio::webhook::{Params, parse_form};
-use event_stream_engine::web::{State, configure};
+use event_stream_engine::web::configure;
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
 
@@ -117,17 +115,9 @@ pub fn product(store: &Store) -> Server {
         ("ESE_TWILIO__AUTH_TOKEN", TOKEN),
     ];
     let environment = environment.map(|(key, value)| (key.to_owned(), value.to_owned()));
-    let config = Config::load(None, environment).unwrap().config;
-    let state = State {
-        store: store.clone(),
-        rules: Live::new(Rules { replies: Arc::new(Replies::default()), ..app::rules(&config) }),
-        contents: app::contents(&config, &store).unwrap(),
-        config: Live::new(config),
-        setup: people::setup(),
-        keywords: Arc::new(KeywordTable::default()),
-        metrics: Metrics::default(),
-        streams: Default::default(),
-    };
+    let loaded = Config::load(None, environment).unwrap();
+    let (state, _) = app::state(store.clone(), loaded, people::setup(), Metrics::default()).unwrap();
+    state.rules.set(Rules { replies: Arc::new(Replies::default()), ..(*state.rules.get()).clone() });
     let server = HttpServer::new(move || App::new().configure(configure(state.clone())))
         .workers(WORKERS)
         .disable_signals()

@@ -28,7 +28,7 @@ use clap::{Parser, Subcommand};
 use crate::app;
 use crate::clock::Clock;
 use crate::config::{Config, Loaded, LogFormat};
-use crate::store::Store;
+use crate::store::{Store, settings};
 
 /// WhatsApp and SMS campaigns over Twilio: one process, one SQLite file.
 #[derive(Debug, Parser)]
@@ -103,6 +103,11 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Openapi => openapi::run(),
         command => {
             let loaded = Config::load(cli.config.as_deref(), std::env::vars())?;
+            // A file that can't be read is told about by whoever needs it.
+            let loaded = match settings::peek(&loaded.config.store.path) {
+                Ok(rows) => app::with_settings(&loaded, rows)?,
+                Err(_) => loaded,
+            };
             run_configured(command, loaded).await
         }
     }
@@ -114,7 +119,7 @@ async fn run_configured(command: Command, loaded: Loaded) -> Result<()> {
     let level = if matches!(command, Command::Serve) { config.log.level.as_str() } else { "error" };
     log_to_stderr(level, config.log.format);
     match command {
-        Command::Serve => serve::run(config).await,
+        Command::Serve => serve::run(loaded).await,
         Command::Simulate(args) => simulate::run(*args).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Drill(args) => drill::run(args).await,

@@ -7,16 +7,16 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::App;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::Loaded;
 use crate::store::hold;
 
-pub(super) async fn run(config: Config) -> Result<()> {
+pub(super) async fn run(loaded: Loaded) -> Result<()> {
     // Signals count from here on: one that comes during the start stops it after the start.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let public = config.server.public_base_url.clone();
-    let path = config.store.path.display().to_string();
-    let app = App::start(config, Clock::system()).await?;
+    let public = loaded.config.server.public_base_url.clone();
+    let path = loaded.config.store.path.display().to_string();
+    let app = App::start(loaded, Clock::system()).await?;
     // Nobody has to listen: a closed standard output is no reason to end.
     if let Err(error) = greet(&app, public.as_str(), &path) {
         tracing::debug!(error = %error, "the greeting was not read");

@@ -1,97 +1,96 @@
-//! Reading: the embedded file, below a file of one's own, below the environment, with the origin of each
-//! value and the nearest key for an unknown one.
+//! Reading: the embedded file, below the settings of the data file, below a file of one's own, below the
+//! environment, with the origin of each value and the nearest key for an unknown one.
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use toml::{Table, Value};
 
 use crate::domain::quiet_hours::shipped_hours;
 
+use super::settings::{self, Settings};
 use super::{Config, ConfigError, DEFAULTS, wrong};
 
 /// Environment variables that begin like this are read.
 const PREFIX: &str = "ESE_";
 /// Keys whose values are never printed.
-const SECRETS: [&str; 4] =
+pub(super) const SECRETS: [&str; 4] =
     ["server.metrics_token", "twilio.auth_token", "twilio.auth_token_secondary", "twilio.api_key_secret"];
 /// Tables whose keys are the operator's own names.
-const OPEN_TABLES: [&str; 5] =
+pub(super) const OPEN_TABLES: [&str; 5] =
     ["quiet_hours.presets", "quiet_hours.regions", "prices.sms", "prices.mms", "prices.whatsapp"];
 const SENDER_KEYS: [&str; 4] = ["address", "kind", "rate_per_second", "recipients_per_day"];
+/// The embedded file, and the hours by region that come with the program.
+pub(super) static SHIPPED: LazyLock<Table> = LazyLock::new(defaults);
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// The embedded defaults.
     Default,
+    /// The settings of the data file, changed while the server runs.
+    Settings,
     /// The file of `--config`.
     File,
     /// An environment variable.
     Environment,
 }
 
-/// A configuration and where each of its values came from.
-#[derive(Clone, Debug)]
+/// A configuration, where each of its values came from, and the layers that it is made of.
+#[derive(Clone)]
 pub struct Loaded {
     /// What is in force.
     pub config: Config,
-    /// `section.key` to value and origin.
-    values: BTreeMap<String, (Value, Origin)>,
+    /// The settings that it was made with, those too that something stronger overrules.
+    pub settings: Settings,
+    /// The whole tree.
+    pub(super) table: Table,
+    /// Where what is no default came from, by path.
+    pub(super) origins: BTreeMap<String, Origin>,
+    layers: Layers,
 }
 
-impl Origin {
-    fn mark(&self) -> &'static str {
-        match self {
-            Origin::Default => "",
-            Origin::File => "   # from the file",
-            Origin::Environment => "   # from the environment",
-        }
+/// What lies over the settings.
+#[derive(Clone, Default)]
+struct Layers {
+    file: Option<Table>,
+    /// Section, key and value of each variable.
+    environment: Vec<(String, String, Value)>,
+    /// What the process found out itself; it has no origin.
+    found: Vec<(String, String, Value)>,
+}
+
+impl std::fmt::Debug for Loaded {
+    /// Without the layers, which hold secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Loaded").field("config", &self.config).field("settings", &self.settings).finish()
     }
 }
 
-/// A key as TOML wants it: bare where it may be, quoted where not.
-fn bare_or_quoted(name: &str) -> String {
-    let is_bare = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
-    if is_bare { name.to_owned() } else { format!("\"{name}\"") }
-}
+impl Origin {
+    /// The word of the API.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Origin::Default => "default",
+            Origin::Settings => "settings",
+            Origin::File => "file",
+            Origin::Environment => "environment",
+        }
+    }
 
-impl Loaded {
-    /// What is in force as TOML, secrets redacted, values that are not defaults marked.
-    pub fn describe(&self) -> String {
-        let mut text = String::new();
-        let mut section = "";
-        // By table, then name: a header stands once.
-        let mut rows: Vec<_> = self
-            .values
-            .iter()
-            .filter_map(|(key, (value, origin))| Some((key.rsplit_once('.')?, (key, value, origin))))
-            .collect();
-        rows.sort_by_key(|(place, _)| *place);
-        for ((table, name), (key, value, origin)) in rows {
-            if table != section {
-                let path: Vec<String> = table.split('.').map(bare_or_quoted).collect();
-                text.push_str(&format!("\n[{}]\n", path.join(".")));
-                section = table;
-            }
-            let is_set = value.as_str().is_none_or(|text| !text.is_empty());
-            let shown = if SECRETS.contains(&key.as_str()) && is_set {
-                "\"(set, not shown)\"".to_owned()
-            } else {
-                value.to_string()
-            };
-            text.push_str(&format!("{} = {shown}{}\n", bare_or_quoted(name), origin.mark()));
+    /// Whether a setting can't change it.
+    pub fn is_fixed(&self) -> bool {
+        matches!(self, Origin::File | Origin::Environment)
+    }
+
+    pub(super) fn mark(&self) -> &'static str {
+        match self {
+            Origin::Default => "",
+            Origin::Settings => "   # from the settings",
+            Origin::File => "   # from the file",
+            Origin::Environment => "   # from the environment",
         }
-        // Lists of tables come last: TOML ends them with the next header.
-        for (key, (value, origin)) in self.values.iter().filter(|(key, _)| !key.contains('.')) {
-            for entry in value.as_array().into_iter().flatten().filter_map(Value::as_table) {
-                text.push_str(&format!("\n[[{key}]]{}\n", origin.mark()));
-                for (name, value) in entry {
-                    text.push_str(&format!("{name} = {value}\n"));
-                }
-            }
-        }
-        text.trim_start().to_owned()
     }
 }
 
@@ -104,31 +103,74 @@ impl Config {
         file: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Loaded, ConfigError> {
-        let mut table = defaults();
-        let mut origins = BTreeMap::new();
+        let mut layers = Layers::default();
         if let Some(path) = file {
-            let text = std::fs::read_to_string(path)
-                .map_err(|error| wrong(format!("{}: {error}", path.display())))?;
-            let own: Table = text.parse().map_err(|error| wrong(format!("{}: {error}", path.display())))?;
-            overlay(&mut table, own, "", &mut origins)
-                .map_err(|error| wrong(format!("{}: {error}", path.display())))?;
+            let named = |error: &dyn std::fmt::Display| wrong(format!("{}: {error}", path.display()));
+            let text = std::fs::read_to_string(path).map_err(|error| named(&error))?;
+            let own: Table = text.parse().map_err(|error: toml::de::Error| named(&error))?;
+            overlay(&mut SHIPPED.clone(), own.clone(), "", &mut BTreeMap::new())
+                .map_err(|error| named(&error))?;
+            layers.file = Some(own);
         }
         for (name, value) in environment {
             if let Some(key) = name.strip_prefix(PREFIX) {
-                set_from_environment(&mut table, &name, key, value, &mut origins)?;
+                layers.environment.push(read_environment(&SHIPPED, &name, key, value)?);
             }
         }
+        layers.merge(Settings::default())
+    }
+}
+
+impl Loaded {
+    /// The same file and environment over other settings.
+    ///
+    /// # Errors
+    /// Names the key that is unknown, of the wrong type, or makes no sense.
+    pub fn with_settings(&self, settings: Settings) -> Result<Loaded, ConfigError> {
+        self.layers.clone().merge(settings)
+    }
+
+    /// With a value that the process found out itself, such as the port that was free.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn with_found(&self, section: &str, key: &str, value: &str) -> Result<Loaded, ConfigError> {
+        let mut layers = self.layers.clone();
+        layers.found.push((section.to_owned(), key.to_owned(), Value::String(value.to_owned())));
+        layers.merge(self.settings.clone())
+    }
+}
+
+impl Layers {
+    fn merge(self, settings: Settings) -> Result<Loaded, ConfigError> {
+        let mut table = SHIPPED.clone();
+        let mut origins = BTreeMap::new();
+        settings::apply(&mut table, &settings, &mut origins)?;
+        if let Some(own) = &self.file {
+            overlay(&mut table, own.clone(), "", &mut origins)?;
+        }
+        for (section, key, value) in &self.environment {
+            put(&mut table, section, key, value);
+            origins.insert(format!("{section}.{key}"), Origin::Environment);
+        }
+        for (section, key, value) in &self.found {
+            put(&mut table, section, key, value);
+        }
+        settings::apply_to_senders(&mut table, &settings, &mut origins)?;
         let config: Config = Value::Table(table.clone())
             .try_into()
             .map_err(|error: toml::de::Error| wrong(error.to_string().trim().replace('\n', " ")))?;
         config.validate()?;
-        let mut values = BTreeMap::new();
-        flatten(&table, "", (&origins, &Origin::Default), &mut values);
-        Ok(Loaded { config, values })
+        Ok(Loaded { config, settings, table, origins, layers: self })
     }
 }
 
-/// The embedded file, and the hours by region that come with the program.
+fn put(table: &mut Table, section: &str, key: &str, value: &Value) {
+    if let Some(Value::Table(entries)) = table.get_mut(section) {
+        entries.insert(key.to_owned(), value.clone());
+    }
+}
+
 fn defaults() -> Table {
     let mut table: Table = DEFAULTS.parse().expect("the embedded file parses, a test shows it");
     let regions = table
@@ -197,31 +239,34 @@ fn check_senders(value: &Value) -> Result<(), ConfigError> {
 }
 
 fn unknown_key(name: &str, key: &str, known: &[&str]) -> ConfigError {
-    let nearest = known
-        .iter()
-        .map(|candidate| (strsim::jaro_winkler(key, candidate), candidate))
-        .filter(|(likeness, _)| *likeness > 0.75)
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    match nearest {
-        Some((_, candidate)) => wrong(format!("unknown key {name}. Did you mean {candidate}?")),
+    match nearest(key, &mut known.iter().copied()) {
+        Some(candidate) => wrong(format!("unknown key {name}. Did you mean {candidate}?")),
         None => wrong(format!("unknown key {name}. Known here: {}", known.join(", "))),
     }
 }
 
+/// What was probably meant.
+pub(super) fn nearest<'a>(key: &str, known: &mut dyn Iterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .map(|candidate| (strsim::jaro_winkler(key, candidate), candidate))
+        .filter(|(likeness, _)| *likeness > 0.75)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate)
+}
+
 /// `ESE_SERVER__LISTEN` sets `server.listen`; a `…_FILE` behind a text key reads the file.
-fn set_from_environment(
-    table: &mut Table,
+fn read_environment(
+    table: &Table,
     name: &str,
     key: &str,
     value: String,
-    origins: &mut BTreeMap<String, Origin>,
-) -> Result<(), ConfigError> {
+) -> Result<(String, String, Value), ConfigError> {
     let Some((section, key)) = key.split_once("__") else {
         return Err(wrong(format!("{name}: write ESE_<SECTION>__<KEY>, such as ESE_SERVER__LISTEN")));
     };
     let (section, mut key) = (section.to_lowercase(), key.to_lowercase());
     let sections: Vec<String> = table.keys().cloned().collect();
-    let Some(Value::Table(entries)) = table.get_mut(&section) else {
+    let Some(Value::Table(entries)) = table.get(&section) else {
         let known: Vec<&str> = sections.iter().map(String::as_str).collect();
         return Err(unknown_key(&format!("{name} (section {section})"), &section, &known));
     };
@@ -236,14 +281,13 @@ fn set_from_environment(
         key = bare.to_owned();
     }
     let known: Vec<String> = entries.keys().cloned().collect();
-    let Some(present) = entries.get_mut(&key) else {
+    let Some(present) = entries.get(&key) else {
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
         return Err(unknown_key(&format!("{name} ({section}.{key})"), &key, &known));
     };
-    *present = typed(present, &value)
+    let value = typed(present, &value)
         .ok_or_else(|| wrong(format!("{name}: {value:?} is not a {}", present.type_str())))?;
-    origins.insert(format!("{section}.{key}"), Origin::Environment);
-    Ok(())
+    Ok((section, key, value))
 }
 
 /// `text` in the type that the default has.
@@ -258,23 +302,5 @@ fn typed(default: &Value, text: &str) -> Option<Value> {
             Some(Value::Array(items.map(|item| Value::String(item.to_owned())).collect()))
         }
         _ => None,
-    }
-}
-
-fn flatten(
-    table: &Table,
-    path: &str,
-    (origins, above): (&BTreeMap<String, Origin>, &Origin),
-    values: &mut BTreeMap<String, (Value, Origin)>,
-) {
-    for (key, value) in table {
-        let name = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-        let origin = origins.get(&name).unwrap_or(above);
-        match value {
-            Value::Table(inner) => flatten(inner, &name, (origins, origin), values),
-            _ => {
-                values.insert(name, (value.clone(), origin.clone()));
-            }
-        }
     }
 }

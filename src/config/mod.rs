@@ -1,8 +1,12 @@
-//! The configuration: the embedded `config.toml`, below a file, below the environment.
+//! The configuration: the embedded `config.toml`, below the settings of the data file, below a file, below the
+//! environment.
 //! Secrets redact themselves. Every mistake is named by its key, with what would be right.
 
+mod describe;
+mod in_force;
 mod limits;
 mod load;
+mod settings;
 mod validate;
 
 use std::path::PathBuf;
@@ -11,15 +15,17 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use url::Url;
 
-use crate::domain::consent::Replies;
+use crate::domain::consent::{KeywordLists, Replies};
 use crate::domain::forecast::{Limits, SenderLimit};
 use crate::domain::phone::Channel;
 use crate::domain::price::PriceTable;
 use crate::domain::quiet_hours::Presets;
 use crate::domain::retention::RetentionDays;
 
+pub use in_force::InForce;
 pub use limits::{FirstMessage, FrequencyLimit, Spending};
 pub use load::{Loaded, Origin};
+pub use settings::{Faults, Settings, Shown, is_section};
 
 /// What a new file of one's own can be copied from.
 pub const DEFAULTS: &str = include_str!("../../config.toml");
@@ -61,6 +67,8 @@ pub struct Config {
     pub spending: Spending,
     /// What messages cost.
     pub prices: PriceTable,
+    /// Words beside those that come with the program.
+    pub keywords: KeywordLists,
     /// Logs.
     pub log: Log,
     /// When people are written to.
@@ -171,6 +179,11 @@ impl SenderKind {
             SenderKind::ShortCode => 100.0,
         }
     }
+
+    /// People a day that such a sender may write to of its own accord: the first tier of WhatsApp.
+    fn default_recipients(self) -> Option<i64> {
+        (self == SenderKind::Whatsapp).then_some(250)
+    }
 }
 
 /// One of `[[senders]]`.
@@ -205,10 +218,7 @@ impl Sender {
 
     /// People that it may write to of its own accord in 24 hours; `None`: no bound.
     pub fn recipients_per_day(&self) -> Option<i64> {
-        match self.kind {
-            SenderKind::Whatsapp => self.recipients_per_day.or(Some(250)),
-            _ => self.recipients_per_day,
-        }
+        self.recipients_per_day.or(self.kind.default_recipients())
     }
 }
 

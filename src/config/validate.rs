@@ -19,6 +19,7 @@ impl Config {
         if self.twilio.content_sync_minutes > 1_440 {
             return Err(wrong("twilio.content_sync_minutes: must be from 0 (never) to 1440"));
         }
+        self.keywords.check().map_err(|(list, error)| wrong(format!("keywords.{list}: {error}")))?;
         let base = &self.server.public_base_url;
         if !matches!(base.scheme(), "http" | "https") || base.host().is_none() {
             return Err(wrong(format!("server.public_base_url: {base} is not an http or https address")));

@@ -53,6 +53,9 @@ pub enum Write {}
 /// The scope `send`.
 #[derive(Debug)]
 pub enum Send {}
+/// The scope `admin`.
+#[derive(Debug)]
+pub enum Admin {}
 /// `send` or `write`: who may start a campaign may stop it, and so may who may edit it.
 #[derive(Debug)]
 pub enum SendOrWrite {}
@@ -65,6 +68,9 @@ impl Needed for Write {
 }
 impl Needed for Send {
     const ANY_OF: &'static [Scope] = &[Scope::Send];
+}
+impl Needed for Admin {
+    const ANY_OF: &'static [Scope] = &[Scope::Admin];
 }
 impl Needed for SendOrWrite {
     const ANY_OF: &'static [Scope] = &[Scope::Send, Scope::Write];

@@ -109,6 +109,11 @@ impl Problem {
         self.0.status
     }
 
+    /// Whether it is the particular problem of this name.
+    pub fn has_code(&self, code: &str) -> bool {
+        self.0.code.as_deref() == Some(code)
+    }
+
     /// The fields at fault.
     pub fn into_fields(self) -> Vec<FieldError> {
         self.0.errors

@@ -17,13 +17,11 @@ pub mod request_id;
 pub mod streams;
 pub mod webhooks;
 
-use std::sync::Arc;
-
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
 
 use crate::campaign::Setup;
-use crate::config::Config;
+use crate::config::{Config, InForce};
 use crate::content::Contents;
 use crate::domain::consent::KeywordTable;
 use crate::domain::rules::Rules;
@@ -38,10 +36,12 @@ pub struct State {
     pub store: Store,
     /// The configuration in force.
     pub config: Live<Config>,
+    /// The same with the origin of each value; what changes it, and all that follows it.
+    pub in_force: InForce,
     /// Whether anything can be sent.
     pub setup: Setup,
     /// Words that people send.
-    pub keywords: Arc<KeywordTable>,
+    pub keywords: Live<KeywordTable>,
     /// House rules.
     pub rules: Live<Rules>,
     /// Templates at Twilio.

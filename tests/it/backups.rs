@@ -25,7 +25,8 @@ impl Drop for Process {
 impl Process {
     /// Started with its first line read.
     fn start(mut command: Command) -> Process {
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         lines.next().unwrap().unwrap();
         std::thread::spawn(move || lines.for_each(drop));
@@ -175,7 +176,9 @@ async fn a_restored_file_sends_nothing_until_stops_sent_since_were_fetched_and_i
     let stop = json!({"from": "+12125550101", "to": "+18885550100", "body": "STOP"});
     let (status, _) = request(place.simulator_port, "POST /_control/inbound", "", &stop.to_string());
     assert_eq!(status, 200);
-    until("the STOP", || value(&place.store("ese.db"), "SELECT count(*) FROM users WHERE consent = 'stop'") == 1);
+    until("the STOP", || {
+        value(&place.store("ese.db"), "SELECT count(*) FROM users WHERE consent = 'stop'") == 1
+    });
     server.terminate();
 
     let said = place.done(&["restore", copy]);
@@ -190,7 +193,9 @@ async fn a_restored_file_sends_nothing_until_stops_sent_since_were_fetched_and_i
     assert_eq!((status, &ready["sending"]["state"]), (200, &json!("safe_hold")));
     let (status, refused) = send(&json!({"to": "+12125550103", "channel": "sms", "body": "Hi"}));
     assert_eq!((status, &refused["code"]), (409, &json!("safe_hold")));
-    until("the catch-up", || value(&place.store("ese.db"), "SELECT count(*) FROM users WHERE consent = 'stop'") == 1);
+    until("the catch-up", || {
+        value(&place.store("ese.db"), "SELECT count(*) FROM users WHERE consent = 'stop'") == 1
+    });
     until("the note of it", || {
         value(&place.store("ese.db"), "SELECT count(*) FROM cursors WHERE name = 'safe_hold.caught_up'") == 1
     });
@@ -259,7 +264,8 @@ async fn a_copy_is_one_moment_of_the_file_while_others_write_without_a_rest() {
     use event_stream_engine::store::backup;
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(StorePaths::inside(dir.path()), Clock::system()).unwrap();
-    let grow = "INSERT INTO settings (key, value, updated_at) VALUES (hex(randomblob(8)), hex(zeroblob(3000)), 0);
+    let grow =
+        "INSERT INTO settings (key, value, updated_at) VALUES (hex(randomblob(8)), hex(zeroblob(3000)), 0);
                 INSERT INTO cursors (name, position) VALUES ('rows', 1)
                   ON CONFLICT (name) DO UPDATE SET position = position + 1";
     for _ in 0..800 {
@@ -292,5 +298,8 @@ async fn a_copy_is_one_moment_of_the_file_while_others_write_without_a_rest() {
     assert!(steps > 3 && written > 0, "{steps} steps, {written} writes meanwhile");
     let conn = rusqlite::Connection::open(&target).unwrap();
     let count = |sql: &str| conn.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
-    assert_eq!(count("SELECT count(*) FROM settings"), count("SELECT position FROM cursors WHERE name = 'rows'"));
+    assert_eq!(
+        count("SELECT count(*) FROM settings"),
+        count("SELECT position FROM cursors WHERE name = 'rows'")
+    );
 }

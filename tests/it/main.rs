@@ -10,6 +10,7 @@
 
 mod api;
 mod architecture;
+mod audience;
 mod backups;
 mod campaigns;
 mod catch_up;

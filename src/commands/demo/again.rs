@@ -9,7 +9,7 @@ use super::{Args, Story, add_key, say, simulator};
 use crate::app::App;
 use crate::clock::Clock;
 use crate::commands::{progress, report};
-use crate::config::{Config, UncertainPolicy};
+use crate::config::Config;
 use crate::domain::campaign::CampaignStatus;
 use crate::store::{Store, StoreError, campaigns, ledger, verify};
 
@@ -28,12 +28,13 @@ pub(super) async fn play(args: &Args, dir: &Path) -> Result<Story> {
         bail!("{} holds a demo already; choose another --dir for your own sheet", dir.display());
     }
     say("Event Stream Engine, demo. SIMULATOR: nothing is really sent.\n\n")?;
-    let mut config = Config::load(Some(&dir.join("config.toml")), [])?.config;
     // The simulator of this run has never seen what the last one took: its list would call everything lost.
-    config.delivery.uncertain_policy = UncertainPolicy::Hold;
-    let port = config.twilio.api_base.port().context("the demo's file names no port of a simulator")?;
+    let policy = ("ESE_DELIVERY__UNCERTAIN_POLICY".to_owned(), "hold".to_owned());
+    let loaded = Config::load(Some(&dir.join("config.toml")), [policy])?;
+    let port =
+        loaded.config.twilio.api_base.port().context("the demo's file names no port of a simulator")?;
     let (simulator, _) = simulator(port).await?;
-    let app = App::start(config, Clock::system()).await?;
+    let app = App::start(loaded, Clock::system()).await?;
     simulator.set_inbound_url(&format!("http://{}/webhooks/twilio/inbound", app.address));
     let key = add_key(&app.store).await?;
     say(&format!("1. {} holds a demo: going on with it\n\n", dir.display()))?;

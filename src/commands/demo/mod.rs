@@ -16,7 +16,7 @@ use super::import::{finish, queue, tell};
 use super::report;
 use crate::app::App;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Loaded};
 use crate::import::Options as ImportOptions;
 use crate::simulator::{ErrorFault, Faults, Options as SimulatorOptions, Simulator};
 use crate::store::api_keys::{self, Scope};
@@ -100,9 +100,9 @@ async fn tell_story(args: &Args, dir: &Path) -> Result<Story> {
 
 async fn play(args: &Args, dir: &Path) -> Result<Story> {
     say("Event Stream Engine, demo. SIMULATOR: nothing is really sent.\n\n")?;
-    let (simulator, config) = start_simulator(dir).await?;
-    let max_bytes = config.import.max_bytes;
-    let app = App::start(config, Clock::system()).await?;
+    let (simulator, loaded) = start_simulator(dir).await?;
+    let max_bytes = loaded.config.import.max_bytes;
+    let app = App::start(loaded, Clock::system()).await?;
     simulator.set_inbound_url(&format!("http://{}/webhooks/twilio/inbound", app.address));
     let key = add_key(&app.store).await?;
     say(&format!(
@@ -165,7 +165,7 @@ async fn simulator(port: u16) -> Result<(Simulator, SimulatorOptions)> {
     Ok((simulator, options))
 }
 
-async fn start_simulator(dir: &Path) -> Result<(Simulator, Config)> {
+async fn start_simulator(dir: &Path) -> Result<(Simulator, Loaded)> {
     let (simulator, options) = simulator(0).await?;
     let (account_sid, auth_token) = (options.account_sid, options.auth_token);
     let port = free_port()?;
@@ -185,8 +185,8 @@ async fn start_simulator(dir: &Path) -> Result<(Simulator, Config)> {
         base = simulator.base_url(),
     );
     std::fs::write(&own, text).with_context(|| format!("{} can't be written", own.display()))?;
-    let config = Config::load(Some(&own), [])?.config;
-    Ok((simulator, config))
+    let loaded = Config::load(Some(&own), [])?;
+    Ok((simulator, loaded))
 }
 
 fn fault((code, percent): (u32, f64)) -> ErrorFault {

@@ -64,7 +64,7 @@ impl CatchUp {
             let params = params(&resource, &self.account_sid, &media);
             match InboundForm::read(&params) {
                 Ok(form) => {
-                    let heard = Heard::new(form, &params, &self.keywords);
+                    let heard = Heard::new(form, &params, &self.keywords.get());
                     ready.push((heard, Source::CatchUp(created_at)));
                 }
                 Err(error) => {

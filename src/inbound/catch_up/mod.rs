@@ -8,12 +8,13 @@ mod keep;
 mod look;
 mod service;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Millis;
 use crate::domain::consent::KeywordTable;
 use crate::domain::retry::{Pace, backoff};
+use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::store::{OpenGap, Store, StoreError, cursors, hold, senders};
 use crate::twilio::client::Client;
@@ -62,7 +63,7 @@ pub struct CatchUp {
     store: Store,
     client: Client,
     account_sid: String,
-    keywords: Arc<KeywordTable>,
+    keywords: Live<KeywordTable>,
     metrics: Metrics,
     schedule: Mutex<Schedule>,
 }
@@ -73,7 +74,7 @@ impl CatchUp {
         store: Store,
         client: Client,
         account_sid: String,
-        keywords: Arc<KeywordTable>,
+        keywords: Live<KeywordTable>,
         metrics: Metrics,
     ) -> CatchUp {
         store.gaps().watch();

@@ -18,6 +18,7 @@ pub(super) mod operations;
 mod proof;
 mod report;
 mod segments;
+mod settings;
 mod suppressions;
 mod templates;
 mod timeline;
@@ -206,6 +207,10 @@ routes! {
     }
     "/messages/{id}/cancel" {
         post "POST" "send" => messages::cancel,
+    }
+    "/settings" {
+        get "GET" "read" => settings::show,
+        patch "PATCH" "admin" => settings::update,
     }
     "/triggers" {
         post "POST" "send" => triggers::receive,

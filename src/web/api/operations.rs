@@ -3,12 +3,14 @@
 use utoipa::OpenApi;
 
 use super::{
-    campaign_actions, campaigns, consent, events, imports, inbound, messages, report, segments, templates,
-    timeline, topics, users,
+    campaign_actions, campaigns, consent, events, export, imports, inbound, messages, proof, report,
+    segments, suppressions, templates, timeline, topics, users,
 };
 use crate::web::openapi::serve;
 use crate::web::openapi::shapes::campaigns::CampaignStatus;
 use crate::web::openapi::shapes::messages::{InboundKind, MessageKind, MessageStatus};
+use crate::web::openapi::shapes::privacy::ProofFormat;
+use crate::web::openapi::shapes::suppressions::{GivenReason, SuppressionReason};
 use crate::web::openapi::shapes::{Problem, SheetFormat, Time};
 
 /// The operations as the handlers tell of them; `web::openapi` makes the document of it.
@@ -30,6 +32,7 @@ use crate::web::openapi::shapes::{Problem, SheetFormat, Time};
         consent::list,
         consent::record,
         events::list,
+        export::show,
         imports::create,
         imports::issues,
         imports::list,
@@ -40,6 +43,7 @@ use crate::web::openapi::shapes::{Problem, SheetFormat, Time};
         messages::create,
         messages::list,
         messages::show,
+        proof::show,
         report::people,
         report::show,
         segments::create,
@@ -49,6 +53,9 @@ use crate::web::openapi::shapes::{Problem, SheetFormat, Time};
         segments::replace,
         segments::show,
         serve::document,
+        suppressions::create,
+        suppressions::list,
+        suppressions::remove,
         templates::create,
         templates::list,
         templates::preview,
@@ -76,7 +83,10 @@ use crate::web::openapi::shapes::{Problem, SheetFormat, Time};
         MessageStatus,
         MessageKind,
         InboundKind,
-        CampaignStatus
+        CampaignStatus,
+        GivenReason,
+        SuppressionReason,
+        ProofFormat
     ))
 )]
 pub(in crate::web) struct Operations;

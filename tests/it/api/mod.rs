@@ -1,5 +1,6 @@
 //! The HTTP API, over real HTTP against a real file.
 
+mod audience;
 mod basics;
 mod campaigns;
 mod idempotency;
@@ -7,6 +8,7 @@ mod imports;
 mod lists;
 mod messages;
 mod segments;
+mod settings;
 mod stream;
 mod suppressions;
 mod templates;

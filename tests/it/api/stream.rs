@@ -348,7 +348,7 @@ async fn a_stop_ends_open_streams_at_once_and_another_process_is_heard() {
         "[server]\nlisten = \"127.0.0.1:0\"\n[store]\npath = \"{place}/ese.db\"\nkey_file = \"{place}/ese.key\"\n"
     );
     std::fs::write(&file, text).unwrap();
-    let config = Config::load(Some(&file), []).unwrap().config;
+    let config = Config::load(Some(&file), []).unwrap();
     let app = App::start(config, Clock::system()).await.unwrap();
     let (_, key) =
         app.store.write(|tx| api_keys::insert(tx, "k", &[Scope::Read], None, "test")).await.unwrap();

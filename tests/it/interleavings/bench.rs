@@ -13,7 +13,6 @@ use event_stream_engine::campaign::Setup;
 use event_stream_engine::clock::Clock;
 use event_stream_engine::config::Config;
 use event_stream_engine::delivery::{Dispatcher, Outbox, SenderLimits, Settings};
-use event_stream_engine::domain::consent::KeywordTable;
 use event_stream_engine::domain::phone::Channel;
 use event_stream_engine::domain::quiet_hours::Presets;
 use event_stream_engine::domain::rules::Rules;
@@ -24,7 +23,7 @@ use event_stream_engine::store::templates::{self, TemplateText};
 use event_stream_engine::store::{Store, StoreError, StorePaths, ledger, senders, verify};
 use event_stream_engine::twilio::client::{Client, Credentials};
 use event_stream_engine::twilio::signature::sign;
-use event_stream_engine::web::{self, State};
+use event_stream_engine::web;
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use tokio::runtime::Handle;
@@ -169,17 +168,10 @@ fn serve(store: &Store) -> (ServerHandle, String) {
         ("ESE_TWILIO__AUTH_TOKEN", TOKEN),
     ];
     let environment = environment.map(|(key, value)| (key.to_owned(), value.to_owned()));
-    let config = Config::load(None, environment).unwrap().config;
-    let state = State {
-        store: store.clone(),
-        rules: Live::new(Rules { replies: Arc::default(), ..app::rules(&config) }),
-        contents: app::contents(&config, &store).unwrap(),
-        config: Live::new(config),
-        setup: Setup { problem: None, is_simulated: true },
-        keywords: Arc::new(KeywordTable::default()),
-        metrics: Metrics::default(),
-        streams: Default::default(),
-    };
+    let loaded = Config::load(None, environment).unwrap();
+    let setup = Setup { problem: None, is_simulated: true };
+    let (state, _) = app::state(store.clone(), loaded, setup, Metrics::default()).unwrap();
+    state.rules.set(Rules { replies: Arc::default(), ..(*state.rules.get()).clone() });
     let server = HttpServer::new(move || {
         App::new()
             .wrap_fn(|request, service| {

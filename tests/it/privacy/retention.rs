@@ -74,7 +74,7 @@ async fn raw_webhooks_go_and_a_repeated_one_is_still_known_and_a_replay_passes_o
     let replayed = engine
         .store
         .write::<_, _, StoreError>(|tx| {
-            let policy = RetryPolicy { max_attempts: 3, random: 0.5, retry_after: None };
+            let policy = RetryPolicy { random: 0.5, ..RetryPolicy::of(&crate::support::rules(), 3) };
             inbound::replay(tx, Some(0), (0, 0), &KeywordTable::default(), &policy)
         })
         .await

@@ -201,7 +201,7 @@ impl World {
             ("ESE_DELIVERY__MAX_ATTEMPTS", "3"),
         ];
         let environment = environment.map(|(key, value)| (key.to_owned(), value.to_owned()));
-        let config = Config::load(None, environment).unwrap().config;
+        let loaded = Config::load(None, environment).unwrap();
         let limits = SenderLimits { rate_per_second: 500.0, recipients_per_day: None };
         let few = SenderLimits { rate_per_second: 500.0, recipients_per_day: Some(4) };
         let settings = Settings {
@@ -210,25 +210,19 @@ impl World {
             max_attempts: MAX_ATTEMPTS,
             public_base_url: BASE.to_owned(),
             senders: [(SENDER.to_owned(), limits), (WHATSAPP_SENDER.to_owned(), few)].into(),
-            rules: Arc::new(app::rules(&config)),
+            rules: Arc::new(app::rules(&loaded.config)),
         };
         let dispatcher =
             Dispatcher::new(store.clone(), self.client.clone(), Live::new(settings), Metrics::default());
         // Bold on purpose: what Twilio does not show is sent again.
         let rules = UncertainRules { after: 600_000, resends: true, max_attempts: MAX_ATTEMPTS };
-        let reconciler = Reconciler::new(store.clone(), self.client.clone(), rules, Metrics::default());
-        let poller = Poller::new(store.clone(), self.client.clone(), MAX_ATTEMPTS, Metrics::default());
+        let (client, house) = (&self.client, Live::new(app::rules(&loaded.config)));
+        let reconciler =
+            Reconciler::new(store.clone(), client.clone(), rules, house.clone(), Metrics::default());
+        let poller = Poller::new(store.clone(), client.clone(), MAX_ATTEMPTS, house, Metrics::default());
         let replies = Replies { stop: "You are out.".to_owned(), ..Replies::default() };
-        let state = State {
-            store: store.clone(),
-            rules: Live::new(Rules { replies: Arc::new(replies), ..app::rules(&config) }),
-            contents: app::contents(&config, &store).unwrap(),
-            config: Live::new(config),
-            setup: self.setup.clone(),
-            keywords: Arc::new(KeywordTable::default()),
-            metrics: Metrics::default(),
-            streams: Default::default(),
-        };
+        let (state, _) = app::state(store.clone(), loaded, self.setup.clone(), Metrics::default()).unwrap();
+        state.rules.set(Rules { replies: Arc::new(replies), ..(*state.rules.get()).clone() });
         Process { store, dispatcher, reconciler, poller, server: server(state).await }
     }
 
@@ -314,7 +308,8 @@ impl World {
         process.reconciler.tick().await.unwrap();
         process.poller.tick().await.unwrap();
         let replay = self.store().write(|tx| {
-            let policy = RetryPolicy { max_attempts: MAX_ATTEMPTS, random: 0.5, retry_after: None };
+            let policy =
+                RetryPolicy { random: 0.5, ..RetryPolicy::of(&crate::support::rules(), MAX_ATTEMPTS) };
             inbound::replay(tx, None, (0, 0), &KeywordTable::default(), &policy)
         });
         replay.await.map_err(|error: StoreError| error).unwrap();

@@ -9,7 +9,7 @@ use event_stream_engine::app;
 use event_stream_engine::campaign::Setup;
 use event_stream_engine::clock::Clock;
 use event_stream_engine::config::Config;
-use event_stream_engine::domain::consent::KeywordTable;
+use event_stream_engine::delivery::Settings;
 use event_stream_engine::domain::rules::Rules;
 use event_stream_engine::live::Live;
 use event_stream_engine::metrics::Metrics;
@@ -45,6 +45,9 @@ pub(crate) struct TestApp {
     pub(crate) store: Store,
     pub(crate) streams: Streams,
     pub(crate) clock: Clock,
+    /// What the handlers work with, and what delivery would.
+    pub(crate) state: State,
+    pub(crate) delivery: Live<Settings>,
     /// A key with every scope.
     pub(crate) key: String,
     pub(crate) dir: tempfile::TempDir,
@@ -122,7 +125,8 @@ impl TestApp {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("config.toml");
         std::fs::write(&file, toml).unwrap();
-        let config = Config::load(Some(&file), []).unwrap().config;
+        let loaded = Config::load(Some(&file), []).unwrap();
+        let config = &loaded.config;
         let clock = Clock::manual("2026-11-23T12:00:00Z".parse().unwrap());
         let store = Store::open(StorePaths::inside(dir.path()), clock.clone()).unwrap();
         let configured: Vec<(String, String)> =
@@ -130,17 +134,12 @@ impl TestApp {
         store.write(move |tx| senders::synchronize(tx, &configured)).await.unwrap();
         // Quick enough for tests that wait for a comment or for the end of a key.
         let streams = Streams::new(Duration::from_millis(200), Duration::from_millis(100));
-        let state = State {
-            store: store.clone(),
-            setup: Setup { problem: config.setup_problem(), is_simulated: true },
-            rules: Live::new(Rules { replies: Arc::default(), ..app::rules(&config) }),
-            contents: app::contents(&config, &store).unwrap(),
-            config: Live::new(config),
-            keywords: Arc::new(KeywordTable::default()),
-            metrics: Metrics::default(),
-            streams: streams.clone(),
-        };
-        let server = HttpServer::new(move || App::new().configure(web::configure(state.clone())))
+        let setup = Setup { problem: config.setup_problem(), is_simulated: true };
+        let (mut state, delivery) = app::state(store.clone(), loaded, setup, Metrics::default()).unwrap();
+        state.rules.set(Rules { replies: Arc::default(), ..(*state.rules.get()).clone() });
+        state.streams = streams.clone();
+        let served = state.clone();
+        let server = HttpServer::new(move || App::new().configure(web::configure(served.clone())))
             .workers(2)
             .disable_signals()
             .bind("127.0.0.1:0")
@@ -154,6 +153,8 @@ impl TestApp {
             streams,
             store,
             clock,
+            state,
+            delivery,
             key: String::new(),
             dir,
             client: reqwest::Client::new(),

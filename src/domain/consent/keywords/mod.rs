@@ -103,6 +103,66 @@ impl Default for KeywordLists {
     }
 }
 
+/// Longest word or phrase that can be added, in characters.
+const LONGEST_WORD: usize = 60;
+/// Words that can be added to one list.
+const MOST_WORDS: usize = 200;
+
+impl KeywordLists {
+    fn named(&self) -> [(&'static str, &Vec<String>); 7] {
+        [
+            ("stop", &self.stop),
+            ("start", &self.start),
+            ("yes", &self.yes),
+            ("help", &self.help),
+            ("subscribe", &self.subscribe),
+            ("unsubscribe", &self.unsubscribe),
+            ("revocation", &self.revocation),
+        ]
+    }
+
+    /// Whether these words may be added to the built-in table: none gives a word that has a meaning another.
+    ///
+    /// # Errors
+    /// The list and what is wrong with it.
+    pub fn check(&self) -> Result<(), (&'static str, String)> {
+        let built_in = KeywordTable::default();
+        let mut whole: HashMap<String, &str> = HashMap::new();
+        for (list, words) in self.named() {
+            if words.len() > MOST_WORDS {
+                return Err((list, format!("at most {MOST_WORDS} words")));
+            }
+            for word in words {
+                let key = Normal::of(word).key().filter(|key| !key.is_empty());
+                let Some(key) = key.filter(|_| word.chars().count() <= LONGEST_WORD) else {
+                    return Err((list, format!("{word:?} is no word of 1 to {LONGEST_WORD} characters")));
+                };
+                let Some(meaning) = meaning(list) else {
+                    continue;
+                };
+                if built_in.whole.get(&key).is_some_and(|known| *known != meaning) {
+                    return Err((list, format!("{word:?} has another meaning, which it keeps")));
+                }
+                if whole.insert(key, list).is_some_and(|other| other != list) {
+                    return Err((list, format!("{word:?} stands in two lists")));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a whole message of this list means.
+fn meaning(list: &str) -> Option<Intent> {
+    match list {
+        "stop" => Some(Intent::Stop),
+        "start" => Some(Intent::Start),
+        "yes" => Some(Intent::Yes),
+        "help" => Some(Intent::Help),
+        _ => None,
+    }
+}
+
 /// The lists made ready for comparison; build it once and share it.
 #[derive(Clone, Debug)]
 pub struct KeywordTable {
@@ -144,6 +204,19 @@ impl KeywordTable {
             table.add_revocation(&Normal::of(phrase));
         }
         table
+    }
+
+    /// The built-in table and these words.
+    pub fn with_added(added: &KeywordLists) -> Self {
+        let mut lists = KeywordLists::default();
+        lists.stop.extend_from_slice(&added.stop);
+        lists.start.extend_from_slice(&added.start);
+        lists.yes.extend_from_slice(&added.yes);
+        lists.help.extend_from_slice(&added.help);
+        lists.subscribe.extend_from_slice(&added.subscribe);
+        lists.unsubscribe.extend_from_slice(&added.unsubscribe);
+        lists.revocation.extend_from_slice(&added.revocation);
+        Self::new(&lists)
     }
 
     fn add_revocation(&mut self, phrase: &Normal) {
