@@ -17,6 +17,7 @@ mod catch_up;
 mod delivery;
 mod drill;
 mod gate_property;
+mod hold;
 mod hours;
 mod imports;
 mod inbound;
