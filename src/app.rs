@@ -24,6 +24,8 @@ use crate::inbound::{self, CatchUp};
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::privacy;
+use crate::publish::watch::Thresholds;
+use crate::publish::{self, Publisher};
 use crate::store::outcomes::RetryPolicy;
 use crate::store::{Serving, Store, StoreError, StorePaths, senders, settings};
 use crate::ticker::{self, Stop, StopHandle};
@@ -192,6 +194,15 @@ pub fn rules(config: &Config) -> Rules {
     }
 }
 
+/// What the configuration says about outbound webhooks.
+pub fn publish_settings(config: &Config) -> publish::Settings {
+    publish::Settings {
+        policy: config.webhooks.policy(),
+        in_flight_per_endpoint: config.webhooks.in_flight_per_endpoint,
+        timeout: Duration::from_secs(config.webhooks.timeout_seconds),
+    }
+}
+
 /// What the configuration says about messages whose answer was lost.
 pub fn uncertain_rules(config: &Config) -> UncertainRules {
     let seconds = i64::try_from(config.delivery.uncertain_after_seconds).unwrap_or(i64::MAX);
@@ -315,6 +326,7 @@ fn background(state: &State, delivery: Live<Settings>, stop: &Stop) -> Result<Ve
     tasks.push(imports(state, stop));
     tasks.push(replays(state, stop));
     tasks.push(retention(state, stop));
+    outbound(state, stop, &mut tasks)?;
     let store = state.store.clone();
     tasks.push(spawn("checkpoint", SECOND * 5, stop, std::future::pending, move || {
         let store = store.clone();
@@ -327,6 +339,28 @@ fn background(state: &State, delivery: Live<Settings>, stop: &Stop) -> Result<Ve
         async move { watch.lock().unwrap_or_else(std::sync::PoisonError::into_inner).look(&store) }
     }));
     Ok(tasks)
+}
+
+/// Events to webhook endpoints, their log, and alerts that no transaction tells.
+fn outbound(state: &State, stop: &Stop, tasks: &mut Vec<JoinHandle<()>>) -> Result<()> {
+    let settings = Live::new(publish_settings(&state.config.get()));
+    let publisher = Publisher::new(state.store.clone(), settings, state.metrics.clone())?;
+    tasks.push(tokio::spawn(publisher.run(stop.clone().pulled())));
+    let (store, config) = (state.store.clone(), state.config.clone());
+    tasks.push(spawn("webhook_log", SECOND * 3_600, stop, std::future::pending, move || {
+        let (store, days) = (store.clone(), i64::from(config.get().webhooks.log_days));
+        async move { publish::prune_log(&store, days * 86_400_000).await.map(drop) }
+    }));
+    let (store, config) = (state.store.clone(), state.config.clone());
+    tasks.push(spawn("alerts", SECOND * 60, stop, std::future::pending, move || {
+        let (store, alerts) = (store.clone(), config.get().alerts);
+        let thresholds = Thresholds {
+            disk_free_mb: alerts.disk_free_mb,
+            backup_max_age_hours: alerts.backup_max_age_hours,
+        };
+        async move { publish::watch::look(&store, thresholds, store.free_bytes()).await }
+    }));
+    Ok(())
 }
 
 /// Takes up settings that another process changed.

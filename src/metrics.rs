@@ -107,6 +107,9 @@ pub struct Metrics {
     webhooks: Family<WebhookLabels, Counter>,
     removed: Family<ClassLabels, Counter>,
     deliveries: Family<OutcomeLabels, Counter>,
+    outbound_webhooks: Family<OutcomeLabels, Counter>,
+    event_streams: Gauge,
+    streamed_events: Counter,
     lookups: Family<LookupLabels, Counter>,
     uncertain: Gauge,
     campaign_messages: Family<CampaignLabels, Gauge>,
@@ -213,6 +216,14 @@ impl Default for Metrics {
                 "Requests to Twilio and verdicts of the gate",
                 Default::default(),
             ),
+            outbound_webhooks: add(
+                all,
+                "outbound_webhooks",
+                "Requests to webhook endpoints by outcome",
+                Default::default(),
+            ),
+            event_streams: add(all, "event_streams", "Open event streams", Default::default()),
+            streamed_events: add(all, "streamed_events", "Events sent over streams", Default::default()),
             lookups: add(
                 all,
                 "lookups",
@@ -281,6 +292,17 @@ impl Metrics {
     /// Counts what became of messages on their way to Twilio: `accepted`, `refused`, `gate` …
     pub fn count_deliveries(&self, outcome: &'static str, n: usize) {
         self.deliveries.get_or_create(&OutcomeLabels { outcome }).inc_by(n as u64);
+    }
+
+    /// Counts a request to a webhook endpoint: `delivered`, `failed` or `gone`.
+    pub fn count_outbound_webhook(&self, outcome: &'static str) {
+        self.outbound_webhooks.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    /// Sets how many event streams are open, and how many events they were sent since the start.
+    pub fn set_streams(&self, open: usize, sent: u64) {
+        self.event_streams.set(i64::try_from(open).unwrap_or(i64::MAX));
+        self.streamed_events.inner().store(sent, Ordering::Relaxed);
     }
 
     /// Sets how many requests to Twilio are under way, and how many may be.

@@ -178,8 +178,6 @@ fn finish_if_done(tx: &Tx<'_>, id: i64) -> Result<(), CampaignError> {
     if messages::has_open(tx.conn(), id)? {
         return Ok(());
     }
-    if campaigns::move_to(tx, id, &[S::Running], S::Finished, None)? {
-        campaigns::note(tx, id, EventType::CampaignFinished, json!({}))?;
-    }
+    campaigns::finish(tx, id)?;
     Ok(())
 }

@@ -25,3 +25,4 @@ pub mod timezone;
 pub mod trigger;
 pub mod us_state;
 pub mod user;
+pub mod webhook;

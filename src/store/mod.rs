@@ -31,6 +31,7 @@ mod place;
 pub mod receipts;
 pub mod reports;
 pub mod retention;
+pub mod seal;
 pub mod segment_sql;
 pub mod segments;
 pub mod senders;
@@ -44,6 +45,8 @@ pub mod triggers;
 mod tx;
 pub mod users;
 pub mod verify;
+pub mod webhook_deliveries;
+pub mod webhook_endpoints;
 mod writer;
 
 use std::sync::Arc;
@@ -311,6 +314,17 @@ impl Store {
         settled
     }
 
+    /// Bytes that this user may still write on the disk of the data file; `None` where the system doesn't tell.
+    pub fn free_bytes(&self) -> Option<u64> {
+        #[cfg(unix)]
+        {
+            let disk = rustix::fs::statvfs(self.place.path()).ok()?;
+            Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+        }
+        #[cfg(not(unix))]
+        None
+    }
+
     /// Starts the watch for other processes that write to the file.
     ///
     /// # Errors
@@ -395,6 +409,16 @@ impl FileWatch {
         }
         Ok(())
     }
+}
+
+/// When the file was made.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn created_at(conn: &Connection) -> Result<crate::clock::Millis, StoreError> {
+    Ok(conn
+        .prepare_cached("SELECT created_at FROM store_identity WHERE id = 1")?
+        .query_row([], |row| row.get(0))?)
 }
 
 fn data_version(conn: &Connection) -> Result<i64, StoreError> {

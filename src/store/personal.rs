@@ -203,6 +203,8 @@ pub const IMPERSONAL: &[(&str, &str)] = &[
     ("daily_counts", "counts"),
     ("daily_spending", "sums"),
     ("user_counts", "counts"),
+    ("webhook_endpoints", "who is told of events, and how far"),
+    ("webhook_deliveries", "which event was told to whom, by id, and what came of it"),
     ("operators", "who logs in"),
     ("api_keys", "who calls"),
 ];

@@ -107,6 +107,7 @@ async fn collect(state: &State) -> Result<(), StoreError> {
     let (store, metrics) = (&state.store, &state.metrics);
     metrics.set_commits(store.commits());
     metrics.set_gaps(store.gaps().totals(), store.gaps().open().is_some());
+    metrics.set_streams(state.streams.open(), state.streams.sent());
     metrics.set_campaign_messages(store.read(reports::live_counts).await?);
     let since = store.clock().now() - DAY;
     let config = state.config.get();

@@ -25,6 +25,8 @@ mod timeline;
 mod topics;
 mod triggers;
 mod users;
+mod webhook_deliveries;
+mod webhook_endpoints;
 
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
@@ -223,6 +225,30 @@ routes! {
     }
     "/events/stream" {
         get "GET" "read" => event_stream::show,
+    }
+    "/webhook-endpoints" {
+        get "GET" "read" => webhook_endpoints::list,
+        post "POST" "admin" => webhook_endpoints::create,
+    }
+    "/webhook-endpoints/{id}" {
+        get "GET" "read" => webhook_endpoints::show,
+        patch "PATCH" "admin" => webhook_endpoints::update,
+        delete "DELETE" "admin" => webhook_endpoints::remove,
+    }
+    "/webhook-endpoints/{id}/rotate-secret" {
+        post "POST" "admin" => webhook_endpoints::rotate,
+    }
+    "/webhook-endpoints/{id}/test" {
+        post "POST" "admin" => webhook_deliveries::test,
+    }
+    "/webhook-endpoints/{id}/deliveries" {
+        get "GET" "read" => webhook_deliveries::list,
+    }
+    "/webhook-endpoints/{id}/deliveries/{delivery}" {
+        get "GET" "read" => webhook_deliveries::show,
+    }
+    "/webhook-endpoints/{id}/deliveries/{delivery}/resend" {
+        post "POST" "admin" => webhook_deliveries::resend,
     }
 }
 

@@ -3,11 +3,12 @@
 use utoipa::OpenApi;
 
 use super::{
-    campaign_actions, campaigns, consent, events, export, imports, inbound, messages, proof, report,
-    segments, suppressions, templates, timeline, topics, users,
+    campaign_actions, campaigns, consent, content_templates, events, export, imports, inbound, messages,
+    proof, report, segments, suppressions, templates, timeline, topics, triggers, users,
 };
 use crate::web::openapi::serve;
 use crate::web::openapi::shapes::campaigns::CampaignStatus;
+use crate::web::openapi::shapes::content_templates::ContentStatus;
 use crate::web::openapi::shapes::messages::{InboundKind, MessageKind, MessageStatus};
 use crate::web::openapi::shapes::privacy::ProofFormat;
 use crate::web::openapi::shapes::suppressions::{GivenReason, SuppressionReason};
@@ -31,6 +32,12 @@ use crate::web::openapi::shapes::{Problem, SheetFormat, Time};
         campaigns::update,
         consent::list,
         consent::record,
+        content_templates::create,
+        content_templates::list,
+        content_templates::show,
+        content_templates::submit,
+        content_templates::submit_own,
+        content_templates::sync,
         events::list,
         export::show,
         imports::create,
@@ -70,6 +77,7 @@ use crate::web::openapi::shapes::{Problem, SheetFormat, Time};
         topics::remove,
         topics::show,
         topics::update,
+        triggers::receive,
         users::create,
         users::erase,
         users::list,
@@ -84,6 +92,7 @@ use crate::web::openapi::shapes::{Problem, SheetFormat, Time};
         MessageKind,
         InboundKind,
         CampaignStatus,
+        ContentStatus,
         GivenReason,
         SuppressionReason,
         ProofFormat

@@ -126,6 +126,9 @@ pub struct Campaign {
     pub pause_reason: Option<String>,
     /// When it goes on by itself; null: when somebody resumes it.
     pub paused_until: Option<Time>,
+    /// What is odd about the template that it sends.
+    #[schema(example = json!([]))]
+    pub warnings: Vec<String>,
     /// When it was added.
     pub created_at: Time,
     /// When it was launched.

@@ -6,6 +6,7 @@
 //! is always there, and `Option` may be null; a field that may be missing has `#[schema(nullable = false)]`.
 
 pub mod campaigns;
+pub mod content_templates;
 pub mod events;
 pub mod imports;
 pub mod messages;
@@ -15,6 +16,7 @@ pub mod segments;
 pub mod suppressions;
 pub mod templates;
 pub mod topics;
+pub mod triggers;
 pub mod users;
 
 use serde_json::Value;
