@@ -165,8 +165,16 @@ pub fn find(conn: &Connection, id: i64) -> Result<Option<Event>, StoreError> {
 /// # Errors
 /// [`StoreError`] from SQLite.
 pub fn may_prune_through(conn: &Connection) -> Result<i64, StoreError> {
-    let polled = super::cursors::get(conn, POLL)?;
-    Ok(polled.unwrap_or(i64::MAX))
+    let polled = super::cursors::get(conn, POLL)?.unwrap_or(i64::MAX);
+    // What is to be tried again lies before an endpoint's place.
+    let told: Option<i64> = conn
+        .prepare_cached(
+            "SELECT min(coalesce((SELECT min(d.event_id) - 1 FROM webhook_deliveries d
+                                  WHERE d.endpoint_id = e.id AND d.status = 'pending'), e.position))
+             FROM webhook_endpoints e WHERE e.is_enabled = 1",
+        )?
+        .query_row([], |row| row.get(0))?;
+    Ok(polled.min(told.unwrap_or(i64::MAX)))
 }
 
 /// The oldest id that is still kept. When every event was pruned, the id that the next one will have: who

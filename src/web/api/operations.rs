@@ -3,14 +3,16 @@
 use utoipa::OpenApi;
 
 use super::{
-    api_keys, audience, campaign_actions, campaigns, consent, content_templates, events, explain, imports,
-    inbound, messages, overview, report, segments, senders, settings, templates, timeline, topics, triggers,
-    users,
+    api_keys, audience, campaign_actions, campaigns, consent, content_templates, events, explain, export,
+    imports, inbound, messages, overview, proof, report, segments, senders, settings, suppressions,
+    templates, timeline, topics, triggers, users,
 };
 use crate::web::openapi::serve;
 use crate::web::openapi::shapes::campaigns::CampaignStatus;
 use crate::web::openapi::shapes::content_templates::ContentStatus;
 use crate::web::openapi::shapes::messages::{InboundKind, MessageKind, MessageStatus};
+use crate::web::openapi::shapes::privacy::ProofFormat;
+use crate::web::openapi::shapes::suppressions::{GivenReason, SuppressionReason};
 use crate::web::openapi::shapes::{Problem, SheetFormat, Time};
 
 /// The operations as the handlers tell of them; `web::openapi` makes the document of it.
@@ -43,6 +45,7 @@ use crate::web::openapi::shapes::{Problem, SheetFormat, Time};
         content_templates::sync,
         events::list,
         explain::show,
+        export::show,
         imports::create,
         imports::issues,
         imports::list,
@@ -54,6 +57,7 @@ use crate::web::openapi::shapes::{Problem, SheetFormat, Time};
         messages::list,
         messages::show,
         overview::show,
+        proof::show,
         report::people,
         report::show,
         segments::create,
@@ -68,6 +72,9 @@ use crate::web::openapi::shapes::{Problem, SheetFormat, Time};
         serve::document,
         settings::show,
         settings::update,
+        suppressions::create,
+        suppressions::list,
+        suppressions::remove,
         templates::create,
         templates::list,
         templates::preview,
@@ -97,7 +104,10 @@ use crate::web::openapi::shapes::{Problem, SheetFormat, Time};
         MessageKind,
         InboundKind,
         CampaignStatus,
-        ContentStatus
+        ContentStatus,
+        GivenReason,
+        SuppressionReason,
+        ProofFormat
     ))
 )]
 pub(in crate::web) struct Operations;
