@@ -1,12 +1,16 @@
 //! The HTTP API, over real HTTP against a real file.
 
+mod api_keys;
+mod auth;
 mod basics;
 mod campaigns;
 mod idempotency;
 mod imports;
 mod lists;
 mod messages;
+mod overview;
 mod segments;
+mod senders;
 mod settings;
 mod stream;
 mod suppressions;
