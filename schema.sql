@@ -50,6 +50,11 @@ CREATE TABLE users (
   hold                     TEXT CHECK (hold IN ('review')),
   reachable                INTEGER NOT NULL DEFAULT 1 CHECK (reachable IN (0, 1)),
   unreachable_reason       TEXT,
+  failures                 INTEGER NOT NULL DEFAULT 0,   -- final ones in a row that say the phone can't be reached,
+  last_failure_at          INTEGER,                      --   the last of them
+  first_marketing_id       INTEGER,                  -- the marketing message that was their first
+  recent_marketing         TEXT,                     -- the last ones handed over, [[message, at], …]: kept while a
+                                                     --   frequency cap is in force
   suppressed               INTEGER NOT NULL DEFAULT 0 CHECK (suppressed IN (0, 1)),
   attributes               BLOB NOT NULL,            -- JSONB object; json(attributes) shows it
   last_inbound_at          INTEGER,
@@ -253,6 +258,7 @@ CREATE TABLE campaigns (
                                OR status = 'running' OR status = 'paused' OR status = 'finished'
                                OR status = 'cancelled'),
   pause_reason          TEXT,
+  paused_until          INTEGER,                     -- it goes on by itself then; NULL: when somebody resumes it
   kind                  TEXT    NOT NULL CHECK (kind IN ('marketing', 'transactional')),
   channel               TEXT    NOT NULL CHECK (channel IN ('sms', 'whatsapp')),
   sender                TEXT,                        -- NULL: the first configured one of the channel
@@ -273,6 +279,7 @@ CREATE TABLE campaigns (
   rate_limit_per_second REAL    CHECK (rate_limit_per_second > 0),
   quiet_hours           TEXT,                        -- JSON: null (preset), "off", a window, {"preset":…}
   expires_after_hours   REAL    CHECK (expires_after_hours > 0),
+  spend_cap_micros      INTEGER CHECK (spend_cap_micros >= 0),
   expires_at            INTEGER,
   max_recipients        INTEGER CHECK (max_recipients > 0),
   frozen_through        INTEGER,                     -- users.id up to which the audience is frozen,
@@ -358,6 +365,8 @@ CREATE TABLE attempts (
   error_code    INTEGER,
   error_message TEXT,
   look_at       INTEGER,                             -- when to look for it in Twilio's list
+  charge_micros INTEGER,                             -- by the price table, later by Twilio; 0 when nothing is
+                                                     --   charged, NULL while nobody knows
   PRIMARY KEY (message_id, number),
   CHECK (look_at IS NULL OR outcome = 'uncertain')
 ) STRICT, WITHOUT ROWID;
@@ -484,6 +493,50 @@ BEGIN SELECT RAISE(ABORT, 'the consent chain is final'); END;
 CREATE TRIGGER links_stay BEFORE DELETE ON consent_links
 BEGIN SELECT RAISE(ABORT, 'the consent chain keeps its links'); END;
 
+-- Outbound webhooks --------------------------------------------------------------------------------
+
+-- Who is told of events. An endpoint keeps its place in the table of events, so an event costs nothing here
+-- until it is delivered.
+CREATE TABLE webhook_endpoints (
+  id                    INTEGER PRIMARY KEY AUTOINCREMENT,
+  url                   TEXT    NOT NULL,
+  description           TEXT    NOT NULL DEFAULT '',
+  types                 TEXT    NOT NULL DEFAULT '[]' CHECK (json_valid(types)),  -- empty: every event
+  is_enabled            INTEGER NOT NULL DEFAULT 1 CHECK (is_enabled IN (0, 1)),
+  disabled_reason       TEXT,
+  secret                BLOB    NOT NULL,            -- sealed under the key file
+  previous_secret       BLOB,                        -- the one before it, which signs too until …
+  previous_secret_until INTEGER,
+  position              INTEGER NOT NULL,            -- events.id up to which everything was tried
+  failures              INTEGER NOT NULL DEFAULT 0,  -- in a row
+  failing_since         INTEGER,                     -- since when nothing but failures
+  is_alerted            INTEGER NOT NULL DEFAULT 0 CHECK (is_alerted IN (0, 1)),
+  resting_until         INTEGER,                     -- it said 429
+  last_attempt_at       INTEGER,
+  last_success_at       INTEGER,
+  created_at            INTEGER NOT NULL,
+  updated_at            INTEGER NOT NULL
+) STRICT;
+
+-- What was tried: one row for each event and endpoint, written after the request. Pruned after some days.
+CREATE TABLE webhook_deliveries (
+  endpoint_id INTEGER NOT NULL REFERENCES webhook_endpoints (id) ON DELETE CASCADE,
+  event_id    INTEGER NOT NULL,                      -- no foreign key: events go by retention
+  event_type  TEXT    NOT NULL,
+  status      TEXT    NOT NULL CHECK (status = 'pending' OR status = 'delivered' OR status = 'failed'),
+  attempts    INTEGER NOT NULL DEFAULT 0,            -- requests in all
+  tries       INTEGER NOT NULL DEFAULT 0,            -- of those, since it was last asked for by hand
+  http_status INTEGER,
+  latency_ms  INTEGER,
+  error       TEXT,
+  next_at     INTEGER,                               -- when it is tried again
+  created_at  INTEGER NOT NULL,
+  updated_at  INTEGER NOT NULL,
+  PRIMARY KEY (endpoint_id, event_id),
+  CHECK ((next_at IS NOT NULL) = (status = 'pending'))
+) STRICT, WITHOUT ROWID;
+CREATE INDEX webhook_deliveries_pending ON webhook_deliveries (endpoint_id, next_at) WHERE status = 'pending';
+
 -- Counts that pages show, written in the transaction that changes the rows they count.
 CREATE TABLE campaign_counts (
   campaign_id INTEGER NOT NULL REFERENCES campaigns (id) ON DELETE CASCADE,
@@ -500,6 +553,9 @@ CREATE TABLE campaign_sums (
   parts             INTEGER NOT NULL DEFAULT 0,
   priced            INTEGER NOT NULL DEFAULT 0,      -- messages whose price is known
   price_micros      INTEGER NOT NULL DEFAULT 0,
+  price_unit        TEXT,                            -- the currency in which the provider told the last one
+  spent_micros      INTEGER NOT NULL DEFAULT 0,      -- charges of the attempts, as far as they are known …
+  unpriced          INTEGER NOT NULL DEFAULT 0,      --   … and of how many they are not
   replies           INTEGER NOT NULL DEFAULT 0,
   opt_outs          INTEGER NOT NULL DEFAULT 0,
   accepted          INTEGER NOT NULL DEFAULT 0,      -- ever accepted, whatever became of it
@@ -515,6 +571,14 @@ CREATE TABLE daily_counts (
   n    INTEGER NOT NULL,
   PRIMARY KEY (day, type)
 ) STRICT, WITHOUT ROWID;
+
+-- What the attempts that began on a UTC day (days since 1970) are charged, as far as it is known, and of how
+-- many it is not.
+CREATE TABLE daily_spending (
+  day          INTEGER PRIMARY KEY,
+  spent_micros INTEGER NOT NULL,
+  unpriced     INTEGER NOT NULL
+) STRICT;
 
 CREATE TABLE user_counts (
   consent TEXT    PRIMARY KEY CHECK (consent = 'opt_in' OR consent = 'unknown' OR consent = 'opt_out'

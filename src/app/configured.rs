@@ -15,6 +15,7 @@ use crate::domain::consent::KeywordTable;
 use crate::domain::rules::Rules;
 use crate::live::Live;
 use crate::metrics::Metrics;
+use crate::publish;
 use crate::store::{Store, StoreError, StorePaths, senders, settings};
 use crate::twilio::client::{Client, Credentials, is_loopback};
 use crate::twilio::content::ContentClient;
@@ -158,6 +159,15 @@ pub fn rules(config: &Config) -> Rules {
         prices: Arc::new(config.prices.clone()),
         cap_per_day: config.spending.cap_per_day(),
         unreachable_after: config.delivery.unreachable_after,
+    }
+}
+
+/// What the configuration says about outbound webhooks.
+pub fn publish_settings(config: &Config) -> publish::Settings {
+    publish::Settings {
+        policy: config.webhooks.policy(),
+        in_flight_per_endpoint: config.webhooks.in_flight_per_endpoint,
+        timeout: Duration::from_secs(config.webhooks.timeout_seconds),
     }
 }
 

@@ -21,6 +21,9 @@ use crate::import::{self, Pace};
 use crate::inbound::{self, CatchUp};
 use crate::live::Live;
 use crate::metrics::Metrics;
+use crate::privacy;
+use crate::publish::watch::Thresholds;
+use crate::publish::{self, Publisher};
 use crate::store::outcomes::RetryPolicy;
 use crate::store::{Serving, Store, StoreError, senders, settings};
 use crate::ticker::{self, Stop, StopHandle};
@@ -29,8 +32,8 @@ use crate::web::streams::Streams;
 use crate::web::{self, State};
 
 pub use configured::{
-    client, contents, delivery_settings, open_store, rules, setup, state, synchronize_senders,
-    take_up_settings, uncertain_rules, with_settings,
+    client, contents, delivery_settings, open_store, publish_settings, rules, setup, state,
+    synchronize_senders, take_up_settings, uncertain_rules, with_settings,
 };
 
 /// Threads that serve HTTP.
@@ -168,6 +171,8 @@ fn background(state: &State, delivery: Live<Settings>, stop: &Stop) -> Result<Ve
     tasks.push(campaigns(state, stop));
     tasks.push(imports(state, stop));
     tasks.push(replays(state, stop));
+    tasks.push(retention(state, stop));
+    outbound(state, stop, &mut tasks)?;
     let store = state.store.clone();
     tasks.push(spawn("checkpoint", SECOND * 5, stop, std::future::pending, move || {
         let store = store.clone();
@@ -180,6 +185,28 @@ fn background(state: &State, delivery: Live<Settings>, stop: &Stop) -> Result<Ve
         async move { watch.lock().unwrap_or_else(std::sync::PoisonError::into_inner).look(&store) }
     }));
     Ok(tasks)
+}
+
+/// Events to webhook endpoints, their log, and alerts that no transaction tells.
+fn outbound(state: &State, stop: &Stop, tasks: &mut Vec<JoinHandle<()>>) -> Result<()> {
+    let settings = Live::new(publish_settings(&state.config.get()));
+    let publisher = Publisher::new(state.store.clone(), settings, state.metrics.clone())?;
+    tasks.push(tokio::spawn(publisher.run(stop.clone().pulled())));
+    let (store, config) = (state.store.clone(), state.config.clone());
+    tasks.push(spawn("webhook_log", SECOND * 3_600, stop, std::future::pending, move || {
+        let (store, days) = (store.clone(), i64::from(config.get().webhooks.log_days));
+        async move { publish::prune_log(&store, days * 86_400_000).await.map(drop) }
+    }));
+    let (store, config) = (state.store.clone(), state.config.clone());
+    tasks.push(spawn("alerts", SECOND * 60, stop, std::future::pending, move || {
+        let (store, alerts) = (store.clone(), config.get().alerts);
+        let thresholds = Thresholds {
+            disk_free_mb: alerts.disk_free_mb,
+            backup_max_age_hours: alerts.backup_max_age_hours,
+        };
+        async move { publish::watch::look(&store, thresholds, store.free_bytes()).await }
+    }));
+    Ok(())
 }
 
 /// Takes up settings that another process changed.
@@ -195,7 +222,9 @@ fn changed_settings(state: &State, stop: &Stop) -> JoinHandle<()> {
 fn lookups(state: &State, client: &Client, stop: &Stop, tasks: &mut Vec<JoinHandle<()>>) {
     let (store, metrics) = (&state.store, &state.metrics);
     let rules = uncertain_rules(&state.config.get());
-    let reconciler = Arc::new(Reconciler::new(store.clone(), client.clone(), rules, metrics.clone()));
+    let house = &state.rules;
+    let reconciler = Reconciler::new(store.clone(), client.clone(), rules, house.clone(), metrics.clone());
+    let reconciler = Arc::new(reconciler);
     let stopped = stop.clone();
     tasks.push(spawn("reconcile", SECOND, stop, std::future::pending, move || {
         let (reconciler, stopped) = (Arc::clone(&reconciler), stopped.clone());
@@ -206,7 +235,8 @@ fn lookups(state: &State, client: &Client, stop: &Stop, tasks: &mut Vec<JoinHand
             }
         }
     }));
-    let poller = Poller::new(store.clone(), client.clone(), rules.max_attempts, metrics.clone());
+    let most = rules.max_attempts;
+    let poller = Poller::new(store.clone(), client.clone(), most, house.clone(), metrics.clone());
     let (poller, stopped) = (Arc::new(poller), stop.clone());
     tasks.push(spawn("poll", SECOND * 10, stop, std::future::pending, move || {
         let (poller, stopped) = (Arc::clone(&poller), stopped.clone());
@@ -291,16 +321,28 @@ fn imports(state: &State, stop: &Stop) -> JoinHandle<()> {
     })
 }
 
+/// Takes away what is over.
+fn retention(state: &State, stop: &Stop) -> JoinHandle<()> {
+    let (state, flag) = (state.clone(), stop.flag());
+    spawn("retention", SECOND * 600, stop, std::future::pending, move || {
+        let (state, flag) = (state.clone(), Arc::clone(&flag));
+        async move {
+            let days = state.config.get().retention;
+            privacy::retain(&state.store, &days, &state.metrics, &flag).await.map(drop)
+        }
+    })
+}
+
 /// Tries again what was kept but could not be applied.
 fn replays(state: &State, stop: &Stop) -> JoinHandle<()> {
     let state = state.clone();
     spawn("replay", SECOND * 60, stop, std::future::pending, move || {
-        let (store, keywords) = (state.store.clone(), state.keywords.clone());
+        let (store, keywords, rules) = (state.store.clone(), state.keywords.clone(), state.rules.get());
         let max_attempts = state.config.get().delivery.max_attempts;
         async move {
             store
                 .write(move |tx| {
-                    let policy = RetryPolicy { max_attempts, random: rand::random(), retry_after: None };
+                    let policy = RetryPolicy::of(&rules, max_attempts);
                     inbound::replay(tx, None, (0, 0), &keywords.get(), &policy).map(drop)
                 })
                 .await

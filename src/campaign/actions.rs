@@ -14,7 +14,7 @@ use crate::domain::phone::Phone;
 use crate::domain::quiet_hours::Presets;
 use crate::store::campaigns::{self, CampaignRow, Freeze};
 use crate::store::messages::{self, NewMessage};
-use crate::store::{SharedClosings, Store, Tx, Withdrawal, senders, templates, users};
+use crate::store::{SharedClosings, Store, Tx, Withdrawal, hold, senders, templates, users};
 
 pub(super) const HOUR: f64 = 3_600_000.0;
 /// Numbers of one test send.
@@ -77,6 +77,9 @@ pub fn launch_cleared(
 }
 
 fn check_sendable(tx: &Tx<'_>, campaign: &CampaignRow, setup: &Setup) -> Result<(), CampaignError> {
+    if hold::since(tx.conn())?.is_some() {
+        return Err(CampaignError::SafeHold);
+    }
     if let Some(problem) = &setup.problem {
         return Err(CampaignError::SetupIncomplete(problem.clone()));
     }
@@ -147,8 +150,17 @@ pub(super) fn too_many(most: i64) -> String {
 pub fn pause(tx: &Tx<'_>, id: i64, actor: &str) -> Result<CampaignRow, CampaignError> {
     let campaign = find(tx, id)?;
     Action::Pause.check(campaign.status)?;
+    let reason = format!("Paused by {actor}.");
     if campaign.status != S::Paused {
-        campaigns::pause(tx, id, &format!("Paused by {actor}."))?;
+        campaigns::pause_by(tx, id, actor)?;
+    } else if campaign.launched_at.is_some() {
+        // It may rest until something renews, with claims still on their way: from now on nothing begins, and
+        // it does not go on by itself.
+        tx.withdraw(Withdrawal::Campaign(id));
+        if campaign.paused_until.is_some() {
+            campaigns::move_to(tx, id, &[S::Paused], S::Paused, Some(&reason))?;
+            campaigns::note(tx, id, EventType::CampaignPaused, json!({"reason": reason}))?;
+        }
     }
     find(tx, id)
 }
@@ -173,10 +185,8 @@ pub fn resume(tx: &Tx<'_>, id: i64, setup: &Setup, actor: &str) -> Result<Campai
         } else {
             begin(tx, &campaign, setup, &Clearance::default())?;
         }
-    } else if campaign.plan.trigger_type.is_none() && campaign.frozen_through < campaign.frozen_last {
-        campaigns::move_to(tx, id, &[S::Paused], S::Launching, None)?;
     } else {
-        campaigns::move_to(tx, id, &[S::Paused], S::Running, None)?;
+        campaigns::go_on(tx, &campaign)?;
     }
     campaigns::note(tx, id, EventType::CampaignResumed, json!({"actor": actor}))?;
     find(tx, id)

@@ -143,7 +143,7 @@ pub fn pause_account(tx: &Tx<'_>, reason: &str, until: Option<Millis>) -> Result
     Ok(changed > 0)
 }
 
-/// Whether a claim may be made now: neither account nor sender is paused, and the campaign, if it is one's,
+/// Whether a claim may be made now: the file is not in safe hold, neither account nor sender is paused, and the campaign, if it is one's,
 /// sends.
 ///
 /// # Errors
@@ -156,7 +156,8 @@ pub fn may_send(
 ) -> Result<bool, StoreError> {
     Ok(conn
         .prepare_cached(
-            "SELECT NOT EXISTS (SELECT 1 FROM account
+            "SELECT NOT EXISTS (SELECT 1 FROM store_identity WHERE safe_hold = 1)
+                AND NOT EXISTS (SELECT 1 FROM account
                                 WHERE pause_reason IS NOT NULL AND (paused_until IS NULL OR paused_until > ?3))
                 AND NOT EXISTS (SELECT 1 FROM senders
                                 WHERE id = ?1 AND pause_reason IS NOT NULL

@@ -314,7 +314,8 @@ pub fn set_reachable(tx: &Tx<'_>, user_id: i64, reason: Option<&str>, actor: &st
     let changed = tx
         .conn
         .prepare_cached(
-            "UPDATE users SET reachable = ?2, unreachable_reason = ?3, updated_at = ?4
+            "UPDATE users SET reachable = ?2, unreachable_reason = ?3, updated_at = ?4,
+               failures = CASE WHEN ?2 THEN 0 ELSE failures END
              WHERE id = ?1 AND reachable <> ?2",
         )?
         .execute((user_id, reason.is_none(), reason, tx.now))?;
@@ -324,6 +325,29 @@ pub fn set_reachable(tx: &Tx<'_>, user_id: i64, reason: Option<&str>, actor: &st
         note_update(tx, user_id, data)?;
     }
     Ok(())
+}
+
+/// Counts a message that failed for good because the phone could not be reached, and says how many have in a
+/// row. Whatever the person wrote or got since the last one begins the count anew; that is looked up here, so
+/// that no delivery has to write it down.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn note_failure(tx: &Tx<'_>, user_id: i64) -> Result<i64, StoreError> {
+    Ok(tx
+        .conn
+        .prepare_cached(
+            "UPDATE users SET last_failure_at = ?2, failures = 1 + CASE
+               WHEN last_inbound_at > last_failure_at THEN 0
+               WHEN EXISTS (SELECT 1 FROM messages m WHERE m.user_id = users.id
+                              AND (m.delivered_at > users.last_failure_at
+                                   OR m.read_at > users.last_failure_at)) THEN 0
+               ELSE failures END
+             WHERE id = ?1 RETURNING failures",
+        )?
+        .query_row((user_id, tx.now), |row| row.get(0))
+        .optional()?
+        .unwrap_or(0))
 }
 
 /// Puts a person on hold for review, or takes them off it.
@@ -377,62 +401,6 @@ pub fn topics(conn: &Connection, user_id: i64, consent: Consent) -> Result<Vec<S
         .query_map((user_id, consent == Consent::OptIn), |row| row.get(0))?
         .collect::<Result<_, _>>()?;
     Ok(names)
-}
-
-/// Erases what is known of a person: number, attributes, words. Rows, counts and a keyed hash that
-/// suppresses the number stay.
-///
-/// # Errors
-/// [`StoreError`] from SQLite.
-pub fn erase(tx: &Tx<'_>, user: &User, actor: &str) -> Result<(), StoreError> {
-    if user.erased_at.is_some() {
-        return Ok(());
-    }
-    if let Some(address) = user.phone.as_deref().or(user.channel_address.as_deref()) {
-        suppressions::erase(tx, address, actor)?;
-    }
-    let conn = tx.conn;
-    conn.execute("INSERT OR REPLACE INTO guards (name, upto) VALUES ('erasure', ?1)", [user.id])?;
-    conn.execute(
-        "UPDATE consent_ledger SET evidence = NULL WHERE user_id = ?1 AND evidence IS NOT NULL",
-        [user.id],
-    )?;
-    conn.execute("DELETE FROM guards WHERE name = 'erasure'", [])?;
-    conn.execute(
-        "UPDATE inbound SET body = NULL, params = NULL, from_address = NULL, media = '[]', reply = NULL
-         WHERE user_id = ?1",
-        [user.id],
-    )?;
-    conn.execute(
-        "UPDATE receipts SET params = NULL WHERE sid IN (
-           SELECT a.sid FROM messages m JOIN attempts a ON a.message_id = m.id
-           WHERE m.user_id = ?1 AND a.sid IS NOT NULL)",
-        [user.id],
-    )?;
-    conn.execute(
-        "UPDATE messages SET body = NULL, variables = NULL, media_urls = NULL WHERE user_id = ?1",
-        [user.id],
-    )?;
-    conn.execute("UPDATE triggers SET data = '{}' WHERE user_id = ?1", [user.id])?;
-    conn.execute(
-        "UPDATE import_issues SET cells = '{}' WHERE ?1 IS NOT NULL AND instr(cells, ?1) > 0",
-        [user.phone.as_deref()],
-    )?;
-    // Answers kept for repeated requests, a day at most.
-    conn.execute(
-        "DELETE FROM idempotency_keys WHERE ?1 IS NOT NULL AND instr(body, ?1) > 0",
-        [user.phone.as_deref()],
-    )?;
-    conn.execute(
-        "UPDATE users SET phone = NULL, channel_address = NULL, attributes = jsonb('{}'), suppressed = 1,
-                erased_at = ?2, updated_at = ?2 WHERE id = ?1",
-        (user.id, tx.now),
-    )?;
-    *tx.effects.borrow_mut().users.entry(user.consent).or_default() -= 1;
-    let event =
-        NewEvent { user_id: Some(user.id), data: Some(json!({"actor": actor})), ..NewEvent::default() };
-    events::append(tx, EventType::UserErased, event)?;
-    Ok(())
 }
 
 /// People by consent, erased ones left out.

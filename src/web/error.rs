@@ -265,6 +265,7 @@ impl From<CampaignError> for Problem {
             }
             CampaignError::Launched(text) => Problem::conflict(text).with_code("wrong_state"),
             CampaignError::WouldExpire(told) => would_expire(&told),
+            CampaignError::SafeHold => Problem::conflict(error.to_string()).with_code("safe_hold"),
             CampaignError::SetupIncomplete(text) => Problem::conflict(text).with_code("setup_incomplete"),
             CampaignError::TemplateNotApproved(refusal) => Problem::conflict(refusal.to_string())
                 .with_code("template_not_approved")

@@ -74,6 +74,7 @@ pub fn configure(state: State) -> impl FnOnce(&mut ServiceConfig) {
                 )
                 .service(web::resource("/metrics").route(web::get().to(health::metrics)))
                 .configure(webhooks::configure)
+                .configure(openapi::docs::configure)
                 .configure(api::configure)
                 .default_service(web::to(nothing_here)),
         );

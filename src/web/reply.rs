@@ -4,6 +4,7 @@ use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, Responder};
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
 use crate::clock::Millis;
@@ -16,8 +17,17 @@ pub struct Reply {
     body: Option<Value>,
     location: Option<String>,
     version: Option<i64>,
-    /// Told in this answer and never kept.
-    secret: Option<String>,
+    secret: Option<Secret>,
+}
+
+/// Told once, and never kept: a repeated request gets null in its place.
+#[derive(Clone, Debug)]
+struct Secret(SecretString);
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Secret) -> bool {
+        self.0.expose_secret() == other.0.expose_secret()
+    }
 }
 
 impl Reply {
@@ -59,15 +69,13 @@ impl Reply {
         self
     }
 
-    /// Tells a secret once, as the member `secret`: an answer that is kept and said again has null there, and
-    /// `secret_shown` false.
+    /// Adds a member `secret` that is told this once: what is kept of the answer has null there.
     #[must_use]
-    pub fn with_secret(mut self, secret: &str) -> Reply {
-        if let Some(Value::Object(members)) = &mut self.body {
-            members.insert("secret".to_owned(), Value::Null);
-            members.insert("secret_shown".to_owned(), Value::Bool(false));
+    pub fn with_secret(mut self, secret: SecretString) -> Reply {
+        if let Some(Value::Object(body)) = &mut self.body {
+            body.insert("secret".to_owned(), Value::Null);
         }
-        self.secret = Some(secret.to_owned());
+        self.secret = Some(Secret(secret));
         self
     }
 
@@ -105,9 +113,8 @@ impl Responder for Reply {
             builder.insert_header((header::ETAG, format!("\"{version}\"")));
         }
         let mut body = self.body;
-        if let (Some(secret), Some(Value::Object(members))) = (self.secret, &mut body) {
-            members.insert("secret".to_owned(), Value::String(secret));
-            members.insert("secret_shown".to_owned(), Value::Bool(true));
+        if let Some((Value::Object(body), Secret(secret))) = body.as_mut().zip(self.secret) {
+            body.insert("secret".to_owned(), Value::from(secret.expose_secret()));
         }
         match body {
             Some(body) => builder.content_type("application/json").body(body.to_string()),

@@ -310,7 +310,7 @@ async fn replay(engine: &Engine, since: Option<i64>) -> Replayed {
         .store
         .write::<_, _, StoreError>(move |tx| {
             let keywords = KeywordTable::default();
-            let policy = RetryPolicy { max_attempts: 3, random: 0.5, retry_after: None };
+            let policy = RetryPolicy { random: 0.5, ..RetryPolicy::of(&crate::support::rules(), 3) };
             inbound::replay(tx, since, (0, 0), &keywords, &policy)
         })
         .await
@@ -434,7 +434,7 @@ async fn a_reply_is_credited_to_the_campaign_that_it_follows() {
 
 #[tokio::test]
 async fn a_start_of_their_own_brings_an_erased_person_back_but_not_past_the_list_of_the_house() {
-    use event_stream_engine::store::{suppressions, users::UserKey};
+    use event_stream_engine::store::{erasure, suppressions, users::UserKey};
     let engine = answering().await;
     // On the list why, whether erased as well, and whether a START leads back.
     let table = [
@@ -456,7 +456,7 @@ async fn a_start_of_their_own_brings_an_erased_person_back_but_not_past_the_list
                 }
                 if is_erased {
                     let user = users::find(tx.conn(), &UserKey::Id(id))?.unwrap();
-                    users::erase(tx, &user, "test")?;
+                    erasure::erase(tx, &user, "test")?;
                 }
                 Ok(())
             })

@@ -13,6 +13,8 @@ use super::{CampaignRow, live};
 use crate::clock::Millis;
 use crate::domain::campaign::CampaignStatus;
 use crate::domain::event::EventType;
+use crate::domain::message::Kind;
+use crate::store::messages::rfc3339;
 
 /// Writes an event about a campaign.
 ///
@@ -40,7 +42,7 @@ pub fn move_to(
     let changed = tx
         .conn
         .prepare_cached(
-            "UPDATE campaigns SET status = ?2, pause_reason = ?3, updated_at = ?4,
+            "UPDATE campaigns SET status = ?2, pause_reason = ?3, paused_until = NULL, updated_at = ?4,
                finished_at = CASE WHEN ?5 THEN ?4 ELSE NULL END
              WHERE id = ?1 AND status IN (SELECT value FROM json_each(?6))",
         )?
@@ -64,18 +66,104 @@ pub fn reopen(tx: &Tx<'_>, id: i64, reason: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Stops a campaign, with the line that mends it. Claimed messages whose request has not begun are
-/// withdrawn. Nothing happens to one that does not run.
+/// Stops a campaign by itself, with the line that mends it: an alert. Claimed messages whose request has not
+/// begun are withdrawn. Nothing happens to one that does not run.
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
 pub fn pause(tx: &Tx<'_>, id: i64, reason: &str) -> Result<(), StoreError> {
+    if stop_sending(tx, id, reason)? {
+        alert(tx, id, EventType::AlertCampaignPaused, json!({"reason": reason}))?;
+    }
+    Ok(())
+}
+
+/// The same because somebody wanted it, who needs no alert.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn pause_by(tx: &Tx<'_>, id: i64, actor: &str) -> Result<(), StoreError> {
+    stop_sending(tx, id, &format!("Paused by {actor}.")).map(drop)
+}
+
+fn stop_sending(tx: &Tx<'_>, id: i64, reason: &str) -> Result<bool, StoreError> {
     use CampaignStatus as S;
-    if move_to(tx, id, &[S::Launching, S::Running, S::Scheduled], S::Paused, Some(reason))? {
+    let is_paused = move_to(tx, id, &[S::Launching, S::Running, S::Scheduled], S::Paused, Some(reason))?;
+    if is_paused {
         note(tx, id, EventType::CampaignPaused, json!({"reason": reason}))?;
         tx.withdraw(Withdrawal::Campaign(id));
     }
+    Ok(is_paused)
+}
+
+/// Writes an alert about a campaign, with its name.
+fn alert(tx: &Tx<'_>, id: i64, kind: EventType, mut data: Value) -> Result<(), StoreError> {
+    let name: String = tx
+        .conn
+        .prepare_cached("SELECT name FROM campaigns WHERE id = ?1")?
+        .query_row([id], |row| row.get(0))?;
+    data["name"] = Value::String(name);
+    note(tx, id, kind, data)
+}
+
+/// Ends a campaign that has nobody left. Returns whether it ended now.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn finish(tx: &Tx<'_>, id: i64) -> Result<bool, StoreError> {
+    let is_finished = move_to(tx, id, &[CampaignStatus::Running], CampaignStatus::Finished, None)?;
+    if is_finished {
+        note(tx, id, EventType::CampaignFinished, json!({}))?;
+        alert(tx, id, EventType::AlertCampaignFinished, json!({}))?;
+    }
+    Ok(is_finished)
+}
+
+/// Why a campaign takes no further messages for now.
+#[derive(Clone, Copy, Debug)]
+pub struct Rest<'a> {
+    /// The line that mends it.
+    pub reason: &'a str,
+    /// It goes on by itself then; `None`: when somebody resumes it.
+    pub until: Option<Millis>,
+}
+
+/// Pauses a campaign that has used something up. Unlike [`pause`], what was claimed before goes out: there was
+/// enough for that.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn rest(tx: &Tx<'_>, id: i64, rest: &Rest<'_>) -> Result<(), StoreError> {
+    use CampaignStatus as S;
+    if move_to(tx, id, &[S::Launching, S::Running], S::Paused, Some(rest.reason))? {
+        tx.conn.execute("UPDATE campaigns SET paused_until = ?2 WHERE id = ?1", (id, rest.until))?;
+        let until = rest.until.map(rfc3339);
+        note(tx, id, EventType::CampaignPaused, json!({"reason": rest.reason, "until": until}))?;
+    }
     Ok(())
+}
+
+/// The same of every marketing campaign that runs.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn rest_marketing(tx: &Tx<'_>, why: &Rest<'_>) -> Result<(), StoreError> {
+    let running = live(tx.conn)?;
+    for campaign in running.iter().filter(|campaign| campaign.plan.kind == Kind::Marketing) {
+        rest(tx, campaign.id, why)?;
+    }
+    Ok(())
+}
+
+/// A paused campaign that was launched goes on where it stood. Returns whether it did.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn go_on(tx: &Tx<'_>, campaign: &CampaignRow) -> Result<bool, StoreError> {
+    use CampaignStatus as S;
+    let is_frozen = campaign.plan.trigger_type.is_some() || campaign.frozen_through >= campaign.frozen_last;
+    let to = if is_frozen { S::Running } else { S::Launching };
+    move_to(tx, campaign.id, &[S::Paused], to, None)
 }
 
 /// Stops every campaign that runs.

@@ -2,7 +2,6 @@
 
 use actix_web::HttpRequest;
 use actix_web::web::{Data, Path};
-use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 use super::Answer;
@@ -83,8 +82,7 @@ pub(super) async fn create(caller: Scoped<Admin>, state: Data<State>, post: Post
         .write(&state.store, move |tx| {
             let (id, secret) = api_keys::insert(tx, &name, &scopes, expires_at, &actor)?;
             let key = find(tx.conn(), id)?;
-            Ok(Reply::created(format!("/api/v1/api-keys/{id}"), shape(&key))
-                .with_secret(secret.expose_secret()))
+            Ok(Reply::created(format!("/api/v1/api-keys/{id}"), shape(&key)).with_secret(secret))
         })
         .await
 }

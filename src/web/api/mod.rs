@@ -11,6 +11,7 @@ mod content_templates;
 mod event_stream;
 mod events;
 mod explain;
+mod export;
 mod imports;
 mod inbound;
 mod messages;
@@ -27,6 +28,8 @@ mod timeline;
 mod topics;
 mod triggers;
 mod users;
+mod webhook_deliveries;
+mod webhook_endpoints;
 
 use actix_web::guard;
 use actix_web::http::Method;
@@ -89,6 +92,9 @@ routes! {
     }
     "/users/{person}/timeline" {
         get "GET" "read" => timeline::show,
+    }
+    "/users/{person}/export" {
+        get "GET" "read" => export::show,
     }
     "/users/{person}/proof" {
         get "GET" "read" => proof::show,
@@ -241,6 +247,30 @@ routes! {
     }
     "/events/stream" {
         get "GET" "read" => event_stream::show,
+    }
+    "/webhook-endpoints" {
+        get "GET" "read" => webhook_endpoints::list,
+        post "POST" "admin" => webhook_endpoints::create,
+    }
+    "/webhook-endpoints/{id}" {
+        get "GET" "read" => webhook_endpoints::show,
+        patch "PATCH" "admin" => webhook_endpoints::update,
+        delete "DELETE" "admin" => webhook_endpoints::remove,
+    }
+    "/webhook-endpoints/{id}/rotate-secret" {
+        post "POST" "admin" => webhook_endpoints::rotate,
+    }
+    "/webhook-endpoints/{id}/test" {
+        post "POST" "admin" => webhook_deliveries::test,
+    }
+    "/webhook-endpoints/{id}/deliveries" {
+        get "GET" "read" => webhook_deliveries::list,
+    }
+    "/webhook-endpoints/{id}/deliveries/{delivery}" {
+        get "GET" "read" => webhook_deliveries::show,
+    }
+    "/webhook-endpoints/{id}/deliveries/{delivery}/resend" {
+        post "POST" "admin" => webhook_deliveries::resend,
     }
 }
 

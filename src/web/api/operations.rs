@@ -3,11 +3,12 @@
 use utoipa::OpenApi;
 
 use super::{
-    api_keys, campaign_actions, campaigns, consent, events, imports, inbound, messages, overview, report,
-    segments, senders, settings, templates, timeline, topics, users,
+    api_keys, campaign_actions, campaigns, consent, content_templates, events, imports, inbound, messages,
+    overview, report, segments, senders, settings, templates, timeline, topics, triggers, users,
 };
 use crate::web::openapi::serve;
 use crate::web::openapi::shapes::campaigns::CampaignStatus;
+use crate::web::openapi::shapes::content_templates::ContentStatus;
 use crate::web::openapi::shapes::messages::{InboundKind, MessageKind, MessageStatus};
 use crate::web::openapi::shapes::{Problem, SheetFormat, Time};
 
@@ -32,6 +33,12 @@ use crate::web::openapi::shapes::{Problem, SheetFormat, Time};
         campaigns::update,
         consent::list,
         consent::record,
+        content_templates::create,
+        content_templates::list,
+        content_templates::show,
+        content_templates::submit,
+        content_templates::submit_own,
+        content_templates::sync,
         events::list,
         imports::create,
         imports::issues,
@@ -72,6 +79,7 @@ use crate::web::openapi::shapes::{Problem, SheetFormat, Time};
         topics::remove,
         topics::show,
         topics::update,
+        triggers::receive,
         users::create,
         users::erase,
         users::list,
@@ -85,7 +93,8 @@ use crate::web::openapi::shapes::{Problem, SheetFormat, Time};
         MessageStatus,
         MessageKind,
         InboundKind,
-        CampaignStatus
+        CampaignStatus,
+        ContentStatus
     ))
 )]
 pub(in crate::web) struct Operations;

@@ -11,6 +11,7 @@ fn filled(path: &str) -> String {
         .replace("{topic}", "general")
         .replace("{name}", "general")
         .replace("{id}", "1")
+        .replace("{delivery}", "1")
 }
 
 #[actix_web::test]

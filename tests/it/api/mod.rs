@@ -1,9 +1,12 @@
 //! The HTTP API, over real HTTP against a real file.
 
 mod api_keys;
+mod audience;
 mod auth;
 mod basics;
 mod campaigns;
+mod caps;
+mod hostile;
 mod idempotency;
 mod imports;
 mod lists;

@@ -7,6 +7,7 @@
 
 pub mod api_keys;
 pub mod campaigns;
+pub mod content_templates;
 pub mod events;
 pub mod imports;
 pub mod messages;
@@ -17,6 +18,7 @@ pub mod senders;
 pub mod settings;
 pub mod templates;
 pub mod topics;
+pub mod triggers;
 pub mod users;
 
 use serde_json::Value;
