@@ -48,7 +48,7 @@ pub struct CreatedApiKey {
     pub last_used_at: Option<Time>,
     /// Since then it is refused.
     pub revoked_at: Option<Time>,
-    /// The key itself. Told in this answer alone: null when the request is repeated.
+    /// The key itself. Told in this answer alone: null says that the request is a repeated one.
     #[schema(example = "ese_3q2-7w")]
     pub secret: Option<String>,
 }
