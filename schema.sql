@@ -493,6 +493,50 @@ BEGIN SELECT RAISE(ABORT, 'the consent chain is final'); END;
 CREATE TRIGGER links_stay BEFORE DELETE ON consent_links
 BEGIN SELECT RAISE(ABORT, 'the consent chain keeps its links'); END;
 
+-- Outbound webhooks --------------------------------------------------------------------------------
+
+-- Who is told of events. An endpoint keeps its place in the table of events, so an event costs nothing here
+-- until it is delivered.
+CREATE TABLE webhook_endpoints (
+  id                    INTEGER PRIMARY KEY AUTOINCREMENT,
+  url                   TEXT    NOT NULL,
+  description           TEXT    NOT NULL DEFAULT '',
+  types                 TEXT    NOT NULL DEFAULT '[]' CHECK (json_valid(types)),  -- empty: every event
+  is_enabled            INTEGER NOT NULL DEFAULT 1 CHECK (is_enabled IN (0, 1)),
+  disabled_reason       TEXT,
+  secret                BLOB    NOT NULL,            -- sealed under the key file
+  previous_secret       BLOB,                        -- the one before it, which signs too until …
+  previous_secret_until INTEGER,
+  position              INTEGER NOT NULL,            -- events.id up to which everything was tried
+  failures              INTEGER NOT NULL DEFAULT 0,  -- in a row
+  failing_since         INTEGER,                     -- since when nothing but failures
+  is_alerted            INTEGER NOT NULL DEFAULT 0 CHECK (is_alerted IN (0, 1)),
+  resting_until         INTEGER,                     -- it said 429
+  last_attempt_at       INTEGER,
+  last_success_at       INTEGER,
+  created_at            INTEGER NOT NULL,
+  updated_at            INTEGER NOT NULL
+) STRICT;
+
+-- What was tried: one row for each event and endpoint, written after the request. Pruned after some days.
+CREATE TABLE webhook_deliveries (
+  endpoint_id INTEGER NOT NULL REFERENCES webhook_endpoints (id) ON DELETE CASCADE,
+  event_id    INTEGER NOT NULL,                      -- no foreign key: events go by retention
+  event_type  TEXT    NOT NULL,
+  status      TEXT    NOT NULL CHECK (status = 'pending' OR status = 'delivered' OR status = 'failed'),
+  attempts    INTEGER NOT NULL DEFAULT 0,            -- requests in all
+  tries       INTEGER NOT NULL DEFAULT 0,            -- of those, since it was last asked for by hand
+  http_status INTEGER,
+  latency_ms  INTEGER,
+  error       TEXT,
+  next_at     INTEGER,                               -- when it is tried again
+  created_at  INTEGER NOT NULL,
+  updated_at  INTEGER NOT NULL,
+  PRIMARY KEY (endpoint_id, event_id),
+  CHECK ((next_at IS NOT NULL) = (status = 'pending'))
+) STRICT, WITHOUT ROWID;
+CREATE INDEX webhook_deliveries_pending ON webhook_deliveries (endpoint_id, next_at) WHERE status = 'pending';
+
 -- Counts that pages show, written in the transaction that changes the rows they count.
 CREATE TABLE campaign_counts (
   campaign_id INTEGER NOT NULL REFERENCES campaigns (id) ON DELETE CASCADE,
@@ -519,7 +563,8 @@ CREATE TABLE campaign_sums (
   last_accepted_at  INTEGER
 ) STRICT;
 
--- How often each kind of event happened on a UTC day (days since 1970).
+-- How often each kind of event happened on a UTC day (days since 1970), and 'opt_out': that a person we knew opted
+-- out or said STOP.
 CREATE TABLE daily_counts (
   day  INTEGER NOT NULL,
   type TEXT    NOT NULL,

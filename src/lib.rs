@@ -2,7 +2,7 @@
 //!
 //! Reading order, from the words of the field to the edge where things happen:
 //! [`domain`] decides, [`store`] keeps, [`twilio`] speaks the wire; the flows [`import`],
-//! [`campaign`], [`content`], [`delivery`] and [`inbound`] join them over rows; `web` and `commands` are the
+//! [`campaign`], [`content`], [`delivery`], [`inbound`] and [`publish`] join them over rows; `web` and `commands` are the
 //! doors, and `app` puts the process together. `ARCHITECTURE.md` tells the whole story.
 
 pub mod clock;
@@ -19,6 +19,7 @@ pub mod delivery;
 pub mod import;
 pub mod inbound;
 pub mod privacy;
+pub mod publish;
 
 pub mod simulator;
 pub mod ticker;

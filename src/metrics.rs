@@ -23,6 +23,11 @@ struct RequestLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ClassLabels {
+    class: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct WebhookLabels {
     webhook: &'static str,
     outcome: &'static str,
@@ -100,7 +105,11 @@ pub struct Metrics {
     sending: Sending,
     requests: Family<RequestLabels, Counter>,
     webhooks: Family<WebhookLabels, Counter>,
+    removed: Family<ClassLabels, Counter>,
     deliveries: Family<OutcomeLabels, Counter>,
+    outbound_webhooks: Family<OutcomeLabels, Counter>,
+    event_streams: Gauge,
+    streamed_events: Counter,
     lookups: Family<LookupLabels, Counter>,
     uncertain: Gauge,
     campaign_messages: Family<CampaignLabels, Gauge>,
@@ -194,6 +203,12 @@ impl Default for Metrics {
         Metrics {
             sending: Sending::new(all),
             requests: add(all, "http_requests", "Requests by route, method, status", Default::default()),
+            removed: add(
+                all,
+                "retention_removed",
+                "Rows from which retention took something",
+                Default::default(),
+            ),
             webhooks: add(all, "webhooks", "Webhooks by kind and outcome", Default::default()),
             deliveries: add(
                 all,
@@ -201,6 +216,14 @@ impl Default for Metrics {
                 "Requests to Twilio and verdicts of the gate",
                 Default::default(),
             ),
+            outbound_webhooks: add(
+                all,
+                "outbound_webhooks",
+                "Requests to webhook endpoints by outcome",
+                Default::default(),
+            ),
+            event_streams: add(all, "event_streams", "Open event streams", Default::default()),
+            streamed_events: add(all, "streamed_events", "Events sent over streams", Default::default()),
             lookups: add(
                 all,
                 "lookups",
@@ -256,6 +279,11 @@ impl Metrics {
         self.requests.get_or_create(&labels).inc();
     }
 
+    /// Counts rows from which retention took something, by class.
+    pub fn count_removed(&self, class: &'static str, n: u64) {
+        self.removed.get_or_create(&ClassLabels { class }).inc_by(n);
+    }
+
     /// Counts a webhook: `inbound` or `status`, and what became of it.
     pub fn count_webhook(&self, webhook: &'static str, outcome: &'static str) {
         self.webhooks.get_or_create(&WebhookLabels { webhook, outcome }).inc();
@@ -264,6 +292,17 @@ impl Metrics {
     /// Counts what became of messages on their way to Twilio: `accepted`, `refused`, `gate` …
     pub fn count_deliveries(&self, outcome: &'static str, n: usize) {
         self.deliveries.get_or_create(&OutcomeLabels { outcome }).inc_by(n as u64);
+    }
+
+    /// Counts a request to a webhook endpoint: `delivered`, `failed` or `gone`.
+    pub fn count_outbound_webhook(&self, outcome: &'static str) {
+        self.outbound_webhooks.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    /// Sets how many event streams are open, and how many events they were sent since the start.
+    pub fn set_streams(&self, open: usize, sent: u64) {
+        self.event_streams.set(i64::try_from(open).unwrap_or(i64::MAX));
+        self.streamed_events.inner().store(sent, Ordering::Relaxed);
     }
 
     /// Sets how many requests to Twilio are under way, and how many may be.

@@ -14,7 +14,7 @@ use crate::domain::phone::Phone;
 use crate::domain::quiet_hours::Presets;
 use crate::store::campaigns::{self, CampaignRow, Freeze};
 use crate::store::messages::{self, NewMessage};
-use crate::store::{SharedClosings, Store, Tx, Withdrawal, senders, templates, users};
+use crate::store::{SharedClosings, Store, Tx, Withdrawal, hold, senders, templates, users};
 
 pub(super) const HOUR: f64 = 3_600_000.0;
 /// Numbers of one test send.
@@ -77,6 +77,9 @@ pub fn launch_cleared(
 }
 
 fn check_sendable(tx: &Tx<'_>, campaign: &CampaignRow, setup: &Setup) -> Result<(), CampaignError> {
+    if hold::since(tx.conn())?.is_some() {
+        return Err(CampaignError::SafeHold);
+    }
     if let Some(problem) = &setup.problem {
         return Err(CampaignError::SetupIncomplete(problem.clone()));
     }
@@ -149,7 +152,7 @@ pub fn pause(tx: &Tx<'_>, id: i64, actor: &str) -> Result<CampaignRow, CampaignE
     Action::Pause.check(campaign.status)?;
     let reason = format!("Paused by {actor}.");
     if campaign.status != S::Paused {
-        campaigns::pause(tx, id, &reason)?;
+        campaigns::pause_by(tx, id, actor)?;
     } else if campaign.launched_at.is_some() {
         // It may rest until something renews, with claims still on their way: from now on nothing begins, and
         // it does not go on by itself.

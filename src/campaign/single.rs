@@ -14,7 +14,7 @@ use crate::domain::quiet_hours::Policy;
 use crate::domain::rules::Rules;
 use crate::store::circumstances::{self, Asked, Bounds};
 use crate::store::messages::{self, NewMessage, Standing};
-use crate::store::{Connection, Store, StoreError, Tx, senders, templates, topics, users};
+use crate::store::{Connection, Store, StoreError, Tx, hold, senders, templates, topics, users};
 
 /// Rows of one write while messages without a sender are closed.
 const CLOSE_CHUNK: usize = 500;
@@ -58,6 +58,9 @@ pub fn send_single(
     setup: &Setup,
     actor: &str,
 ) -> Result<i64, CampaignError> {
+    if hold::since(tx.conn())?.is_some() {
+        return Err(CampaignError::SafeHold);
+    }
     if let Some(problem) = &setup.problem {
         return Err(CampaignError::SetupIncomplete(problem.clone()));
     }

@@ -6,6 +6,7 @@ mod describe;
 mod in_force;
 mod limits;
 mod load;
+mod outbound;
 mod settings;
 mod validate;
 
@@ -20,10 +21,12 @@ use crate::domain::forecast::{Limits, SenderLimit};
 use crate::domain::phone::Channel;
 use crate::domain::price::PriceTable;
 use crate::domain::quiet_hours::Presets;
+use crate::domain::retention::RetentionDays;
 
 pub use in_force::InForce;
 pub use limits::{FirstMessage, FrequencyLimit, Spending};
 pub use load::{Loaded, Origin};
+pub use outbound::{Alerts, Webhooks};
 pub use settings::{Faults, Settings, Shown, is_section};
 
 /// What a new file of one's own can be copied from.
@@ -56,6 +59,12 @@ pub struct Config {
     pub import: Import,
     /// Answers to keywords.
     pub replies: Replies,
+    /// How long what is kept about people is kept.
+    pub retention: RetentionDays,
+    /// Outbound webhooks.
+    pub webhooks: Webhooks,
+    /// Alerts.
+    pub alerts: Alerts,
     /// What the first marketing message says beside its text.
     pub first_message: FirstMessage,
     /// How much marketing one person gets.
@@ -82,6 +91,12 @@ pub struct Server {
     pub public_base_url: Url,
     /// Peers whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<std::net::IpAddr>,
+    /// Requests a second with one key; 0: no limit.
+    pub api_requests_per_second: f64,
+    /// Of them at once.
+    pub api_burst: u32,
+    /// Wrong keys a minute from one address; 0: no limit.
+    pub wrong_keys_per_minute: u32,
     /// Bearer token of `/metrics`; empty: none.
     pub metrics_token: SecretString,
 }
@@ -403,6 +418,9 @@ mod tests {
             ("[[senders]]\naddress = 'MG1'\nkind = 'service'", "senders[1].address"),
             ("[[senders]]\naddress = '+14155550100'\nkind = 'pigeon'", "pigeon"),
             ("[server]\nlisten = 5", "listen"),
+            ("[webhooks]\nin_flight_per_endpoint = 9", "webhooks.in_flight_per_endpoint"),
+            ("[webhooks]\ntimeout_seconds = 0", "webhooks.timeout_seconds"),
+            ("[webhooks]\nlog_days = 0", "webhooks.log_days"),
             ("[frequency_cap]\nhours = 0.0", "frequency_cap.hours"),
             ("[frequency_cap]\nmessages = 101", "frequency_cap.messages"),
             ("[spending]\ncap_per_day = -1.0", "spending.cap_per_day"),

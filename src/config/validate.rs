@@ -11,10 +11,25 @@ impl Config {
         positive("delivery.max_attempts", f64::from(self.delivery.max_attempts))?;
         positive("delivery.uncertain_after_seconds", self.delivery.uncertain_after_seconds as f64)?;
         self.validate_limits()?;
+        let rate = self.server.api_requests_per_second;
+        if !(rate == 0.0 || (0.01..=1_000_000.0).contains(&rate)) {
+            return Err(wrong(
+                "server.api_requests_per_second: must be from 0.01 to 1000000, or 0 for no limit",
+            ));
+        }
+        positive("server.api_burst", f64::from(self.server.api_burst))?;
         positive("import.max_bytes", self.import.max_bytes as f64)?;
+        self.retention.check().map_err(wrong)?;
         if !(1..=60).contains(&self.twilio.request_timeout_seconds) {
             return Err(wrong("twilio.request_timeout_seconds: must be from 1 to 60"));
         }
+        if !(1..=8).contains(&self.webhooks.in_flight_per_endpoint) {
+            return Err(wrong("webhooks.in_flight_per_endpoint: must be from 1 to 8"));
+        }
+        if !(1..=60).contains(&self.webhooks.timeout_seconds) {
+            return Err(wrong("webhooks.timeout_seconds: must be from 1 to 60"));
+        }
+        positive("webhooks.log_days", f64::from(self.webhooks.log_days))?;
         if self.twilio.content_sync_minutes > 1_440 {
             return Err(wrong("twilio.content_sync_minutes: must be from 0 (never) to 1440"));
         }

@@ -3,16 +3,19 @@
 
 pub mod api_keys;
 pub mod audience;
+pub mod backup;
 pub mod campaigns;
 pub mod circumstances;
 mod closings;
 pub mod content_templates;
 pub mod cursors;
 mod effects;
+pub mod erasure;
 mod error;
 pub mod events;
 pub mod frequency;
 mod gaps;
+pub mod hold;
 pub mod idempotency;
 pub mod imports;
 pub mod inbound;
@@ -23,9 +26,12 @@ pub mod messages;
 mod open;
 pub mod operators;
 pub mod outcomes;
+pub mod personal;
 mod place;
 pub mod receipts;
 pub mod reports;
+pub mod retention;
+pub mod seal;
 pub mod segment_sql;
 pub mod segments;
 pub mod senders;
@@ -39,6 +45,8 @@ pub mod triggers;
 mod tx;
 pub mod users;
 pub mod verify;
+pub mod webhook_deliveries;
+pub mod webhook_endpoints;
 mod writer;
 
 use std::sync::Arc;
@@ -280,6 +288,18 @@ impl Store {
         on_a_thread(move || keeper.tidy()).await
     }
 
+    /// Moves the whole log into the file and empties it, so that nothing that was removed stays behind in it.
+    /// Writes wait for readers meanwhile, a quarter of a second at most. Returns whether the log is empty.
+    ///
+    /// # Errors
+    /// [`StoreError`] from SQLite.
+    pub async fn empty_log(&self) -> Result<bool, StoreError> {
+        let keeper = Arc::clone(&self.keeper);
+        tokio::task::spawn_blocking(move || keeper.empty())
+            .await
+            .map_err(|error| StoreError::Internal(error.to_string()))?
+    }
+
     /// At the end of the process: the whole log goes into the file. If this was the last clone, and no other
     /// process has the file open, that one file is left.
     ///
@@ -292,6 +312,17 @@ impl Store {
         drop(self);
         let _ = tokio::time::timeout(CLOSE_LIMIT, ended).await;
         settled
+    }
+
+    /// Bytes that this user may still write on the disk of the data file; `None` where the system doesn't tell.
+    pub fn free_bytes(&self) -> Option<u64> {
+        #[cfg(unix)]
+        {
+            let disk = rustix::fs::statvfs(self.place.path()).ok()?;
+            Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+        }
+        #[cfg(not(unix))]
+        None
     }
 
     /// Starts the watch for other processes that write to the file.
@@ -378,6 +409,16 @@ impl FileWatch {
         }
         Ok(())
     }
+}
+
+/// When the file was made.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn created_at(conn: &Connection) -> Result<crate::clock::Millis, StoreError> {
+    Ok(conn
+        .prepare_cached("SELECT created_at FROM store_identity WHERE id = 1")?
+        .query_row([], |row| row.get(0))?)
 }
 
 fn data_version(conn: &Connection) -> Result<i64, StoreError> {

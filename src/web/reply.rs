@@ -4,6 +4,7 @@ use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, Responder};
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
 use crate::clock::Millis;
@@ -16,11 +17,22 @@ pub struct Reply {
     body: Option<Value>,
     location: Option<String>,
     version: Option<i64>,
+    secret: Option<Secret>,
+}
+
+/// Told once, and never kept: a repeated request gets null in its place.
+#[derive(Clone, Debug)]
+struct Secret(SecretString);
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Secret) -> bool {
+        self.0.expose_secret() == other.0.expose_secret()
+    }
 }
 
 impl Reply {
     fn new(status: StatusCode, body: Option<Value>) -> Reply {
-        Reply { status, body, location: None, version: None }
+        Reply { status, body, location: None, version: None, secret: None }
     }
 
     /// 200.
@@ -57,6 +69,16 @@ impl Reply {
         self
     }
 
+    /// Adds a member `secret` that is told this once: what is kept of the answer has null there.
+    #[must_use]
+    pub fn with_secret(mut self, secret: SecretString) -> Reply {
+        if let Some(Value::Object(body)) = &mut self.body {
+            body.insert("secret".to_owned(), Value::Null);
+        }
+        self.secret = Some(Secret(secret));
+        self
+    }
+
     /// The status of the answer.
     pub fn status(&self) -> StatusCode {
         self.status
@@ -74,6 +96,7 @@ impl Reply {
             body: kept.get("body").filter(|body| !body.is_null()).cloned(),
             location: kept["location"].as_str().map(str::to_owned),
             version: kept["version"].as_i64(),
+            secret: None,
         }
     }
 }
@@ -89,7 +112,11 @@ impl Responder for Reply {
         if let Some(version) = self.version {
             builder.insert_header((header::ETAG, format!("\"{version}\"")));
         }
-        match self.body {
+        let mut body = self.body;
+        if let Some((Value::Object(body), Secret(secret))) = body.as_mut().zip(self.secret) {
+            body.insert("secret".to_owned(), Value::from(secret.expose_secret()));
+        }
+        match body {
             Some(body) => builder.content_type("application/json").body(body.to_string()),
             None => builder.finish(),
         }

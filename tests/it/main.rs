@@ -11,6 +11,7 @@
 mod api;
 mod architecture;
 mod audience;
+mod backups;
 mod campaigns;
 mod caps;
 mod catch_up;
@@ -25,6 +26,7 @@ mod interleavings;
 mod openapi;
 mod privacy;
 mod process;
+mod publish;
 mod readme;
 mod schedule;
 mod segments;
@@ -34,4 +36,5 @@ mod store;
 #[cfg(target_os = "linux")]
 mod stress;
 mod support;
+mod triggers;
 mod webhooks;

@@ -66,18 +66,57 @@ pub fn reopen(tx: &Tx<'_>, id: i64, reason: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Stops a campaign, with the line that mends it. Claimed messages whose request has not begun are
-/// withdrawn. Nothing happens to one that does not run.
+/// Stops a campaign by itself, with the line that mends it: an alert. Claimed messages whose request has not
+/// begun are withdrawn. Nothing happens to one that does not run.
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
 pub fn pause(tx: &Tx<'_>, id: i64, reason: &str) -> Result<(), StoreError> {
+    if stop_sending(tx, id, reason)? {
+        alert(tx, id, EventType::AlertCampaignPaused, json!({"reason": reason}))?;
+    }
+    Ok(())
+}
+
+/// The same because somebody wanted it, who needs no alert.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn pause_by(tx: &Tx<'_>, id: i64, actor: &str) -> Result<(), StoreError> {
+    stop_sending(tx, id, &format!("Paused by {actor}.")).map(drop)
+}
+
+fn stop_sending(tx: &Tx<'_>, id: i64, reason: &str) -> Result<bool, StoreError> {
     use CampaignStatus as S;
-    if move_to(tx, id, &[S::Launching, S::Running, S::Scheduled], S::Paused, Some(reason))? {
+    let is_paused = move_to(tx, id, &[S::Launching, S::Running, S::Scheduled], S::Paused, Some(reason))?;
+    if is_paused {
         note(tx, id, EventType::CampaignPaused, json!({"reason": reason}))?;
         tx.withdraw(Withdrawal::Campaign(id));
     }
-    Ok(())
+    Ok(is_paused)
+}
+
+/// Writes an alert about a campaign, with its name.
+fn alert(tx: &Tx<'_>, id: i64, kind: EventType, mut data: Value) -> Result<(), StoreError> {
+    let name: String = tx
+        .conn
+        .prepare_cached("SELECT name FROM campaigns WHERE id = ?1")?
+        .query_row([id], |row| row.get(0))?;
+    data["name"] = Value::String(name);
+    note(tx, id, kind, data)
+}
+
+/// Ends a campaign that has nobody left. Returns whether it ended now.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn finish(tx: &Tx<'_>, id: i64) -> Result<bool, StoreError> {
+    let is_finished = move_to(tx, id, &[CampaignStatus::Running], CampaignStatus::Finished, None)?;
+    if is_finished {
+        note(tx, id, EventType::CampaignFinished, json!({}))?;
+        alert(tx, id, EventType::AlertCampaignFinished, json!({}))?;
+    }
+    Ok(is_finished)
 }
 
 /// Why a campaign takes no further messages for now.

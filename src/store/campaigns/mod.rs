@@ -23,8 +23,8 @@ use crate::domain::quiet_hours::{Policy, Presets};
 
 pub use counts::{CampaignCount, CampaignSums, counts, credit_reply, recount, sums};
 pub use life::{
-    Chunk, Freeze, Rest, add_people, begin_launch, freeze_chunk, go_on, move_to, note, pause, pause_all,
-    reopen, rest, rest_marketing,
+    Chunk, Freeze, Rest, add_people, begin_launch, finish, freeze_chunk, go_on, move_to, note, pause,
+    pause_all, pause_by, reopen, rest, rest_marketing,
 };
 
 /// What a person plans: everything that may be edited. Checked before it comes here.

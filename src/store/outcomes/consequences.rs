@@ -262,11 +262,10 @@ fn pause_sender(
     };
     let reason = sentence_until(failure, until);
     if senders::pause(tx, sender_id, &reason, until)? {
-        let event = NewEvent {
-            data: Some(json!({"sender_id": sender_id, "reason": reason, "until": until.map(rfc3339)})),
-            ..NewEvent::default()
-        };
-        events::append(tx, EventType::SenderPaused, event)?;
+        let data = json!({"sender_id": sender_id, "reason": reason, "until": until.map(rfc3339)});
+        for kind in [EventType::SenderPaused, EventType::AlertSenderPaused] {
+            events::append(tx, kind, NewEvent { data: Some(data.clone()), ..NewEvent::default() })?;
+        }
     }
     if renews.is_none() {
         pause_campaign(tx, standing, failure)?;
@@ -286,11 +285,10 @@ fn pause_account(
     let until = renews.map(|renews| renews.after(tx.now, None));
     let reason = sentence_until(failure, until);
     if senders::pause_account(tx, &reason, until)? {
-        let event = NewEvent {
-            data: Some(json!({"reason": reason, "until": until.map(rfc3339)})),
-            ..NewEvent::default()
-        };
-        events::append(tx, EventType::AccountPaused, event)?;
+        let data = json!({"reason": reason, "until": until.map(rfc3339)});
+        for kind in [EventType::AccountPaused, EventType::AlertAccountPaused] {
+            events::append(tx, kind, NewEvent { data: Some(data.clone()), ..NewEvent::default() })?;
+        }
     }
     if renews.is_none() {
         campaigns::pause_all(tx, &reason)?;

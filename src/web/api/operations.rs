@@ -3,8 +3,8 @@
 use utoipa::OpenApi;
 
 use super::{
-    campaign_actions, campaigns, consent, content_templates, events, imports, inbound, messages, report,
-    segments, templates, timeline, topics, users,
+    api_keys, campaign_actions, campaigns, consent, content_templates, events, imports, inbound, messages,
+    overview, report, segments, senders, settings, templates, timeline, topics, triggers, users,
 };
 use crate::web::openapi::serve;
 use crate::web::openapi::shapes::campaigns::CampaignStatus;
@@ -16,6 +16,9 @@ use crate::web::openapi::shapes::{Problem, SheetFormat, Time};
 #[derive(Debug, OpenApi)]
 #[openapi(
     paths(
+        api_keys::create,
+        api_keys::list,
+        api_keys::revoke,
         campaign_actions::cancel,
         campaign_actions::clone,
         campaign_actions::launch,
@@ -47,6 +50,7 @@ use crate::web::openapi::shapes::{Problem, SheetFormat, Time};
         messages::create,
         messages::list,
         messages::show,
+        overview::show,
         report::people,
         report::show,
         segments::create,
@@ -55,7 +59,12 @@ use crate::web::openapi::shapes::{Problem, SheetFormat, Time};
         segments::remove,
         segments::replace,
         segments::show,
+        senders::list,
+        senders::show,
+        senders::update,
         serve::document,
+        settings::show,
+        settings::update,
         templates::create,
         templates::list,
         templates::preview,
@@ -70,6 +79,7 @@ use crate::web::openapi::shapes::{Problem, SheetFormat, Time};
         topics::remove,
         topics::show,
         topics::update,
+        triggers::receive,
         users::create,
         users::erase,
         users::list,

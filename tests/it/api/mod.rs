@@ -4,6 +4,7 @@ mod audience;
 mod basics;
 mod campaigns;
 mod caps;
+mod hostile;
 mod idempotency;
 mod imports;
 mod lists;

@@ -1,0 +1,118 @@
+//! `/webhook-endpoints/{id}/deliveries`: what was tried and what came of it, and the two ways to ask for one
+//! more: a trial, and an event again. A delivery is named by its event.
+
+use actix_web::HttpRequest;
+use actix_web::web::{Data, Path};
+use serde_json::{Value, json};
+
+use super::Answer;
+use super::webhook_endpoints::find;
+use crate::domain::event::EventType;
+use crate::store::events::{self, NewEvent};
+use crate::store::webhook_deliveries::{self, Delivery, STATUSES};
+use crate::store::webhook_endpoints::Endpoint;
+use crate::store::{Connection, Tx};
+use crate::web::State;
+use crate::web::auth::{Admin, Read, Scoped};
+use crate::web::error::Problem;
+use crate::web::idempotency::Post;
+use crate::web::page::{NoQuery, Query};
+use crate::web::reply::{Reply, time, time_or_null};
+
+fn shape(delivery: &Delivery) -> Value {
+    json!({
+        "id": delivery.event_id,
+        "message_id": format!("evt_{}", delivery.event_id),
+        "event_id": delivery.event_id,
+        "event_type": delivery.event_type,
+        "status": delivery.status,
+        "attempts": delivery.attempts,
+        "http_status": delivery.http_status,
+        "latency_ms": delivery.latency_ms,
+        "error": delivery.error,
+        "next_attempt_at": time_or_null(delivery.next_at),
+        "created_at": time(delivery.created_at),
+        "updated_at": time(delivery.updated_at),
+    })
+}
+
+fn find_delivery(conn: &Connection, endpoint_id: i64, event_id: i64) -> Result<Delivery, Problem> {
+    webhook_deliveries::find(conn, endpoint_id, event_id)?
+        .ok_or_else(|| Problem::not_found(format!("There is no delivery {event_id} in the log.")))
+}
+
+/// `GET /webhook-endpoints/{id}/deliveries`, newest event first.
+pub(super) async fn list(_: Scoped<Read>, state: Data<State>, id: Path<i64>, request: HttpRequest) -> Answer {
+    let mut query = Query::of(&request)?;
+    let page = query.page("webhook-deliveries");
+    let known = |word: &str| STATUSES.into_iter().find(|status| *status == word);
+    let status = query.choice("status", known, &STATUSES);
+    query.finish()?;
+    let rows = state.store.read(move |conn| {
+        let endpoint = find(conn, *id)?;
+        Ok::<_, Problem>(webhook_deliveries::list(conn, endpoint.id, status, page.before, page.fetch())?)
+    });
+    Ok(Reply::ok(page.answer(rows.await?, |row| row.event_id, shape)))
+}
+
+/// `GET /webhook-endpoints/{id}/deliveries/{delivery}`.
+pub(super) async fn show(_: Scoped<Read>, state: Data<State>, path: Path<(i64, i64)>, _: NoQuery) -> Answer {
+    let (id, event_id) = path.into_inner();
+    let delivery = state.store.read(move |conn| {
+        find(conn, id)?;
+        find_delivery(conn, id, event_id)
+    });
+    Ok(Reply::ok(shape(&delivery.await?)))
+}
+
+/// `POST /webhook-endpoints/{id}/test`: an event that only this endpoint gets, by the road of all others.
+pub(super) async fn test(caller: Scoped<Admin>, state: Data<State>, id: Path<i64>, post: Post) -> Answer {
+    post.body.expect_nothing()?;
+    let actor = caller.actor();
+    post.once
+        .write(&state.store, move |tx| {
+            let endpoint = find_enabled(tx.conn(), *id)?;
+            let data = Some(json!({"endpoint_id": endpoint.id, "actor": actor}));
+            let kind = EventType::WebhookTested;
+            let event_id = events::append(tx, kind, NewEvent { data, ..NewEvent::default() })?;
+            ask(tx, &endpoint, event_id, kind.as_str())
+        })
+        .await
+}
+
+/// `POST /webhook-endpoints/{id}/deliveries/{delivery}/resend`: any event that is kept, whatever became of it,
+/// under the same id.
+pub(super) async fn resend(
+    _: Scoped<Admin>,
+    state: Data<State>,
+    path: Path<(i64, i64)>,
+    post: Post,
+) -> Answer {
+    post.body.expect_nothing()?;
+    let (id, event_id) = path.into_inner();
+    post.once
+        .write(&state.store, move |tx| {
+            let endpoint = find_enabled(tx.conn(), id)?;
+            let event = events::find(tx.conn(), event_id)?
+                .filter(|event| {
+                    event.kind != EventType::WebhookTested.as_str() || event.data["endpoint_id"] == id
+                })
+                .ok_or_else(|| Problem::not_found(format!("The event {event_id} is not kept.")))?;
+            ask(tx, &endpoint, event_id, &event.kind)
+        })
+        .await
+}
+
+fn find_enabled(conn: &Connection, id: i64) -> Result<Endpoint, Problem> {
+    let endpoint = find(conn, id)?;
+    if !endpoint.is_enabled {
+        let detail = format!("The webhook endpoint {id} is disabled. Enable it first.");
+        return Err(Problem::conflict(detail).with_code("endpoint_disabled"));
+    }
+    Ok(endpoint)
+}
+
+fn ask(tx: &Tx<'_>, endpoint: &Endpoint, event_id: i64, event_type: &str) -> Result<Reply, Problem> {
+    webhook_deliveries::ask(tx, endpoint.id, event_id, event_type)?;
+    Ok(Reply::accepted(shape(&find_delivery(tx.conn(), endpoint.id, event_id)?)))
+}

@@ -1,0 +1,209 @@
+//! `/webhook-endpoints`: who is told of events. The secret is shown when it is made, and never again.
+
+use actix_web::HttpRequest;
+use actix_web::web::{Data, Path};
+use secrecy::SecretString;
+use serde_json::{Map, Value, json};
+use url::Url;
+
+use super::Answer;
+use super::events::unknown_type;
+use crate::domain::webhook::address::MAX_URL;
+use crate::domain::webhook::is_known;
+use crate::publish::{check_url, system_lookup};
+use crate::store::webhook_endpoints::{self, Endpoint, MOST_ENDPOINTS, Wish};
+use crate::store::{Connection, StoreError, webhook_deliveries};
+use crate::web::State;
+use crate::web::auth::{Admin, Read, Scoped};
+use crate::web::body::{Body, Fields};
+use crate::web::error::Problem;
+use crate::web::idempotency::Post;
+use crate::web::page::{NoQuery, Query};
+use crate::web::reply::{Reply, time, time_or_null};
+
+/// Longest description, in characters.
+const MAX_DESCRIPTION: usize = 500;
+/// Words of a filter.
+const MAX_TYPES: usize = 100;
+/// Rows of a log that go in one write when its endpoint is removed.
+const FORGOTTEN_AT_ONCE: usize = 2_000;
+
+fn shape(conn: &Connection, endpoint: &Endpoint) -> Result<Value, StoreError> {
+    Ok(json!({
+        "id": endpoint.id,
+        "url": endpoint.url,
+        "description": endpoint.description,
+        "types": endpoint.types,
+        "enabled": endpoint.is_enabled,
+        "disabled_reason": endpoint.disabled_reason,
+        "failing_since": time_or_null(endpoint.health.failing_since),
+        "waiting": webhook_deliveries::waiting(conn, endpoint.id)?,
+        "last_event_id": endpoint.position,
+        "last_attempt_at": time_or_null(endpoint.last_attempt_at),
+        "last_success_at": time_or_null(endpoint.last_success_at),
+        "previous_secret_expires_at": time_or_null(endpoint.previous_secret_until),
+        "created_at": time(endpoint.created_at),
+        "updated_at": time(endpoint.updated_at),
+    }))
+}
+
+/// The endpoint with this id.
+///
+/// # Errors
+/// 404.
+pub(super) fn find(conn: &Connection, id: i64) -> Result<Endpoint, Problem> {
+    webhook_endpoints::find(conn, id)?
+        .ok_or_else(|| Problem::not_found(format!("There is no webhook endpoint {id}.")))
+}
+
+/// The fields that are given, over what holds so far.
+fn read_wish(fields: &mut Fields, before: Option<&Endpoint>) -> Wish {
+    let url = match before.filter(|_| !fields.has("url")) {
+        Some(endpoint) => endpoint.url.clone(),
+        None => read_url(fields),
+    };
+    let kept = |get: fn(&Endpoint) -> &String| before.map(get).cloned().unwrap_or_default();
+    let description = match fields.has("description") {
+        true => fields.text("description", MAX_DESCRIPTION).unwrap_or_default(),
+        false => kept(|endpoint| &endpoint.description),
+    };
+    let types = match fields.has("types") {
+        true => read_types(fields),
+        false => before.map(|endpoint| endpoint.types.clone()).unwrap_or_default(),
+    };
+    let was_enabled = before.is_none_or(|endpoint| endpoint.is_enabled);
+    let is_enabled = fields.boolean("enabled").unwrap_or(was_enabled);
+    Wish { url, description, types, is_enabled }
+}
+
+fn read_url(fields: &mut Fields) -> String {
+    let text = fields.required_text("url", MAX_URL);
+    if fields.has_error("url") {
+        return text;
+    }
+    match Url::parse(text.trim()) {
+        Ok(url) => url.to_string(),
+        Err(error) => {
+            fields.error("url", format!("is no URL: {error}"));
+            text
+        }
+    }
+}
+
+fn read_types(fields: &mut Fields) -> Vec<String> {
+    let words = fields.texts("types", MAX_TYPES);
+    for (index, word) in words.iter().enumerate().filter(|(_, word)| !is_known(word)) {
+        let word: String = word.chars().take(100).collect();
+        fields.error(&format!("types[{index}]"), unknown_type(&word));
+    }
+    words
+}
+
+/// Refuses a URL that leads into a private network, as it stands or by the name in it.
+async fn check(state: &State, url: &str) -> Result<(), Problem> {
+    let policy = state.config.get().webhooks.policy();
+    let url = Url::parse(url).map_err(|error| Problem::field("url", error.to_string()))?;
+    check_url(&policy, &url, system_lookup()).await.map_err(|why| Problem::field("url", why))
+}
+
+/// `GET /webhook-endpoints`.
+pub(super) async fn list(_: Scoped<Read>, state: Data<State>, request: HttpRequest) -> Answer {
+    let mut query = Query::of(&request)?;
+    let page = query.page("webhook-endpoints");
+    query.finish()?;
+    let rows = state.store.read(move |conn| {
+        let rows = webhook_endpoints::list(conn, page.before, page.fetch())?;
+        rows.into_iter().map(|row| Ok((row.id, shape(conn, &row)?))).collect::<Result<Vec<_>, StoreError>>()
+    });
+    Ok(Reply::ok(page.answer(rows.await?, |(id, _)| *id, |(_, shown)| shown.clone())))
+}
+
+/// `POST /webhook-endpoints`: told of events from now on. The answer shows the secret, this once.
+pub(super) async fn create(caller: Scoped<Admin>, state: Data<State>, post: Post) -> Answer {
+    let mut fields = post.body.fields()?;
+    let wish = read_wish(&mut fields, None);
+    fields.finish()?;
+    check(&state, &wish.url).await?;
+    let actor = caller.actor();
+    post.once
+        .write(&state.store, move |tx| {
+            if webhook_endpoints::count(tx.conn())? >= MOST_ENDPOINTS {
+                let detail = format!("There are {MOST_ENDPOINTS} endpoints already; remove one.");
+                return Err(Problem::conflict(detail).with_code("too_many"));
+            }
+            let (id, secret) = webhook_endpoints::insert(tx, &wish, &actor)?;
+            let shown = shape(tx.conn(), &find(tx.conn(), id)?)?;
+            let location = format!("/api/v1/webhook-endpoints/{id}");
+            Ok(Reply::created(location, shown).with_secret(secret))
+        })
+        .await
+}
+
+/// `GET /webhook-endpoints/{id}`.
+pub(super) async fn show(_: Scoped<Read>, state: Data<State>, id: Path<i64>, _: NoQuery) -> Answer {
+    let shown = state.store.read(move |conn| Ok::<_, Problem>(shape(conn, &find(conn, *id)?)?));
+    Ok(Reply::ok(shown.await?))
+}
+
+/// `PATCH /webhook-endpoints/{id}`. One that is enabled again goes on with the event at which it stood.
+pub(super) async fn update(caller: Scoped<Admin>, state: Data<State>, id: Path<i64>, body: Body) -> Answer {
+    let patch = body.object()?;
+    let id = *id;
+    let before = state.store.read(move |conn| find(conn, id)).await?;
+    let wish = read_patch(patch.clone(), &before)?;
+    // Also to enable it: what was public when it was set may lead elsewhere now.
+    if wish.url != before.url || wish.is_enabled {
+        check(&state, &wish.url).await?;
+    }
+    let actor = caller.actor();
+    let shown = state.store.write(move |tx| {
+        let endpoint = find(tx.conn(), id)?;
+        let wish = read_patch(patch, &endpoint)?;
+        webhook_endpoints::update(tx, &endpoint, &wish, &actor)?;
+        Ok::<_, Problem>(shape(tx.conn(), &find(tx.conn(), id)?)?)
+    });
+    Ok(Reply::ok(shown.await?))
+}
+
+fn read_patch(patch: Map<String, Value>, before: &Endpoint) -> Result<Wish, Problem> {
+    let mut fields = Fields::inside("", patch);
+    let wish = read_wish(&mut fields, Some(before));
+    fields.finish()?;
+    Ok(wish)
+}
+
+/// `DELETE /webhook-endpoints/{id}`, with its log: a long one in steps, so that nobody waits for it.
+pub(super) async fn remove(caller: Scoped<Admin>, state: Data<State>, id: Path<i64>, _: NoQuery) -> Answer {
+    let (id, actor) = (*id, caller.actor());
+    state.store.read(move |conn| find(conn, id)).await?;
+    loop {
+        let forgotten = state
+            .store
+            .write::<_, _, StoreError>(move |tx| webhook_deliveries::forget_some(tx, id, FORGOTTEN_AT_ONCE));
+        if forgotten.await? < FORGOTTEN_AT_ONCE {
+            break;
+        }
+    }
+    state
+        .store
+        .write(move |tx| {
+            let endpoint = find(tx.conn(), id)?;
+            Ok::<_, Problem>(webhook_endpoints::delete(tx, endpoint.id, &actor)?)
+        })
+        .await?;
+    Ok(Reply::no_content())
+}
+
+/// `POST /webhook-endpoints/{id}/rotate-secret`: a new secret, shown this once. For a day both sign.
+pub(super) async fn rotate(caller: Scoped<Admin>, state: Data<State>, id: Path<i64>, post: Post) -> Answer {
+    post.body.expect_nothing()?;
+    let actor = caller.actor();
+    post.once
+        .write(&state.store, move |tx| {
+            find(tx.conn(), *id)?;
+            let secret: SecretString = webhook_endpoints::rotate(tx, *id, &actor)?;
+            let shown = shape(tx.conn(), &find(tx.conn(), *id)?)?;
+            Ok(Reply::ok(shown).with_secret(secret))
+        })
+        .await
+}
