@@ -50,6 +50,11 @@ CREATE TABLE users (
   hold                     TEXT CHECK (hold IN ('review')),
   reachable                INTEGER NOT NULL DEFAULT 1 CHECK (reachable IN (0, 1)),
   unreachable_reason       TEXT,
+  failures                 INTEGER NOT NULL DEFAULT 0,   -- final ones in a row that say the phone can't be reached,
+  last_failure_at          INTEGER,                      --   the last of them
+  first_marketing_id       INTEGER,                  -- the marketing message that was their first
+  recent_marketing         TEXT,                     -- the last ones handed over, [[message, at], …]: kept while a
+                                                     --   frequency cap is in force
   suppressed               INTEGER NOT NULL DEFAULT 0 CHECK (suppressed IN (0, 1)),
   attributes               BLOB NOT NULL,            -- JSONB object; json(attributes) shows it
   last_inbound_at          INTEGER,
@@ -253,6 +258,7 @@ CREATE TABLE campaigns (
                                OR status = 'running' OR status = 'paused' OR status = 'finished'
                                OR status = 'cancelled'),
   pause_reason          TEXT,
+  paused_until          INTEGER,                     -- it goes on by itself then; NULL: when somebody resumes it
   kind                  TEXT    NOT NULL CHECK (kind IN ('marketing', 'transactional')),
   channel               TEXT    NOT NULL CHECK (channel IN ('sms', 'whatsapp')),
   sender                TEXT,                        -- NULL: the first configured one of the channel
@@ -273,6 +279,7 @@ CREATE TABLE campaigns (
   rate_limit_per_second REAL    CHECK (rate_limit_per_second > 0),
   quiet_hours           TEXT,                        -- JSON: null (preset), "off", a window, {"preset":…}
   expires_after_hours   REAL    CHECK (expires_after_hours > 0),
+  spend_cap_micros      INTEGER CHECK (spend_cap_micros >= 0),
   expires_at            INTEGER,
   max_recipients        INTEGER CHECK (max_recipients > 0),
   frozen_through        INTEGER,                     -- users.id up to which the audience is frozen,
@@ -358,6 +365,8 @@ CREATE TABLE attempts (
   error_code    INTEGER,
   error_message TEXT,
   look_at       INTEGER,                             -- when to look for it in Twilio's list
+  charge_micros INTEGER,                             -- by the price table, later by Twilio; 0 when nothing is
+                                                     --   charged, NULL while nobody knows
   PRIMARY KEY (message_id, number),
   CHECK (look_at IS NULL OR outcome = 'uncertain')
 ) STRICT, WITHOUT ROWID;
@@ -544,6 +553,9 @@ CREATE TABLE campaign_sums (
   parts             INTEGER NOT NULL DEFAULT 0,
   priced            INTEGER NOT NULL DEFAULT 0,      -- messages whose price is known
   price_micros      INTEGER NOT NULL DEFAULT 0,
+  price_unit        TEXT,                            -- the currency in which the provider told the last one
+  spent_micros      INTEGER NOT NULL DEFAULT 0,      -- charges of the attempts, as far as they are known …
+  unpriced          INTEGER NOT NULL DEFAULT 0,      --   … and of how many they are not
   replies           INTEGER NOT NULL DEFAULT 0,
   opt_outs          INTEGER NOT NULL DEFAULT 0,
   accepted          INTEGER NOT NULL DEFAULT 0,      -- ever accepted, whatever became of it
@@ -558,6 +570,14 @@ CREATE TABLE daily_counts (
   n    INTEGER NOT NULL,
   PRIMARY KEY (day, type)
 ) STRICT, WITHOUT ROWID;
+
+-- What the attempts that began on a UTC day (days since 1970) are charged, as far as it is known, and of how
+-- many it is not.
+CREATE TABLE daily_spending (
+  day          INTEGER PRIMARY KEY,
+  spent_micros INTEGER NOT NULL,
+  unpriced     INTEGER NOT NULL
+) STRICT;
 
 CREATE TABLE user_counts (
   consent TEXT    PRIMARY KEY CHECK (consent = 'opt_in' OR consent = 'unknown' OR consent = 'opt_out'

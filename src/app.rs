@@ -342,8 +342,14 @@ fn background(state: &State, delivery: Live<Settings>, stop: &Stop) -> Result<Ve
 /// Events to webhook endpoints, their log, and alerts that no transaction tells.
 fn outbound(state: &State, stop: &Stop, tasks: &mut Vec<JoinHandle<()>>) -> Result<()> {
     let settings = Live::new(publish_settings(&state.config.get()));
-    let publisher = Publisher::new(state.store.clone(), settings, state.metrics.clone())?;
+    let publisher = Publisher::new(state.store.clone(), settings.clone(), state.metrics.clone())?;
     tasks.push(tokio::spawn(publisher.run(stop.clone().pulled())));
+    // A copy, taken from the configuration every second: settings change it while the server runs.
+    let config = state.config.clone();
+    tasks.push(spawn("webhook_settings", SECOND, stop, std::future::pending, move || {
+        settings.set(publish_settings(&config.get()));
+        async { Ok::<_, Infallible>(()) }
+    }));
     let (store, config) = (state.store.clone(), state.config.clone());
     tasks.push(spawn("webhook_log", SECOND * 3_600, stop, std::future::pending, move || {
         let (store, days) = (store.clone(), i64::from(config.get().webhooks.log_days));
@@ -386,7 +392,9 @@ pub async fn take_up_settings(store: &Store, in_force: &InForce) -> Result<()> {
 fn lookups(state: &State, client: &Client, stop: &Stop, tasks: &mut Vec<JoinHandle<()>>) {
     let (store, metrics) = (&state.store, &state.metrics);
     let rules = uncertain_rules(&state.config.get());
-    let reconciler = Arc::new(Reconciler::new(store.clone(), client.clone(), rules, metrics.clone()));
+    let house = &state.rules;
+    let reconciler = Reconciler::new(store.clone(), client.clone(), rules, house.clone(), metrics.clone());
+    let reconciler = Arc::new(reconciler);
     let stopped = stop.clone();
     tasks.push(spawn("reconcile", SECOND, stop, std::future::pending, move || {
         let (reconciler, stopped) = (Arc::clone(&reconciler), stopped.clone());
@@ -397,7 +405,8 @@ fn lookups(state: &State, client: &Client, stop: &Stop, tasks: &mut Vec<JoinHand
             }
         }
     }));
-    let poller = Poller::new(store.clone(), client.clone(), rules.max_attempts, metrics.clone());
+    let most = rules.max_attempts;
+    let poller = Poller::new(store.clone(), client.clone(), most, house.clone(), metrics.clone());
     let (poller, stopped) = (Arc::new(poller), stop.clone());
     tasks.push(spawn("poll", SECOND * 10, stop, std::future::pending, move || {
         let (poller, stopped) = (Arc::clone(&poller), stopped.clone());
@@ -486,12 +495,12 @@ fn imports(state: &State, stop: &Stop) -> JoinHandle<()> {
 fn replays(state: &State, stop: &Stop) -> JoinHandle<()> {
     let state = state.clone();
     spawn("replay", SECOND * 60, stop, std::future::pending, move || {
-        let (store, keywords) = (state.store.clone(), state.keywords.clone());
+        let (store, keywords, rules) = (state.store.clone(), state.keywords.clone(), state.rules.get());
         let max_attempts = state.config.get().delivery.max_attempts;
         async move {
             store
                 .write(move |tx| {
-                    let policy = RetryPolicy { max_attempts, random: rand::random(), retry_after: None };
+                    let policy = RetryPolicy::of(&rules, max_attempts);
                     inbound::replay(tx, None, (0, 0), &keywords.get(), &policy).map(drop)
                 })
                 .await

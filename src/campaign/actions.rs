@@ -147,8 +147,17 @@ pub(super) fn too_many(most: i64) -> String {
 pub fn pause(tx: &Tx<'_>, id: i64, actor: &str) -> Result<CampaignRow, CampaignError> {
     let campaign = find(tx, id)?;
     Action::Pause.check(campaign.status)?;
+    let reason = format!("Paused by {actor}.");
     if campaign.status != S::Paused {
-        campaigns::pause_by(tx, id, actor)?;
+        campaigns::pause_by(tx, id, &reason)?;
+    } else if campaign.launched_at.is_some() {
+        // It may rest until something renews, with claims still on their way: from now on nothing begins, and
+        // it does not go on by itself.
+        tx.withdraw(Withdrawal::Campaign(id));
+        if campaign.paused_until.is_some() {
+            campaigns::move_to(tx, id, &[S::Paused], S::Paused, Some(&reason))?;
+            campaigns::note(tx, id, EventType::CampaignPaused, json!({"reason": reason}))?;
+        }
     }
     find(tx, id)
 }
@@ -173,10 +182,8 @@ pub fn resume(tx: &Tx<'_>, id: i64, setup: &Setup, actor: &str) -> Result<Campai
         } else {
             begin(tx, &campaign, setup, &Clearance::default())?;
         }
-    } else if campaign.plan.trigger_type.is_none() && campaign.frozen_through < campaign.frozen_last {
-        campaigns::move_to(tx, id, &[S::Paused], S::Launching, None)?;
     } else {
-        campaigns::move_to(tx, id, &[S::Paused], S::Running, None)?;
+        campaigns::go_on(tx, &campaign)?;
     }
     campaigns::note(tx, id, EventType::CampaignResumed, json!({"actor": actor}))?;
     find(tx, id)

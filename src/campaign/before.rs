@@ -10,7 +10,7 @@ use crate::domain::forecast::{Limits, SenderLimit};
 use crate::domain::plan::Plan;
 use crate::domain::rules::Rules;
 use crate::store::campaigns::{self, CampaignRow};
-use crate::store::circumstances::{Bounds, DailyLimit};
+use crate::store::circumstances::Bounds;
 use crate::store::senders::{self, SenderRow};
 use crate::store::{Connection, audience};
 
@@ -71,7 +71,7 @@ impl Before {
             let limit = house.limits.senders.get(&row.address).copied();
             (row, limit)
         });
-        let bounds = bounds_of(conn, sender.as_ref(), at)?;
+        let bounds = bounds_of(conn, &house.rules, sender.as_ref(), at)?;
         let last_id = match campaign.launched_at {
             Some(_) => campaign.frozen_last.unwrap_or(0),
             None => audience::last_id(conn)?,
@@ -83,12 +83,10 @@ impl Before {
 /// What bounds a sender at `at`.
 pub(super) fn bounds_of(
     conn: &Connection,
+    rules: &Rules,
     sender: Option<&(SenderRow, Option<SenderLimit>)>,
     at: Millis,
 ) -> Result<Bounds, CampaignError> {
-    let Some((row, limit)) = sender else {
-        return Ok(Bounds::default());
-    };
-    let most = limit.and_then(|limit| limit.recipients_per_day);
-    Ok(Bounds { daily: DailyLimit::of_sender(conn, row.id, most, at)? })
+    let sender = sender.map(|(row, limit)| (row.id, limit.and_then(|limit| limit.recipients_per_day)));
+    Ok(Bounds::read(conn, rules, sender, at)?)
 }

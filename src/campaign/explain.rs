@@ -118,15 +118,22 @@ pub fn explain(
     let topic_id = campaign.as_ref().and_then(|before| before.campaign.plan.topic_id);
     let person = messages::person(conn, user_id, topic_id)?
         .ok_or_else(|| CampaignError::NotFound(format!("person {user_id}")))?;
-    let asked = Asked { user_id, person: &person, plan, variables: None, expires_at: *expires_at };
-    let found = circumstances::load(conn, &asked, bounds, *at)?;
-    let (facts, rendered) = plan.judge(&person, &found.circumstances, &house.rules.presets, *at);
     let (standing, message) = match campaign {
         Some(before) => {
             (standing(conn, before, user_id)?, audience::place_of(conn, before.campaign.id, user_id)?)
         }
         None => (Standing::NoAudience, None),
     };
+    let asked = Asked {
+        user_id,
+        message_id: message.as_ref().map(|place| place.message_id),
+        person: &person,
+        plan,
+        variables: None,
+        expires_at: *expires_at,
+    };
+    let found = circumstances::load(conn, &asked, bounds, *at)?;
+    let (facts, rendered) = plan.judge(&person, &found.circumstances, &house.rules.presets, *at);
     let daily = bounds.daily.map(|daily| (daily.most, daily.written, daily.renews_at));
     Ok(Explanation {
         campaign: campaign.as_ref().map(|before| (before.campaign.id, before.campaign.status)),
@@ -162,7 +169,7 @@ impl Asking {
                     plan: std::sync::Arc::clone(&before.plan),
                     at: before.at,
                     expires_at: before.expires_at,
-                    bounds: before.bounds,
+                    bounds: before.bounds.clone(),
                     sender: before.sender.as_ref().map(|(row, _)| row.address.clone()),
                     campaign: Some(before),
                 });
@@ -173,7 +180,7 @@ impl Asking {
             let limit = house.limits.senders.get(&row.address).copied();
             (row, limit)
         });
-        let bounds = bounds_of(conn, sender.as_ref(), now)?;
+        let bounds = bounds_of(conn, &house.rules, sender.as_ref(), now)?;
         // The words say nothing about the person: any that can go out will do.
         let text = Text::Literal { body: "…".to_owned(), media_urls: Vec::new() };
         let plan = Plan {

@@ -77,6 +77,9 @@ async fn look_after(store: &Store, setup: &Setup, campaign: CampaignRow) -> Resu
             };
             store.write(move |tx| start(tx, id, &setup, &clearance)).await
         }
+        S::Paused if campaign.paused_until.is_some_and(|at| at <= now) => {
+            store.write(move |tx| end_rest(tx, id)).await
+        }
         S::Launching | S::Running => {
             let plan = &campaign.plan;
             let (channel, wanted) = (plan.channel, plan.sender.clone());
@@ -142,6 +145,18 @@ fn start(tx: &Tx<'_>, id: i64, setup: &Setup, clearance: &Clearance) -> Result<(
             Ok(campaigns::pause(tx, id, &reason)?)
         }
     }
+}
+
+/// What a campaign rested for is there again.
+fn end_rest(tx: &Tx<'_>, id: i64) -> Result<(), CampaignError> {
+    let Some(campaign) = campaigns::find(tx.conn(), id)? else {
+        return Ok(());
+    };
+    let is_over = campaign.paused_until.is_some_and(|at| at <= tx.now());
+    if is_over && campaigns::go_on(tx, &campaign)? {
+        campaigns::note(tx, id, EventType::CampaignResumed, json!({"actor": "calendar"}))?;
+    }
+    Ok(())
 }
 
 /// What the campaign's policy says about a start that was missed.

@@ -266,6 +266,7 @@ impl Walk {
         let Before { plan, bounds, at, expires_at, .. } = &self.before;
         let asked = Asked {
             user_id: member.user_id,
+            message_id: None,
             person: &member.person,
             plan,
             variables: None,

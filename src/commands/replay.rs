@@ -25,13 +25,14 @@ pub(super) async fn run(config: Config, args: Args) -> Result<()> {
     let store = open(&config)?;
     let keywords = Arc::new(KeywordTable::with_added(&config.keywords));
     let max_attempts = config.delivery.max_attempts;
+    let rules = Arc::new(crate::app::rules(&config));
     let (mut looked, mut changed) = ((0, 0), 0);
     let mut after = Some((0, 0));
     while let Some(from) = after {
-        let keywords = Arc::clone(&keywords);
+        let (keywords, rules) = (Arc::clone(&keywords), Arc::clone(&rules));
         let done = store
             .write::<_, _, StoreError>(move |tx| {
-                let policy = RetryPolicy { max_attempts, random: rand::random(), retry_after: None };
+                let policy = RetryPolicy::of(&rules, max_attempts);
                 inbound::replay(tx, since, from, &keywords, &policy)
             })
             .await?;

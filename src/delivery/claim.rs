@@ -9,14 +9,17 @@ use serde_json::json;
 
 use super::lanes::Lane;
 use super::outbox::{Claimed, Outbox};
+use super::purse::{Funds, Purse};
 use crate::clock::Millis;
 use crate::domain::gate::{Content, Facts, Reason, Verdict, gate};
-use crate::domain::message::Status;
+use crate::domain::message::{Kind, Status};
 use crate::domain::plan::{Plan, Rendered, Text, TopicRule};
+use crate::domain::price::Parcel;
 use crate::domain::quiet_hours::Policy;
 use crate::domain::rules::Rules;
 use crate::store::circumstances::{self, Asked, Bounds, DailyLimit, Found};
-use crate::store::messages::{self, Claim, Due};
+use crate::store::frequency::{self, Kept};
+use crate::store::messages::{self, Claim, Due, Standing};
 use crate::store::outcomes::AttemptKey;
 use crate::store::{StoreError, Tx, senders, templates, topics, triggers};
 
@@ -63,12 +66,23 @@ pub(super) struct Claimer<'a> {
     pub(super) permits: u32,
 }
 
+/// A message that the gate lets through and that can be paid for.
+struct Accepted<'a> {
+    rendered: Rendered,
+    closes_at: Option<Millis>,
+    charge: Option<i64>,
+    found: &'a Found,
+}
+
 /// What gathers while a lane is looked at.
-struct Round {
+struct Round<'a> {
     claims: Claims,
     /// Templates of single messages, parsed once.
     texts: HashMap<(i64, i64), Arc<Text>>,
     bounds: Bounds,
+    purse: Purse<'a>,
+    /// The campaign stands still since the last message.
+    is_paused: bool,
 }
 
 impl Claimer<'_> {
@@ -80,7 +94,19 @@ impl Claimer<'_> {
         if !senders::may_send(tx.conn(), self.lane.sender_id, campaign_id, tx.now())? {
             return Ok(Claims { is_exhausted: true, ..Claims::default() });
         }
-        let mut round = Round { claims: Claims::default(), texts: HashMap::new(), bounds: self.bounds(tx)? };
+        let mut round = Round {
+            claims: Claims::default(),
+            texts: HashMap::new(),
+            bounds: self.bounds(tx)?,
+            purse: Purse::open(tx, self.rules, campaign_id)?,
+            is_paused: false,
+        };
+        self.work(tx, &mut round, started)?;
+        round.purse.close(tx)?;
+        Ok(round.claims)
+    }
+
+    fn work(&self, tx: &Tx<'_>, round: &mut Round<'_>, started: Instant) -> Result<(), StoreError> {
         while round.claims.parts < self.permits {
             if started.elapsed() >= LONGEST {
                 round.claims.is_sweeping = round.claims.refused > round.claims.outgoing.len();
@@ -97,20 +123,23 @@ impl Claimer<'_> {
                 break;
             }
             for due in &page {
-                self.judge(tx, due, &mut round)?;
-                if round.claims.rests_until.is_some() {
-                    return Ok(round.claims);
+                self.judge(tx, due, round)?;
+                if round.is_paused {
+                    round.claims.is_exhausted = true;
+                }
+                if round.is_paused || round.claims.rests_until.is_some() {
+                    return Ok(());
                 }
                 if round.claims.parts >= self.permits {
                     break;
                 }
             }
         }
-        Ok(round.claims)
+        Ok(())
     }
 
-    fn judge(&self, tx: &Tx<'_>, due: &Due, round: &mut Round) -> Result<(), StoreError> {
-        let Round { claims, texts, bounds } = round;
+    fn judge(&self, tx: &Tx<'_>, due: &Due, round: &mut Round<'_>) -> Result<(), StoreError> {
+        let Round { claims, texts, bounds, .. } = round;
         if due.is_taken_back {
             claims.refused += 1;
             return messages::close(tx, &due.standing, Status::Cancelled, triggers::CANCELLED, json!({}));
@@ -121,25 +150,32 @@ impl Claimer<'_> {
         };
         let asked = Asked {
             user_id: due.standing.user_id,
+            message_id: Some(due.standing.id),
             person: &due.person,
             plan: &plan,
             variables: due.variables.as_deref(),
             expires_at: due.standing.expires_at,
         };
-        let Found { circumstances, is_free } = circumstances::load(tx.conn(), &asked, bounds, tx.now())?;
-        let (mut facts, rendered) = plan.judge(&due.person, &circumstances, &self.rules.presets, tx.now());
+        let found = circumstances::load(tx.conn(), &asked, bounds, tx.now())?;
+        let (mut facts, rendered) =
+            plan.judge(&due.person, &found.circumstances, &self.rules.presets, tx.now());
         if due.standing.is_test {
             exempt_test(&mut facts);
         }
         match (gate(&facts, tx.now()), rendered) {
             (Verdict::Send { closes_at }, Some(rendered)) => {
-                let outgoing = self.take(tx, due, rendered, closes_at)?;
-                if let Some(limit) = bounds.daily.as_mut().filter(|_| !is_free) {
-                    senders::note_recipient(tx, self.lane.sender_id, due.standing.user_id)?;
-                    limit.written += 1;
+                let parcel = Parcel::of(&plan, &due.person, &rendered);
+                match round.purse.ask(tx, &parcel, due.standing.is_test)? {
+                    Funds::Enough(charge) => {
+                        let accepted = Accepted { rendered, closes_at, charge, found: &found };
+                        self.accept(tx, due, round, accepted)?;
+                    }
+                    Funds::Paused => round.is_paused = true,
+                    Funds::Wait { until, reason } => {
+                        claims.refused += 1;
+                        wait_for_money(tx, due, (until, reason), &facts)?;
+                    }
                 }
-                claims.parts += outgoing.rendered.parts.max(1);
-                claims.outgoing.push(outgoing);
             }
             (Verdict::Send { .. }, None) => {
                 claims.refused += 1;
@@ -167,14 +203,39 @@ impl Claimer<'_> {
         Ok(())
     }
 
-    fn take(
+    /// Takes a message that may go, with everything that counts it.
+    fn accept(
         &self,
         tx: &Tx<'_>,
         due: &Due,
-        rendered: Rendered,
-        closes_at: Option<Millis>,
-    ) -> Result<Outgoing, StoreError> {
-        let claim = Claim { sender_id: self.lane.sender_id, body: &rendered.body, parts: rendered.parts };
+        round: &mut Round<'_>,
+        accepted: Accepted<'_>,
+    ) -> Result<(), StoreError> {
+        let Standing { id, user_id, .. } = due.standing;
+        let (found, charge) = (accepted.found, accepted.charge);
+        if due.kind == Kind::Marketing {
+            let first = round.bounds.introduction.is_some() && due.person.first_marketing_id.is_none();
+            let recent = round.bounds.frequency.as_ref().zip(found.recent.as_ref());
+            let recent = recent.map(|(kept, recent)| kept.with(recent, id, tx.now()));
+            if first || recent.is_some() {
+                frequency::note(tx, user_id, first.then_some(id), recent.as_ref())?;
+            }
+        }
+        let outgoing = self.take(tx, due, accepted)?;
+        round.purse.spend(charge);
+        if let Some(limit) = round.bounds.daily.as_mut().filter(|_| !found.is_free) {
+            senders::note_recipient(tx, self.lane.sender_id, user_id)?;
+            limit.written += 1;
+        }
+        round.claims.parts += outgoing.rendered.parts.max(1);
+        round.claims.outgoing.push(outgoing);
+        Ok(())
+    }
+
+    fn take(&self, tx: &Tx<'_>, due: &Due, accepted: Accepted<'_>) -> Result<Outgoing, StoreError> {
+        let Accepted { rendered, closes_at, charge, .. } = accepted;
+        let claim =
+            Claim { sender_id: self.lane.sender_id, body: &rendered.body, parts: rendered.parts, charge };
         let number = messages::claim(tx, due, &claim)?;
         self.outbox.register(
             self.batch,
@@ -199,7 +260,11 @@ impl Claimer<'_> {
         if most.is_some() {
             senders::settle_recipients(tx, sender_id, tx.now() - DAY)?;
         }
-        Ok(Bounds { daily: DailyLimit::of_sender(tx.conn(), sender_id, most, tx.now())? })
+        Ok(Bounds {
+            daily: DailyLimit::of_sender(tx.conn(), sender_id, most, tx.now())?,
+            frequency: Kept::settle(tx, self.rules.frequency_cap)?,
+            introduction: self.rules.introduction.clone(),
+        })
     }
 }
 
@@ -208,6 +273,19 @@ fn exempt_test(facts: &mut Facts) {
     facts.hours = None;
     facts.not_before = None;
     facts.daily_limit_until = None;
+}
+
+/// A single message waits for money, or ends with its deadline.
+fn wait_for_money(
+    tx: &Tx<'_>,
+    due: &Due,
+    (until, reason): (Millis, Reason),
+    facts: &Facts,
+) -> Result<(), StoreError> {
+    if facts.expires_at.is_some_and(|end| until >= end) {
+        return refuse(tx, due, Status::Expired, reason, facts);
+    }
+    messages::defer(tx, &due.standing, until, reason.as_str(), None)
 }
 
 fn refuse(tx: &Tx<'_>, due: &Due, status: Status, reason: Reason, facts: &Facts) -> Result<(), StoreError> {

@@ -80,7 +80,8 @@ impl Desk {
     }
 
     fn policy(&self, retry_after: Option<u64>) -> RetryPolicy {
-        RetryPolicy { max_attempts: self.settings.get().max_attempts, random: rand::random(), retry_after }
+        let settings = self.settings.get();
+        RetryPolicy { retry_after, ..RetryPolicy::of(&settings.rules, settings.max_attempts) }
     }
 }
 

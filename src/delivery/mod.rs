@@ -14,6 +14,7 @@ mod limiter;
 mod outbox;
 mod patience;
 mod poll;
+mod purse;
 mod reconcile;
 mod rescue;
 mod turns;

@@ -11,6 +11,8 @@ use futures_util::future::join_all;
 use super::patience::Patience;
 use super::reconcile::{AT_ONCE, seen};
 use crate::clock::Millis;
+use crate::domain::rules::Rules;
+use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::store::outcomes::lookups::{self, Unfinished};
 use crate::store::outcomes::{self, RetryPolicy};
@@ -40,15 +42,22 @@ pub struct Poller {
     store: Store,
     client: Client,
     max_attempts: u32,
+    rules: Live<Rules>,
     metrics: Metrics,
     patience: Patience,
 }
 
 impl Poller {
     /// Makes a poller; nothing is asked yet.
-    pub fn new(store: Store, client: Client, max_attempts: u32, metrics: Metrics) -> Poller {
+    pub fn new(
+        store: Store,
+        client: Client,
+        max_attempts: u32,
+        rules: Live<Rules>,
+        metrics: Metrics,
+    ) -> Poller {
         let patience = Patience::new(store.clock().clone());
-        Poller { store, client, max_attempts, metrics, patience }
+        Poller { store, client, max_attempts, rules, metrics, patience }
     }
 
     /// Goes on where the last tick ended. The walk moves only past what was answered.
@@ -97,11 +106,12 @@ impl Poller {
         }
         polled.found = answers.iter().filter(|(_, answer)| answer.is_some()).count();
         polled.not_found = answers.len() - polled.found;
-        let max_attempts = self.max_attempts;
+        let (rules, max_attempts) = (self.rules.get(), self.max_attempts);
         self.store
             .write::<_, _, StoreError>(move |tx| {
                 for (unfinished, answer) in &answers {
-                    note(tx, unfinished, answer.as_ref(), max_attempts)?;
+                    let policy = RetryPolicy::of(&rules, max_attempts);
+                    note(tx, unfinished, answer.as_ref(), &policy)?;
                 }
                 cursors::set(tx, CURSOR, place)
             })
@@ -117,7 +127,7 @@ fn note(
     tx: &Tx<'_>,
     unfinished: &Unfinished,
     answer: Option<&MessageResource>,
-    max_attempts: u32,
+    policy: &RetryPolicy,
 ) -> Result<(), StoreError> {
     let Some(message) = answer else {
         tracing::info!(message.sid = unfinished.sid, "Twilio does not know a message of ours any more");
@@ -126,8 +136,7 @@ fn note(
     let Some(key) = outcomes::find_attempt(tx.conn(), None, &unfinished.sid)? else {
         return Ok(());
     };
-    let policy = RetryPolicy { max_attempts, random: rand::random(), retry_after: None };
-    let noted = tx.nested(|tx| lookups::polled(tx, key, &seen(message), &policy));
+    let noted = tx.nested(|tx| lookups::polled(tx, key, &seen(message), policy));
     match noted {
         Err(error) if error.is_transient() => Err(error),
         Err(error) => {

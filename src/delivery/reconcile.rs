@@ -10,6 +10,8 @@ use crate::clock::Millis;
 use crate::domain::failure::Failure;
 use crate::domain::lookup::{Listed, Next, Sought, after_look, assign, earliest};
 use crate::domain::message::Status;
+use crate::domain::rules::Rules;
+use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::store::outcomes::lookups::{self, Lost, Search, Seen};
 use crate::store::outcomes::{News, RetryPolicy};
@@ -77,6 +79,7 @@ pub struct Reconciler {
     store: Store,
     client: Client,
     rules: UncertainRules,
+    house: Live<Rules>,
     metrics: Metrics,
     patience: Patience,
 }
@@ -94,9 +97,15 @@ struct Sight {
 
 impl Reconciler {
     /// Makes a reconciler; nothing is asked yet.
-    pub fn new(store: Store, client: Client, rules: UncertainRules, metrics: Metrics) -> Reconciler {
+    pub fn new(
+        store: Store,
+        client: Client,
+        rules: UncertainRules,
+        house: Live<Rules>,
+        metrics: Metrics,
+    ) -> Reconciler {
         let patience = Patience::new(store.clock().clone());
-        Reconciler { store, client, rules, metrics, patience }
+        Reconciler { store, client, rules, house, metrics, patience }
     }
 
     /// One round: a few people whose time has come, the longest waiting first.
@@ -190,7 +199,8 @@ impl Reconciler {
     /// Writes down what was seen.
     async fn settle(&self, search: Search, sight: Sight) -> Result<Looked, StoreError> {
         let (rules, user_id, channel) = (self.rules, search.user_id, search.channel);
-        match self.store.write(move |tx| settle(tx, &search, &sight, &rules)).await {
+        let policy = RetryPolicy::of(&self.house.get(), rules.max_attempts);
+        match self.store.write(move |tx| settle(tx, &search, &sight, (&rules, &policy))).await {
             Ok(settled) => Ok(settled),
             Err(error) if error.is_transient() => Err(error),
             Err(error) => {
@@ -219,7 +229,12 @@ fn is_past(page: &MessagePage, since: Millis) -> bool {
 }
 
 /// Within one write: what was seen is compared with what is known now.
-fn settle(tx: &Tx<'_>, search: &Search, sight: &Sight, rules: &UncertainRules) -> Result<Looked, StoreError> {
+fn settle(
+    tx: &Tx<'_>,
+    search: &Search,
+    sight: &Sight,
+    (rules, policy): (&UncertainRules, &RetryPolicy),
+) -> Result<Looked, StoreError> {
     let mut looked = Looked::default();
     // Something went on its way since: what was listed may be that.
     let Some(lost) = lookups::lost(tx.conn(), search.user_id, search.channel)? else {
@@ -236,10 +251,9 @@ fn settle(tx: &Tx<'_>, search: &Search, sight: &Sight, rules: &UncertainRules) -
     for sought in sought.iter_mut().filter(|sought| sought.started_at > sight.asked_at) {
         sought.started_at = sight.asked_at.saturating_sub(rules.after);
     }
-    let policy = RetryPolicy { max_attempts: rules.max_attempts, random: rand::random(), retry_after: None };
     for (lost, place) in lost.iter().zip(assign(&sought, &listed, sight.ahead)) {
         if let Some(message) = place.and_then(|place| free.get(place)) {
-            lookups::found(tx, lost.key, &seen(message), &policy)?;
+            lookups::found(tx, lost.key, &seen(message), policy)?;
             looked.found += 1;
             continue;
         }
@@ -247,7 +261,7 @@ fn settle(tx: &Tx<'_>, search: &Search, sight: &Sight, rules: &UncertainRules) -
         match after_look(lost.since, rules.after, sight.asked_at) {
             Next::Look(at) => lookups::look_at(tx, lost.key, Some(at))?,
             Next::Decide if rules.resends => {
-                lookups::give_up(tx, lost.key, &policy)?;
+                lookups::give_up(tx, lost.key, policy)?;
                 looked.given_up += 1;
             }
             Next::Decide => {

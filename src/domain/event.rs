@@ -67,6 +67,8 @@ event_types! {
     CampaignTested => "campaign.tested",
     /// The pace of a running campaign changed.
     CampaignRateChanged => "campaign.rate_changed",
+    /// What a campaign may spend changed; `data.spend_cap`.
+    CampaignSpendCapChanged => "campaign.spend_cap_changed",
     /// A business event came in; `data` holds its id, its type and how many messages it started at once.
     TriggerReceived => "trigger.received",
     /// A business event was taken back; `data` says by which other and how many messages that was at once.

@@ -90,6 +90,8 @@ pub struct Failure {
     pub what_to_do: &'static str,
     /// What the engine does about it.
     pub meaning: Meaning,
+    /// It says something about the person's phone: after several in a row the number is left alone.
+    pub is_about_the_phone: bool,
 }
 
 #[cfg(test)]

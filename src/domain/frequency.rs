@@ -40,6 +40,17 @@ impl Recent {
         Recent(entries)
     }
 
+    /// The same with `message` handed over at `at` instead, or not at all.
+    pub fn moved(&self, message: i64, at: Option<i64>) -> Recent {
+        if self.others(Some(message)).count() == self.0.len() {
+            return self.clone();
+        }
+        match at {
+            Some(at) => self.with(message, at, self.0.len()),
+            None => Recent(self.others(Some(message)).collect()),
+        }
+    }
+
     fn others(&self, message: Option<i64>) -> impl Iterator<Item = (i64, i64)> + '_ {
         self.0.iter().copied().filter(move |(id, _)| Some(*id) != message)
     }
@@ -85,6 +96,14 @@ mod tests {
         assert_eq!(recent, Recent::new(vec![(2, 910), (1, 950)]));
         assert_eq!(CAP.until(&recent, Some(1), 960), None);
         assert_eq!(CAP.until(&recent, Some(3), 960), Some(1_010));
+    }
+
+    #[test]
+    fn a_try_that_handed_nothing_over_leaves_an_earlier_one_or_nothing() {
+        let recent = Recent::new(vec![(2, 910), (1, 950)]);
+        assert_eq!(recent.moved(1, None), Recent::new(vec![(2, 910)]));
+        assert_eq!(recent.moved(1, Some(900)), Recent::new(vec![(1, 900), (2, 910)]));
+        assert_eq!(recent.moved(3, Some(900)), recent);
     }
 
     #[test]

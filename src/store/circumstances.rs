@@ -2,11 +2,17 @@
 //! the sender, the audience before launch and the explanation of one person all ask here, so that none of
 //! them knows of a limit that another forgot.
 
+use std::sync::Arc;
+
 use rusqlite::Connection;
 
+use super::frequency::Kept;
 use super::{StoreError, senders};
 use crate::clock::Millis;
-use crate::domain::plan::{Circumstances, Person, Plan};
+use crate::domain::frequency::Recent;
+use crate::domain::message::Kind;
+use crate::domain::plan::{Circumstances, Introduction, Person, Plan};
+use crate::domain::rules::Rules;
 
 /// The span that a sender's limit on people is about, in milliseconds.
 const DAY: Millis = 86_400_000;
@@ -64,6 +70,8 @@ impl DailyLimit {
 pub struct Asked<'a> {
     /// The person's id.
     pub user_id: i64,
+    /// The message, once there is one: tried again, it is no further message to the person.
+    pub message_id: Option<i64>,
     /// The person.
     pub person: &'a Person,
     /// What would be said.
@@ -75,10 +83,38 @@ pub struct Asked<'a> {
 }
 
 /// What bounds the sending, the same for everybody who is asked about in a row.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Bounds {
     /// The sender's limit on people a day.
     pub daily: Option<DailyLimit>,
+    /// How much marketing one person gets.
+    pub frequency: Option<Kept>,
+    /// What a first marketing message says beside its text.
+    pub introduction: Option<Arc<Introduction>>,
+}
+
+impl Bounds {
+    /// What bounds the sending by the rules of the house, as a reader finds it; a sender is given with its limit
+    /// on people a day.
+    ///
+    /// # Errors
+    /// [`StoreError`] from SQLite.
+    pub fn read(
+        conn: &Connection,
+        rules: &Rules,
+        sender: Option<(i64, Option<i64>)>,
+        now: Millis,
+    ) -> Result<Bounds, StoreError> {
+        let frequency = match rules.frequency_cap {
+            Some(cap) => Some(Kept::read(conn, cap, now)?),
+            None => None,
+        };
+        let daily = match sender {
+            Some((id, most)) => DailyLimit::of_sender(conn, id, most, now)?,
+            None => None,
+        };
+        Ok(Bounds { daily, frequency, introduction: rules.introduction.clone() })
+    }
 }
 
 /// What was found.
@@ -88,6 +124,8 @@ pub struct Found {
     pub circumstances: Circumstances,
     /// The message takes none of the sender's places of the day.
     pub is_free: bool,
+    /// The person's last marketing messages; `None` while nothing counts them.
+    pub recent: Option<Recent>,
 }
 
 /// Loads what the gate has to know about this person and message at `now`.
@@ -101,13 +139,27 @@ pub fn load(conn: &Connection, asked: &Asked<'_>, bounds: &Bounds, now: Millis) 
     };
     let daily = bounds.daily.filter(|daily| !is_free && !daily.has_room());
     let variables = asked.variables.and_then(|text| serde_json::from_str(text).ok());
+    let is_marketing = asked.plan.kind == Kind::Marketing;
+    let kept = bounds.frequency.as_ref().filter(|_| is_marketing);
+    let recent = match kept {
+        Some(kept) => Some(kept.recent(conn, asked.user_id, &asked.person.recent_marketing, now)?),
+        None => None,
+    };
+    let until =
+        kept.zip(recent.as_ref()).and_then(|(kept, recent)| kept.cap.until(recent, asked.message_id, now));
     let circumstances = Circumstances {
         variables: variables.unwrap_or_default(),
         expires_at: asked.expires_at,
         daily_limit_until: daily.map(|daily| daily.renews_at),
-        frequency_cap_until: None,
+        frequency_cap_until: until,
+        introduction: bounds.introduction.clone().filter(|_| is_marketing && is_first(asked)),
     };
-    Ok(Found { circumstances, is_free })
+    Ok(Found { circumstances, is_free, recent })
+}
+
+/// No marketing message was handed over to the person yet, or this very one was.
+fn is_first(asked: &Asked<'_>) -> bool {
+    asked.person.first_marketing_id.is_none_or(|first| Some(first) == asked.message_id)
 }
 
 /// People who wrote within a day, or whom the sender wrote to today, count no further: the limit is on

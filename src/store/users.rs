@@ -314,7 +314,8 @@ pub fn set_reachable(tx: &Tx<'_>, user_id: i64, reason: Option<&str>, actor: &st
     let changed = tx
         .conn
         .prepare_cached(
-            "UPDATE users SET reachable = ?2, unreachable_reason = ?3, updated_at = ?4
+            "UPDATE users SET reachable = ?2, unreachable_reason = ?3, updated_at = ?4,
+               failures = CASE WHEN ?2 THEN 0 ELSE failures END
              WHERE id = ?1 AND reachable <> ?2",
         )?
         .execute((user_id, reason.is_none(), reason, tx.now))?;
@@ -324,6 +325,29 @@ pub fn set_reachable(tx: &Tx<'_>, user_id: i64, reason: Option<&str>, actor: &st
         note_update(tx, user_id, data)?;
     }
     Ok(())
+}
+
+/// Counts a message that failed for good because the phone could not be reached, and says how many have in a
+/// row. Whatever the person wrote or got since the last one begins the count anew; that is looked up here, so
+/// that no delivery has to write it down.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn note_failure(tx: &Tx<'_>, user_id: i64) -> Result<i64, StoreError> {
+    Ok(tx
+        .conn
+        .prepare_cached(
+            "UPDATE users SET last_failure_at = ?2, failures = 1 + CASE
+               WHEN last_inbound_at > last_failure_at THEN 0
+               WHEN EXISTS (SELECT 1 FROM messages m WHERE m.user_id = users.id
+                              AND (m.delivered_at > users.last_failure_at
+                                   OR m.read_at > users.last_failure_at)) THEN 0
+               ELSE failures END
+             WHERE id = ?1 RETURNING failures",
+        )?
+        .query_row((user_id, tx.now), |row| row.get(0))
+        .optional()?
+        .unwrap_or(0))
 }
 
 /// Puts a person on hold for review, or takes them off it.

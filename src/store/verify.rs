@@ -2,7 +2,7 @@
 
 use rusqlite::Connection;
 
-use super::{StoreError, campaigns};
+use super::{StoreError, campaigns, spending};
 
 /// Every count that differs from a recount, in words.
 ///
@@ -30,6 +30,7 @@ pub fn count_problems(conn: &Connection) -> Result<Vec<String>, StoreError> {
         }
     }
     price_problems(conn, &mut problems)?;
+    spending::problems(conn, &mut problems)?;
     let mut users = conn.prepare(
         "SELECT c.consent, c.n, count(u.id) FROM user_counts c
            LEFT JOIN users u ON u.consent = c.consent AND u.erased_at IS NULL

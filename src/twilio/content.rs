@@ -160,7 +160,7 @@ impl ContentClient {
     }
 
     async fn page(&self, url: Url) -> Result<ContentPage, ContentError> {
-        let listed: Listed = read(self.ask(url).await?)?;
+        let listed: Listed = read(self.ask(url).await.map_err(no_api)?)?;
         let next = match listed.meta.next_page_url {
             Some(link) => Some(NextContents(self.within(&link)?)),
             None => None,
@@ -196,7 +196,8 @@ impl ContentClient {
             "variables": new.variables,
             "types": new.types,
         });
-        let answer = self.change(Method::POST, self.url("/v1/Content")?, Some(&body)).await?;
+        let answer =
+            self.change(Method::POST, self.url("/v1/Content")?, Some(&body)).await.map_err(no_api)?;
         // It was made, whatever stands in the answer.
         read(answer).map_err(uncertain)
     }
@@ -288,6 +289,14 @@ async fn settle(answer: reqwest::Response) -> Result<Vec<u8>, ContentError> {
 
 fn read<T: DeserializeOwned>(body: Vec<u8>) -> Result<T, ContentError> {
     serde_json::from_slice(&body).map_err(|error| ContentError::Unreadable(error.to_string()))
+}
+
+/// A 404 where no template was named: something else answers at this address.
+fn no_api(error: ContentError) -> ContentError {
+    match error {
+        ContentError::NotFound => ContentError::Unreadable("there is no Content API here (404)".to_owned()),
+        error => error,
+    }
 }
 
 fn uncertain(error: ContentError) -> ContentError {

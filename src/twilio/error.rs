@@ -35,6 +35,7 @@ fn read(row: Row) -> Failure {
         text: row.message.unwrap_or_else(|| format!("Twilio error {}", row.code)),
         what_to_do: what_to_do(row.code, meaning),
         meaning,
+        is_about_the_phone: matches!(row.effect.as_str(), "unreachable" | "invalid_number"),
     }
 }
 
@@ -164,6 +165,7 @@ pub fn explain(code: i64) -> Failure {
         text: if code == 0 { "Refused without a code".to_owned() } else { format!("Twilio error {code}") },
         what_to_do: "Not known to this release; not tried again. Look the code up in Twilio's documentation.",
         meaning: Meaning::Fail,
+        is_about_the_phone: false,
     })
 }
 

@@ -10,6 +10,8 @@ import urllib.request
 from twilio.base.exceptions import TwilioRestException
 from twilio.request_validator import RequestValidator
 from twilio.rest import Client
+from twilio.rest.content.v1.content import ContentList
+from twilio.rest.content.v1.content.approval_create import ApprovalCreateList
 
 BASE = os.environ["SIMULATOR_URL"]
 ACCOUNT = os.environ["ACCOUNT_SID"]
@@ -127,6 +129,24 @@ def content(twilio):
     sid = contents[0].sid
     assert twilio.content.v1.contents(sid).fetch().friendly_name == "order_update"
     assert twilio.content.v1.contents(sid).approval_fetch().fetch().whatsapp["status"] == "approved"
+    made = twilio.content.v1.contents.create(
+        ContentList.ContentCreateRequest(
+            {
+                "friendly_name": "python",
+                "language": "en",
+                "variables": {"1": "Ana"},
+                "types": {"twilio/text": {"body": "Hello {{1}}, how are you?"}},
+            }
+        )
+    )
+    assert made.types == {"twilio/text": {"body": "Hello {{1}}, how are you?"}}, made.types
+    request = ApprovalCreateList.ContentApprovalRequest({"name": "python", "category": "UTILITY"})
+    assert twilio.content.v1.contents(made.sid).approval_create.create(request).status == "received"
+    control("/_control/content", {"sid": made.sid, "status": "rejected", "reason": "INVALID_FORMAT"})
+    whatsapp = twilio.content.v1.contents(made.sid).approval_fetch().fetch().whatsapp
+    assert (whatsapp["status"], whatsapp["rejection_reason"]) == ("rejected", "INVALID_FORMAT")
+    assert twilio.content.v1.contents(made.sid).delete()
+    refused(twilio.content.v1.contents(made.sid).fetch, 404, 20404)
     message = twilio.messages.create(
         to="whatsapp:+94771234567",
         from_="whatsapp:+14155238886",

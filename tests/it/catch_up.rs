@@ -326,7 +326,7 @@ async fn the_last_word_of_a_person_counts_whatever_way_and_in_whatever_order_it_
         .store
         .write::<_, _, StoreError>(|tx| {
             let keywords = KeywordTable::default();
-            let policy = RetryPolicy { max_attempts: 3, random: 0.5, retry_after: None };
+            let policy = RetryPolicy { random: 0.5, ..RetryPolicy::of(&crate::support::rules(), 3) };
             inbound::replay(tx, Some(0), (0, 0), &keywords, &policy)
         })
         .await

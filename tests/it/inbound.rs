@@ -310,7 +310,7 @@ async fn replay(engine: &Engine, since: Option<i64>) -> Replayed {
         .store
         .write::<_, _, StoreError>(move |tx| {
             let keywords = KeywordTable::default();
-            let policy = RetryPolicy { max_attempts: 3, random: 0.5, retry_after: None };
+            let policy = RetryPolicy { random: 0.5, ..RetryPolicy::of(&crate::support::rules(), 3) };
             inbound::replay(tx, since, (0, 0), &keywords, &policy)
         })
         .await

@@ -10,8 +10,10 @@
 
 mod api;
 mod architecture;
+mod audience;
 mod campaigns;
 mod catch_up;
+mod content;
 mod delivery;
 mod drill;
 mod gate_property;

@@ -178,6 +178,10 @@ reasons! {
     DailyLimit => "daily_limit",
     /// The person has had enough marketing for now.
     FrequencyCap => "frequency_cap",
+    /// What may be spent on a day is spent. No step of the gate: it is about all messages, not this person.
+    SpendingCap => "spending_cap",
+    /// A cap on spending is in force, and nobody knows what this message costs.
+    PriceUnknown => "price_unknown",
 }
 
 /// One question that the gate asks, in order.

@@ -312,6 +312,43 @@ fn the_first_step_that_objects_gives_the_reason() {
 }
 
 #[test]
+fn a_template_goes_as_far_as_whatsapp_lets_it() {
+    use Reason::{TemplateNotApproved, WhatsappUsMarketing};
+    // Standing, window open, counted as marketing, US number.
+    let table = [
+        (Standing::Unknown, false, false, false, None),
+        (Standing::Approved, false, false, false, None),
+        (Standing::Unapproved, false, false, false, Some(TemplateNotApproved)),
+        (Standing::Unapproved, true, false, false, None),
+        (Standing::Withdrawn, false, false, false, Some(TemplateNotApproved)),
+        (Standing::Withdrawn, true, false, false, Some(TemplateNotApproved)),
+        (Standing::Approved, false, true, true, Some(WhatsappUsMarketing)),
+        (Standing::Approved, true, true, true, Some(WhatsappUsMarketing)),
+        (Standing::Approved, false, true, false, None),
+        (Standing::Approved, false, false, true, None),
+    ];
+    for (standing, is_open, is_marketing, is_us, expected) in table {
+        let facts = |channel| {
+            with(|facts| {
+                (facts.kind, facts.channel) = (Kind::Transactional, channel);
+                facts.has_content_template = true;
+                facts.template_standing = standing;
+                facts.is_marketing_template = is_marketing;
+                facts.is_us_number = is_us;
+                facts.last_whatsapp_inbound_at = is_open.then_some(NOW - 1);
+            })
+        };
+        let verdict = expected.map_or(SEND, skip);
+        assert_eq!(
+            gate(&facts(Channel::Whatsapp), NOW),
+            verdict,
+            "{standing:?} {is_open} {is_marketing} {is_us}"
+        );
+        assert_eq!(gate(&facts(Channel::Sms), NOW), SEND, "{standing:?} concerns WhatsApp alone");
+    }
+}
+
+#[test]
 fn every_reason_and_every_step_has_a_word_of_its_own() {
     let reasons: std::collections::HashSet<&str> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
     assert_eq!(reasons.len(), Reason::ALL.len());

@@ -30,6 +30,10 @@ impl Reason {
             Reason::QuietHours => "It is an hour at which nobody there is written to.",
             Reason::DailyLimit => "The sender has written to as many people as it may in 24 hours.",
             Reason::FrequencyCap => "The person has had as much marketing as they may for now.",
+            Reason::SpendingCap => "What may be spent today is spent.",
+            Reason::PriceUnknown => {
+                "A cap on spending is in force, and the price table does not name this country."
+            }
         }
     }
 
@@ -70,6 +74,8 @@ impl Reason {
                 "Wait, or raise the sender's recipients_per_day once Twilio has raised your limit."
             }
             Reason::FrequencyCap => "Wait until the person may get the next one, or raise the cap.",
+            Reason::SpendingCap => "Wait for the next UTC day, or raise [spending] cap_per_day.",
+            Reason::PriceUnknown => "Add the price under [prices], or take the cap on spending away.",
         }
     }
 }

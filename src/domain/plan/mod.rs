@@ -17,6 +17,7 @@ use serde_json::{Map, Value};
 use super::consent::Consent;
 use super::content::{KnownContent, Standing};
 use super::encoding;
+use super::frequency::Recent;
 use super::gate::{Content, Facts, Membership};
 use super::message::Kind;
 use super::phone::{Address, Channel, Phone};
@@ -105,6 +106,10 @@ pub struct Person {
     pub last_whatsapp_inbound_at: Option<i64>,
     /// Joined (true) or left (false) the topic; `None`: neither.
     pub is_subscribed: Option<bool>,
+    /// The marketing message that was their first, if one was handed over.
+    pub first_marketing_id: Option<i64>,
+    /// The last ones, as far as they are kept; a loader completes them.
+    pub recent_marketing: Recent,
 }
 
 /// What holds for this one message at this moment.
@@ -118,6 +123,8 @@ pub struct Circumstances {
     pub daily_limit_until: Option<i64>,
     /// The person has had enough marketing until then.
     pub frequency_cap_until: Option<i64>,
+    /// It would be the first marketing message to the person: what it says beside its text.
+    pub introduction: Option<Arc<Introduction>>,
 }
 
 /// What goes out.
@@ -233,11 +240,16 @@ impl Plan {
             (Ok(body), Ok(content)) => (body, content),
             (Err(error), _) | (_, Err(error)) => return (refusal(error), None),
         };
-        if body.chars().count() > MAX_BODY {
-            return (Content::TooLong, None);
-        }
         if body.trim().is_empty() && content.is_none() && media_urls.is_empty() {
             return (Content::Broken, None);
+        }
+        // A Content template goes out with the words that were approved.
+        let body = match circumstances.introduction.as_deref().filter(|_| content.is_none()) {
+            Some(introduction) => introduction.around(&body),
+            None => body,
+        };
+        if body.chars().count() > MAX_BODY {
+            return (Content::TooLong, None);
         }
         let parts = match self.channel {
             Channel::Sms => encoding::count(&body).parts.max(1),

@@ -48,6 +48,8 @@ fn person(phone: &str, attributes: Value) -> Person {
         last_inbound_at: None,
         last_whatsapp_inbound_at: None,
         is_subscribed: None,
+        first_marketing_id: None,
+        recent_marketing: Recent::default(),
     }
 }
 

@@ -179,9 +179,13 @@ fn text(map: &Map<String, Value>, name: &str) -> Result<Option<String>, ApiError
 fn read(map: &Map<String, Value>) -> Result<Content, ApiError> {
     let language = text(map, "language")?.filter(|text| !text.is_empty());
     let language = language.ok_or_else(|| invalid("language is required"))?;
-    let types = map.get("types").and_then(Value::as_object).filter(|types| !types.is_empty());
-    let types = types.ok_or_else(|| invalid("types is required"))?;
-    for (kind, fields) in types {
+    let mut types = map.get("types").and_then(Value::as_object).cloned().unwrap_or_default();
+    // Twilio's own libraries name every type and leave the others null.
+    types.retain(|_, fields| !fields.is_null());
+    if types.is_empty() {
+        return Err(invalid("types is required"));
+    }
+    for (kind, fields) in &types {
         if !TYPES.contains(&kind.as_str()) || !fields.is_object() {
             return Err(invalid(format!("{kind} is no content type")));
         }
@@ -207,7 +211,7 @@ fn read(map: &Map<String, Value>) -> Result<Content, ApiError> {
         friendly_name: text(map, "friendly_name")?.unwrap_or_default(),
         language,
         variables,
-        types: types.clone(),
+        types,
         approval: Approval { status: "unsubmitted".to_owned(), ..Approval::default() },
         created: now,
         updated: now,

@@ -61,7 +61,7 @@ fn read_counts(conn: &Connection, sql: &str, id: i64) -> Result<Vec<CampaignCoun
 }
 
 /// Sums over a campaign that no state tells.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CampaignSums {
     /// SMS parts handed over.
     pub parts: i64,
@@ -69,6 +69,8 @@ pub struct CampaignSums {
     pub priced: i64,
     /// Their price together, in millionths.
     pub price_micros: i64,
+    /// The currency in which the provider told the last of them.
+    pub price_unit: Option<String>,
     /// People's messages that followed one of the campaign's.
     pub replies: i64,
     /// STOPs that did.
@@ -89,7 +91,7 @@ pub fn sums(conn: &Connection, id: i64) -> Result<CampaignSums, StoreError> {
     let sums = conn
         .prepare_cached(
             "SELECT parts, priced, price_micros, replies, opt_outs, accepted, first_accepted_at,
-                    last_accepted_at
+                    last_accepted_at, price_unit
              FROM campaign_sums WHERE campaign_id = ?1",
         )?
         .query_row([id], |row| {
@@ -102,6 +104,7 @@ pub fn sums(conn: &Connection, id: i64) -> Result<CampaignSums, StoreError> {
                 accepted: row.get(5)?,
                 first_accepted_at: row.get(6)?,
                 last_accepted_at: row.get(7)?,
+                price_unit: row.get(8)?,
             })
         })
         .optional()?;

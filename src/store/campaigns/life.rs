@@ -13,6 +13,8 @@ use super::{CampaignRow, live};
 use crate::clock::Millis;
 use crate::domain::campaign::CampaignStatus;
 use crate::domain::event::EventType;
+use crate::domain::message::Kind;
+use crate::store::messages::rfc3339;
 
 /// Writes an event about a campaign.
 ///
@@ -40,7 +42,7 @@ pub fn move_to(
     let changed = tx
         .conn
         .prepare_cached(
-            "UPDATE campaigns SET status = ?2, pause_reason = ?3, updated_at = ?4,
+            "UPDATE campaigns SET status = ?2, pause_reason = ?3, paused_until = NULL, updated_at = ?4,
                finished_at = CASE WHEN ?5 THEN ?4 ELSE NULL END
              WHERE id = ?1 AND status IN (SELECT value FROM json_each(?6))",
         )?
@@ -80,8 +82,8 @@ pub fn pause(tx: &Tx<'_>, id: i64, reason: &str) -> Result<(), StoreError> {
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
-pub fn pause_by(tx: &Tx<'_>, id: i64, actor: &str) -> Result<(), StoreError> {
-    stop_sending(tx, id, &format!("Paused by {actor}.")).map(drop)
+pub fn pause_by(tx: &Tx<'_>, id: i64, reason: &str) -> Result<(), StoreError> {
+    stop_sending(tx, id, reason).map(drop)
 }
 
 fn stop_sending(tx: &Tx<'_>, id: i64, reason: &str) -> Result<bool, StoreError> {
@@ -115,6 +117,55 @@ pub fn finish(tx: &Tx<'_>, id: i64) -> Result<bool, StoreError> {
         alert(tx, id, EventType::AlertCampaignFinished, json!({}))?;
     }
     Ok(is_finished)
+}
+
+/// Why a campaign takes no further messages for now.
+#[derive(Clone, Copy, Debug)]
+pub struct Rest<'a> {
+    /// The line that mends it.
+    pub reason: &'a str,
+    /// It goes on by itself then; `None`: when somebody resumes it.
+    pub until: Option<Millis>,
+}
+
+/// Pauses a campaign that has used something up. Unlike [`pause`], what was claimed before goes out: there was
+/// enough for that.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn rest(tx: &Tx<'_>, id: i64, rest: &Rest<'_>) -> Result<(), StoreError> {
+    use CampaignStatus as S;
+    if move_to(tx, id, &[S::Launching, S::Running], S::Paused, Some(rest.reason))? {
+        tx.conn.execute("UPDATE campaigns SET paused_until = ?2 WHERE id = ?1", (id, rest.until))?;
+        let until = rest.until.map(rfc3339);
+        let data = json!({"reason": rest.reason, "until": until});
+        note(tx, id, EventType::CampaignPaused, data.clone())?;
+        alert(tx, id, EventType::AlertCampaignPaused, data)?;
+    }
+    Ok(())
+}
+
+/// The same of every marketing campaign that runs.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn rest_marketing(tx: &Tx<'_>, why: &Rest<'_>) -> Result<(), StoreError> {
+    let running = live(tx.conn)?;
+    for campaign in running.iter().filter(|campaign| campaign.plan.kind == Kind::Marketing) {
+        rest(tx, campaign.id, why)?;
+    }
+    Ok(())
+}
+
+/// A paused campaign that was launched goes on where it stood. Returns whether it did.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn go_on(tx: &Tx<'_>, campaign: &CampaignRow) -> Result<bool, StoreError> {
+    use CampaignStatus as S;
+    let is_frozen = campaign.plan.trigger_type.is_some() || campaign.frozen_through >= campaign.frozen_last;
+    let to = if is_frozen { S::Running } else { S::Launching };
+    move_to(tx, campaign.id, &[S::Paused], to, None)
 }
 
 /// Stops every campaign that runs.

@@ -23,8 +23,8 @@ use crate::domain::quiet_hours::{Policy, Presets};
 
 pub use counts::{CampaignCount, CampaignSums, counts, credit_reply, recount, sums};
 pub use life::{
-    Chunk, Freeze, add_people, begin_launch, finish, freeze_chunk, move_to, note, pause, pause_all, pause_by,
-    reopen,
+    Chunk, Freeze, Rest, add_people, begin_launch, finish, freeze_chunk, go_on, move_to, note, pause,
+    pause_all, pause_by, reopen, rest, rest_marketing,
 };
 
 /// What a person plans: everything that may be edited. Checked before it comes here.
@@ -66,6 +66,8 @@ pub struct CampaignPlan {
     pub expires_after_hours: Option<f64>,
     /// Refuses to launch for more people than this.
     pub max_recipients: Option<i64>,
+    /// What it may cost, in millionths of the price table's currency.
+    pub spend_cap_micros: Option<i64>,
 }
 
 impl CampaignPlan {
@@ -91,6 +93,7 @@ impl CampaignPlan {
             quiet_hours: Value::Null,
             expires_after_hours: None,
             max_recipients: None,
+            spend_cap_micros: None,
         }
     }
 
@@ -140,6 +143,8 @@ pub struct CampaignRow {
     pub status: CampaignStatus,
     /// Why it is paused.
     pub pause_reason: Option<String>,
+    /// When it goes on by itself.
+    pub paused_until: Option<Millis>,
     /// The text that it sends, frozen at launch.
     pub template_version: Option<i64>,
     /// `{"include", "exclude"}`: definitions frozen at launch.
@@ -164,7 +169,7 @@ const COLUMNS: &str = "id, name, status, pause_reason, kind, channel, sender, to
    template_version, segment_id, exclude_segment_ids, definition, trigger_type, schedule_at,
    schedule_timezone, local_to_recipient, starts_at, if_missed, late_hours, rate_limit_per_second,
    quiet_hours, expires_after_hours, expires_at, max_recipients, frozen_through, frozen_last, version,
-   created_at, launched_at, finished_at";
+   created_at, launched_at, finished_at, spend_cap_micros, paused_until";
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<CampaignRow> {
     let (status, kind, channel): (String, String, String) = (row.get(2)?, row.get(4)?, row.get(5)?);
@@ -192,9 +197,11 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<CampaignRow> {
             quiet_hours: quiet_hours.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or(Value::Null),
             expires_after_hours: row.get(22)?,
             max_recipients: row.get(24)?,
+            spend_cap_micros: row.get(31)?,
         },
         status: CampaignStatus::parse(&status).unwrap_or(CampaignStatus::Paused),
         pause_reason: row.get(3)?,
+        paused_until: row.get(32)?,
         template_version: row.get(9)?,
         definition: definition.and_then(|text| serde_json::from_str(&text).ok()),
         expires_at: row.get(23)?,
@@ -316,9 +323,9 @@ pub fn insert(tx: &Tx<'_>, plan: &CampaignPlan) -> Result<i64, StoreError> {
             "INSERT INTO campaigns (name, kind, channel, sender, topic_id, template_id, segment_id,
                exclude_segment_ids, trigger_type, schedule_at, schedule_timezone, local_to_recipient,
                starts_at, if_missed, late_hours, rate_limit_per_second, quiet_hours, expires_after_hours,
-               max_recipients, created_at, updated_at)
+               max_recipients, spend_cap_micros, created_at, updated_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,
-               ?19, ?20, ?20)",
+               ?19, ?20, ?21, ?21)",
         )?
         .insert(params_from_iter(plan_values(plan).into_iter().chain([SqlValue::from(tx.now)])))?;
     Ok(id)
@@ -336,8 +343,9 @@ pub fn update(tx: &Tx<'_>, id: i64, plan: &CampaignPlan) -> Result<(), StoreErro
                template_id = ?6, segment_id = ?7, exclude_segment_ids = ?8, trigger_type = ?9,
                schedule_at = ?10, schedule_timezone = ?11, local_to_recipient = ?12, starts_at = ?13,
                if_missed = ?14, late_hours = ?15, rate_limit_per_second = ?16, quiet_hours = ?17,
-               expires_after_hours = ?18, max_recipients = ?19, updated_at = ?20, version = version + 1
-             WHERE id = ?21",
+               expires_after_hours = ?18, max_recipients = ?19, spend_cap_micros = ?20, updated_at = ?21,
+               version = version + 1
+             WHERE id = ?22",
         )?
         .execute(params_from_iter(values))?;
     tx.change_plan();
@@ -371,6 +379,7 @@ fn plan_values(plan: &CampaignPlan) -> Vec<SqlValue> {
         text(&quiet_hours),
         real(plan.expires_after_hours),
         integer(plan.max_recipients),
+        integer(plan.spend_cap_micros),
     ]
 }
 
@@ -384,6 +393,21 @@ pub fn set_rate(tx: &Tx<'_>, id: i64, rate: Option<f64>, actor: &str) -> Result<
         (id, rate, tx.now),
     )?;
     note(tx, id, EventType::CampaignRateChanged, json!({"rate_limit_per_second": rate, "actor": actor}))?;
+    tx.change_plan();
+    Ok(())
+}
+
+/// Changes what a campaign may cost, also while it runs or is paused.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn set_spend_cap(tx: &Tx<'_>, id: i64, micros: Option<i64>, actor: &str) -> Result<(), StoreError> {
+    tx.conn.execute(
+        "UPDATE campaigns SET spend_cap_micros = ?2, updated_at = ?3, version = version + 1 WHERE id = ?1",
+        (id, micros, tx.now),
+    )?;
+    let cap = micros.map(|micros| micros as f64 / 1e6);
+    note(tx, id, EventType::CampaignSpendCapChanged, json!({"spend_cap": cap, "actor": actor}))?;
     tx.change_plan();
     Ok(())
 }

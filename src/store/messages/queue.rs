@@ -6,6 +6,7 @@ use super::super::StoreError;
 use super::{STANDING, Standing, standing_from_row};
 use crate::clock::Millis;
 use crate::domain::consent::Consent;
+use crate::domain::frequency::Recent;
 use crate::domain::message::Kind;
 use crate::domain::phone::{Channel, Phone};
 use crate::domain::plan::Person;
@@ -41,12 +42,13 @@ pub struct Due {
 pub(in crate::store) const PERSON: &str =
     "u.phone, u.channel_address, u.country, u.consent, u.hold IS NOT NULL,
    u.reachable, u.suppressed, json(u.attributes), u.last_inbound_at, u.last_whatsapp_inbound_at,
-   s.state = 'subscribed'";
+   s.state = 'subscribed', u.first_marketing_id, u.recent_marketing";
 
 /// Reads a [`Person`] from column `at` on.
 pub(in crate::store) fn person_from_row(row: &Row<'_>, at: usize) -> rusqlite::Result<Person> {
     let (phone, consent, attributes): (Option<String>, String, String) =
         (row.get(at)?, row.get(at + 3)?, row.get(at + 7)?);
+    let recent: Option<String> = row.get(at + 12)?;
     Ok(Person {
         phone: phone.and_then(|text| Phone::from_e164(&text)),
         channel_address: row.get(at + 1)?,
@@ -59,6 +61,8 @@ pub(in crate::store) fn person_from_row(row: &Row<'_>, at: usize) -> rusqlite::R
         last_inbound_at: row.get(at + 8)?,
         last_whatsapp_inbound_at: row.get(at + 9)?,
         is_subscribed: row.get(at + 10)?,
+        first_marketing_id: row.get(at + 11)?,
+        recent_marketing: recent.as_deref().map(Recent::from_json).unwrap_or_default(),
     })
 }
 

@@ -18,6 +18,8 @@ pub struct Claim<'a> {
     pub body: &'a str,
     /// SMS parts.
     pub parts: u32,
+    /// What it costs by the price table, in millionths; `None`: unknown.
+    pub charge: Option<i64>,
 }
 
 /// Takes a due message: `sending`, and its row in `attempts`. Returns the attempt's number.
@@ -35,9 +37,10 @@ pub fn claim(tx: &Tx<'_>, due: &Due, claim: &Claim<'_>) -> Result<u32, StoreErro
         .execute((due.standing.id, number, claim.sender_id, claim.body, claim.parts))?;
     tx.conn
         .prepare_cached(
-            "INSERT INTO attempts (message_id, number, sender_id, started_at) VALUES (?1, ?2, ?3, ?4)",
+            "INSERT INTO attempts (message_id, number, sender_id, started_at, charge_micros)
+             VALUES (?1, ?2, ?3, ?4, ?5)",
         )?
-        .execute((due.standing.id, number, claim.sender_id, tx.now))?;
+        .execute((due.standing.id, number, claim.sender_id, tx.now, claim.charge))?;
     due.standing.count_move(tx, Status::Sending, None, None);
     Ok(number)
 }

@@ -7,8 +7,8 @@ use super::super::effects::Withdrawal;
 use super::super::events::{self, NewEvent};
 use super::super::ledger::{self, ConsentChange};
 use super::super::messages::{self, Standing, rfc3339};
-use super::super::{StoreError, Tx, campaigns, content_templates, senders, users};
-use super::{Change, RetryPolicy, advance, close_if_stopped, lookups, stop_reason};
+use super::super::{StoreError, Tx, campaigns, content_templates, frequency, senders, users};
+use super::{AttemptKey, Change, RetryPolicy, advance, close_if_stopped, lookups, release, stop_reason};
 use crate::clock::Millis;
 use crate::domain::consent::Consent;
 use crate::domain::content::Approval;
@@ -30,6 +30,8 @@ pub(super) fn failed(
     failure: &Failure,
     policy: &RetryPolicy,
 ) -> Result<(), StoreError> {
+    // Whoever was to get their first marketing message did not: the next one is.
+    frequency::was_not_first(tx, standing.user_id, standing.id)?;
     let is_over = stop_reason(tx, standing)?.is_some();
     let may_repeat = !is_over && tries(tx, standing.id)? < policy.max_attempts;
     let is_in_time = standing.expires_at.is_none_or(|end| tx.now < end);
@@ -71,14 +73,31 @@ pub(super) fn failed(
             let reason = format!("{} {}", failure.code, failure.text);
             users::set_reachable(tx, standing.user_id, Some(&reason), "twilio")?;
         }
+        _ if failure.is_about_the_phone => note_failure(tx, standing, failure, policy)?,
         _ => {}
     }
     advance(tx, standing, status, &Change { failure: Some(failure), ..Change::default() })
 }
 
+/// Counts a final failure that says something about the person's phone. After so many in a row the number is
+/// left alone, until somebody says that it works.
+fn note_failure(
+    tx: &Tx<'_>,
+    standing: &Standing,
+    failure: &Failure,
+    policy: &RetryPolicy,
+) -> Result<(), StoreError> {
+    let failures = users::note_failure(tx, standing.user_id)?;
+    if policy.unreachable_after == 0 || failures < i64::from(policy.unreachable_after) {
+        return Ok(());
+    }
+    let reason = format!("{} {}: {failures} messages in a row failed for good", failure.code, failure.text);
+    users::set_reachable(tx, standing.user_id, Some(&reason), "twilio")
+}
+
 /// Notes that the last attempt failed by no fault of the message. Returns when it began.
 fn put_back(tx: &Tx<'_>, standing: &Standing) -> Result<Millis, StoreError> {
-    Ok(tx
+    let begun = tx
         .conn
         .prepare_cached(
             "UPDATE attempts SET outcome = 'put_back' WHERE message_id = ?1 AND number = ?2
@@ -86,7 +105,10 @@ fn put_back(tx: &Tx<'_>, standing: &Standing) -> Result<Millis, StoreError> {
         )?
         .query_row((standing.id, standing.attempts), |row| row.get(0))
         .optional()?
-        .unwrap_or(tx.now))
+        .unwrap_or(tx.now);
+    let key = AttemptKey { message_id: standing.id, number: standing.attempts };
+    release::nothing_handed_over(tx, key, Some(standing))?;
+    Ok(begun)
 }
 
 /// Hand-overs that Twilio looked at. Those that it was too busy for, that never reached it, or that a limit

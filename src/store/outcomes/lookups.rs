@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension};
 use serde_json::json;
 
 use super::super::messages::{self, Standing};
-use super::super::{StoreError, Tx};
+use super::super::{StoreError, Tx, frequency, spending};
 use super::consequences::{requeue, tries};
 use super::{
     AttemptKey, Change, Found, News, RetryPolicy, advance, apply_news, find, note_acceptance, stop_reason,
@@ -211,7 +211,12 @@ pub fn polled(tx: &Tx<'_>, key: AttemptKey, seen: &Seen<'_>, policy: &RetryPolic
         correct_parts(tx, &found, seen)?;
         note_price(tx, &found.standing, seen)?;
     }
-    apply_news(tx, key, &seen.news, policy)
+    apply_news(tx, key, &seen.news, policy)?;
+    // Behind the news: what failed is free, unless Twilio names a price.
+    match seen.price_micros {
+        Some(price) => spending::bill(tx, key, (price, seen.price_unit), policy.currency),
+        None => Ok(()),
+    }
 }
 
 /// Twilio's count of a message that is with it, whose parts are in the sums already.
@@ -275,6 +280,8 @@ pub fn give_up(tx: &Tx<'_>, key: AttemptKey, policy: &RetryPolicy) -> Result<(),
     if changed == 0 || standing.attempts != key.number || standing.status != Status::Uncertain {
         return Ok(());
     }
+    // As far as anybody can tell nobody got it. It stays charged and counted: it may turn up yet.
+    frequency::was_not_first(tx, standing.user_id, standing.id)?;
     // Whoever stopped meanwhile is told so, not that tries ran out.
     let is_over = stop_reason(tx, &standing)?.is_some();
     if is_over || tries(tx, standing.id)? < policy.max_attempts {

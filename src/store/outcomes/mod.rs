@@ -3,18 +3,21 @@
 
 mod consequences;
 pub mod lookups;
+mod release;
 
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::{Map, Value, json};
 
 use super::messages::{self, STANDING, STANDING_COLUMNS, Standing, standing_from_row};
-use super::{StoreError, Tx, triggers};
+use super::{StoreError, Tx, spending, triggers};
 use crate::clock::Millis;
 use crate::domain::event::EventType;
 use crate::domain::failure::Failure;
 use crate::domain::lookup::FIRST_LOOK;
 use crate::domain::message::Status;
+use crate::domain::price::Currency;
 use crate::domain::retry::Pace;
+use crate::domain::rules::Rules;
 use consequences::failed;
 
 /// One hand-over of a message.
@@ -35,6 +38,23 @@ pub struct RetryPolicy {
     pub random: f64,
     /// Seconds that the provider asked for.
     pub retry_after: Option<u64>,
+    /// Final failures in a row after which a number is set unreachable; 0: never.
+    pub unreachable_after: u32,
+    /// In which prices are counted.
+    pub currency: Currency,
+}
+
+impl RetryPolicy {
+    /// What the rules of the house say, at random within the jitter.
+    pub fn of(rules: &Rules, max_attempts: u32) -> RetryPolicy {
+        RetryPolicy {
+            max_attempts,
+            random: rand::random(),
+            retry_after: None,
+            unreachable_after: rules.unreachable_after,
+            currency: rules.prices.currency(),
+        }
+    }
 }
 
 /// What Twilio said when it took a message.
@@ -194,7 +214,9 @@ pub fn refused(
              WHERE message_id = ?1 AND number = ?2",
         )?
         .execute((key.message_id, key.number, tx.now, http_status, failure.code, &failure.text))?;
-    let Some(standing) = messages::standing(tx.conn, key.message_id)? else {
+    let standing = messages::standing(tx.conn, key.message_id)?;
+    release::nothing_handed_over(tx, key, standing.as_ref())?;
+    let Some(standing) = standing else {
         return Ok(());
     };
     if standing.attempts != key.number || standing.status != Status::Sending {
@@ -222,7 +244,9 @@ pub fn not_sent(
              WHERE message_id = ?1 AND number = ?2",
         )?
         .execute((key.message_id, key.number, tx.now, code, why))?;
-    let Some(standing) = messages::standing(tx.conn, key.message_id)? else {
+    let standing = messages::standing(tx.conn, key.message_id)?;
+    release::nothing_handed_over(tx, key, standing.as_ref())?;
+    let Some(standing) = standing else {
         return Ok(());
     };
     if standing.attempts == key.number && standing.status == Status::Sending {
@@ -273,7 +297,11 @@ pub fn withdrawn(tx: &Tx<'_>, key: AttemptKey) -> Result<(), StoreError> {
              WHERE message_id = ?1 AND number = ?2 AND outcome = 'pending'",
         )?
         .execute((key.message_id, key.number, tx.now))?;
-    let Some(standing) = messages::standing(tx.conn, key.message_id)? else {
+    let standing = messages::standing(tx.conn, key.message_id)?;
+    if changed > 0 {
+        release::nothing_handed_over(tx, key, standing.as_ref())?;
+    }
+    let Some(standing) = standing else {
         return Ok(());
     };
     if changed == 0 || standing.attempts != key.number || standing.status != Status::Sending {
@@ -413,6 +441,10 @@ pub fn apply_news(
         return Ok(());
     }
     if let Some(failure) = news.failure.as_ref().filter(|_| status.rank() == Status::Failed.rank()) {
+        if status != Status::Undelivered {
+            // No carrier had it, so nobody charges for it; should Twilio do so, its price says it.
+            spending::charge(tx, key, 0)?;
+        }
         return failed(tx, standing, status, failure, policy);
     }
     // One that waits for another try was counted when its last one was accepted.

@@ -33,7 +33,7 @@ fn reply(conn: &Connection, campaign: &CampaignRow) -> Result<Reply, StoreError>
 #[utoipa::path(post, path = "/campaigns/{id}/launch", operation_id = "launch_campaign",
     request_body = shapes::LaunchCampaign,
     responses((status = 202, body = shapes::Campaign), (status = 200, body = shapes::Campaign),
-        (status = 409, description = "Not in this state, people would expire, or something is not set up.")))]
+        (status = 409, description = "Not in this state, people would expire, the template is not approved, or something is not set up.")))]
 pub(super) async fn launch(_: Scoped<Send>, state: Data<State>, id: Path<i64>, post: Post) -> Answer {
     let mut fields = post.body.fields()?;
     let accept_would_expire = fields.boolean("accept_would_expire").unwrap_or(false);
@@ -70,7 +70,7 @@ pub(super) async fn pause(
 /// Lets a paused campaign go on.
 #[utoipa::path(post, path = "/campaigns/{id}/resume", operation_id = "resume_campaign",
     responses((status = 200, body = shapes::Campaign),
-        (status = 409, description = "Not in this state, or something is not set up.")))]
+        (status = 409, description = "Not in this state, the template is not approved, or something is not set up.")))]
 pub(super) async fn resume(caller: Scoped<Send>, state: Data<State>, id: Path<i64>, post: Post) -> Answer {
     post.body.fields()?.finish()?;
     let (actor, setup) = (caller.actor(), state.setup.clone());

@@ -8,6 +8,7 @@ use crate::campaign::resolve_start;
 use crate::config::Config;
 use crate::domain::message::Kind;
 use crate::domain::phone::Channel;
+use crate::domain::price::micros;
 use crate::domain::quiet_hours::Policy;
 use crate::domain::trigger::{MAX_TYPE, check_type};
 use crate::store::campaigns::CampaignPlan;
@@ -59,6 +60,7 @@ pub(super) fn read_plan(
         }
     }
     let max_recipients = fields.id("max_recipients");
+    let spend_cap_micros = read_spend_cap(&mut fields);
     fields.finish()?;
     let starts_at = match &schedule {
         Some(schedule) => Some(resolve_start(&schedule.at, &schedule.zone, schedule.is_local)?),
@@ -83,7 +85,18 @@ pub(super) fn read_plan(
         quiet_hours,
         expires_after_hours,
         max_recipients,
+        spend_cap_micros,
     })
+}
+
+/// An amount of the price table's currency, in millionths.
+pub(super) fn read_spend_cap(fields: &mut Fields) -> Option<i64> {
+    let cap = fields.positive("spend_cap")?;
+    let micros = micros(cap).filter(|micros| *micros > 0);
+    if micros.is_none() {
+        fields.error("spend_cap", "must be an amount of at least 0.000001");
+    }
+    micros
 }
 
 fn read_topic(conn: &Connection, fields: &mut Fields) -> Result<Option<i64>, StoreError> {

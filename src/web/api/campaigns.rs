@@ -9,13 +9,14 @@ use actix_web::web::{Data, Path};
 use serde_json::{Map, Value, json};
 
 use super::Answer;
-use super::campaign_plan::read_plan;
+use super::campaign_plan::{read_plan, read_spend_cap};
 use crate::config::Config;
 use crate::domain::campaign::{Action, CampaignStatus};
 use crate::domain::message::Status;
+use crate::domain::price::Cost;
 use crate::domain::user::merge_patch;
 use crate::store::campaigns::{self, CampaignPlan, CampaignRow};
-use crate::store::{StoreError, topics};
+use crate::store::{StoreError, spending, topics};
 use crate::web::State;
 use crate::web::auth::{Read, Scoped, Write};
 use crate::web::body::{Body, Fields};
@@ -52,11 +53,22 @@ fn plan_shape(conn: &Connection, plan: &CampaignPlan) -> Result<Map<String, Valu
         "quiet_hours": plan.quiet_hours,
         "expires_after_hours": plan.expires_after_hours,
         "max_recipients": plan.max_recipients,
+        "spend_cap": plan.spend_cap_micros.map(units),
     });
     match shown {
         Value::Object(map) => Ok(map),
         _ => Ok(Map::new()),
     }
+}
+
+/// Millionths as a number of the currency's units.
+pub(super) fn units(micros: i64) -> f64 {
+    micros as f64 / 1e6
+}
+
+/// What is spent of an amount, or the word for what nobody knows: an unknown price is never taken for nothing.
+pub(super) fn cost_shape(cost: Cost) -> Value {
+    cost.total().map_or_else(|| json!("unknown"), |micros| json!(units(micros)))
 }
 
 /// How many messages are in each state, every state named.
@@ -87,7 +99,10 @@ pub(super) fn shape(conn: &Connection, campaign: &CampaignRow) -> Result<Value, 
     shown.insert("status".to_owned(), json!(campaign.status.as_str()));
     shown.extend(plan_shape(conn, &campaign.plan)?);
     shown.insert("counts".to_owned(), counts_shape(&campaigns::counts(conn, campaign.id)?));
+    let (_, spent) = spending::of_campaign(conn, campaign.id)?;
+    shown.insert("spent".to_owned(), cost_shape(spent));
     shown.insert("pause_reason".to_owned(), json!(campaign.pause_reason));
+    shown.insert("paused_until".to_owned(), time_or_null(campaign.paused_until));
     shown.insert("warnings".to_owned(), json!(crate::campaign::warnings(conn, campaign)?));
     shown.insert("created_at".to_owned(), time(campaign.created_at));
     shown.insert("launched_at".to_owned(), time_or_null(campaign.launched_at));
@@ -155,7 +170,7 @@ pub(super) async fn show(_: Scoped<Read>, state: Data<State>, id: Path<i64>, req
 
 /// Changes the plan of a campaign.
 ///
-/// A merge patch (RFC 7396). Once it was launched, of the rate alone.
+/// A merge patch (RFC 7396). Once it was launched, of the rate and the spend cap alone.
 #[utoipa::path(patch, path = "/campaigns/{id}", operation_id = "update_campaign", request_body = shapes::CampaignPatch,
     responses((status = 200, body = shapes::Campaign), (status = 409, description = "Not in this state.")))]
 pub(super) async fn update(
@@ -178,9 +193,12 @@ pub(super) async fn update(
                     campaigns::update(tx, campaign.id, &plan)?;
                 }
             } else {
-                let rate = read_rate(&campaign, patch)?;
+                let (rate, spend_cap) = read_limits(&campaign, patch)?;
                 if rate != campaign.plan.rate_limit_per_second {
                     campaigns::set_rate(tx, campaign.id, rate, &actor)?;
+                }
+                if spend_cap != campaign.plan.spend_cap_micros {
+                    campaigns::set_spend_cap(tx, campaign.id, spend_cap, &actor)?;
                 }
             }
             let campaign = find(tx.conn(), *id)?;
@@ -221,26 +239,32 @@ fn patched(
     Ok(plan)
 }
 
-/// The new rate of a campaign that runs.
-fn read_rate(campaign: &CampaignRow, mut patch: Map<String, Value>) -> Result<Option<f64>, Problem> {
-    let others: Vec<&String> = patch.keys().filter(|key| *key != "rate_limit_per_second").collect();
-    if !others.is_empty() || Action::ChangeRate.check(campaign.status).is_err() {
+/// What may change once a campaign was launched.
+const LIMITS: [&str; 2] = ["rate_limit_per_second", "spend_cap"];
+
+/// The new rate and spend cap of a campaign that runs.
+fn read_limits(
+    campaign: &CampaignRow,
+    patch: Map<String, Value>,
+) -> Result<(Option<f64>, Option<i64>), Problem> {
+    let has_others = patch.keys().any(|key| !LIMITS.contains(&key.as_str()));
+    if has_others || Action::ChangeRate.check(campaign.status).is_err() {
         let detail = match Action::ChangeRate.check(campaign.status) {
             Ok(()) => format!(
-                "The campaign is {}: only rate_limit_per_second can change now.",
+                "The campaign is {}: only rate_limit_per_second and spend_cap can change now.",
                 campaign.status.as_str()
             ),
             Err(wrong) => wrong.to_string(),
         };
         return Err(Problem::conflict(detail).with_code("wrong_state"));
     }
-    let Some(value) = patch.shift_remove("rate_limit_per_second") else {
-        return Ok(campaign.plan.rate_limit_per_second);
-    };
-    let mut fields = Fields::of(json!({"rate_limit_per_second": value}))?;
-    let rate = fields.positive("rate_limit_per_second");
+    let (has_rate, has_cap) = (patch.contains_key(LIMITS[0]), patch.contains_key(LIMITS[1]));
+    let mut fields = Fields::of(Value::Object(patch))?;
+    let rate =
+        if has_rate { fields.positive("rate_limit_per_second") } else { campaign.plan.rate_limit_per_second };
+    let spend_cap = if has_cap { read_spend_cap(&mut fields) } else { campaign.plan.spend_cap_micros };
     fields.finish()?;
-    Ok(rate)
+    Ok((rate, spend_cap))
 }
 
 /// Deletes a draft.

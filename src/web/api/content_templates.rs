@@ -17,6 +17,8 @@ use crate::web::auth::{Read, Scoped, Write};
 use crate::web::body::Fields;
 use crate::web::error::Problem;
 use crate::web::idempotency::Post;
+use crate::web::openapi::shapes::templates::Template as TemplateShape;
+use crate::web::openapi::shapes::{Page, Paging, content_templates as shapes};
 use crate::web::page::Query;
 use crate::web::reply::{Reply, time, time_or_null};
 
@@ -59,7 +61,10 @@ fn find(conn: &Connection, sid: &str) -> Result<ContentRow, Problem> {
     })
 }
 
-/// `GET /content-templates`: what Twilio has.
+/// Lists the templates that Twilio has.
+#[utoipa::path(get, path = "/content-templates", operation_id = "list_content_templates",
+    params(Paging, ("status" = Option<shapes::ContentStatus>, Query, description = "Judged so.")),
+    responses((status = 200, body = Page<shapes::ContentTemplate>)))]
 pub(super) async fn list(_: Scoped<Read>, state: Data<State>, request: HttpRequest) -> Answer {
     let mut query = Query::of(&request)?;
     let page = query.page("content_templates");
@@ -77,7 +82,11 @@ pub(super) async fn list(_: Scoped<Read>, state: Data<State>, request: HttpReque
     Ok(Reply::ok(body))
 }
 
-/// `GET /content-templates/{sid}`, also of one that Twilio has no more.
+/// Shows a template of Twilio's.
+///
+/// One that Twilio has no more is shown with `deleted_at`.
+#[utoipa::path(get, path = "/content-templates/{sid}", operation_id = "get_content_template",
+    responses((status = 200, body = shapes::ContentTemplate)))]
 pub(super) async fn show(
     _: Scoped<Read>,
     state: Data<State>,
@@ -95,7 +104,14 @@ pub(super) async fn show(
     Ok(Reply::ok(shown))
 }
 
-/// `POST /content-templates/sync`: asks Twilio now.
+/// Asks Twilio now which templates there are.
+///
+/// It is asked by itself too, every `content_sync_minutes`. A campaign whose template may not be sent any more is
+/// paused before this answers.
+#[utoipa::path(post, path = "/content-templates/sync", operation_id = "sync_content_templates",
+    responses((status = 200, body = shapes::Synced),
+        (status = 409, description = "No account is configured, or Twilio refuses."),
+        (status = 503, description = "Twilio or the data file can't answer right now.")))]
 pub(super) async fn sync(_: Scoped<Write>, state: Data<State>, post: Post) -> Answer {
     post.body.expect_nothing()?;
     let effect = async {
@@ -169,8 +185,15 @@ fn read_wanted(mut fields: Fields) -> Result<WantedContent, Problem> {
     })
 }
 
-/// `POST /content-templates`: makes one at Twilio. What is asked for is a row before Twilio is asked, and creations
-/// go one by one: a repetition finds the row, looks whether Twilio made it, and makes none twice.
+/// Makes a template at Twilio.
+///
+/// What is asked for is kept before Twilio is asked, and creations go one by one: a repetition looks whether Twilio
+/// made it, and makes none twice, with an `Idempotency-Key` or without.
+#[utoipa::path(post, path = "/content-templates", operation_id = "create_content_template",
+    request_body = shapes::NewContentTemplate,
+    responses((status = 201, body = shapes::ContentTemplate),
+        (status = 409, description = "The name is taken, no account is configured, or Twilio refuses."),
+        (status = 503, description = "Twilio or the data file can't answer right now.")))]
 pub(super) async fn create(_: Scoped<Write>, state: Data<State>, post: Post) -> Answer {
     let wanted = read_wanted(post.body.fields()?)?;
     let _turn = state.contents.turn().await;
@@ -199,8 +222,14 @@ fn read_submission(fields: &mut Fields) -> Submission {
     Submission { category, name }
 }
 
-/// `POST /content-templates/{sid}/submit`: asks WhatsApp to approve it. One that was submitted already is answered
-/// as it stands.
+/// Asks WhatsApp to approve a template.
+///
+/// One that was submitted already is answered as it stands.
+#[utoipa::path(post, path = "/content-templates/{sid}/submit", operation_id = "submit_content_template",
+    request_body = shapes::Submission,
+    responses((status = 202, body = shapes::ContentTemplate),
+        (status = 409, description = "It was rejected, paused or disabled; no account is configured; or Twilio refuses."),
+        (status = 503, description = "Twilio or the data file can't answer right now.")))]
 pub(super) async fn submit(_: Scoped<Write>, state: Data<State>, sid: Path<String>, post: Post) -> Answer {
     let mut fields = post.body.fields()?;
     let submission = read_submission(&mut fields);
@@ -218,7 +247,15 @@ fn read_example(fields: &mut Fields) -> Map<String, Value> {
     fields.map("example").unwrap_or_default()
 }
 
-/// `POST /templates/{id}/submit`: makes a content template out of a text of ours if it has none, and submits it.
+/// Has a template approved by WhatsApp.
+///
+/// If it has no `content_sid`, one is made of its text: `{name}` becomes `{{1}}`, and the template gets a version that
+/// is sent by it.
+#[utoipa::path(post, path = "/templates/{id}/submit", operation_id = "submit_template",
+    request_body = shapes::OwnSubmission,
+    responses((status = 202, body = TemplateShape),
+        (status = 409, description = "It is for SMS, was edited meanwhile, or WhatsApp said no; no account is configured; or Twilio refuses."),
+        (status = 503, description = "Twilio or the data file can't answer right now.")))]
 pub(super) async fn submit_own(_: Scoped<Write>, state: Data<State>, id: Path<i64>, post: Post) -> Answer {
     let mut fields = post.body.fields()?;
     let submission = read_submission(&mut fields);

@@ -3,11 +3,12 @@
 use utoipa::OpenApi;
 
 use super::{
-    campaign_actions, campaigns, consent, events, imports, inbound, messages, report, segments, templates,
-    timeline, topics, users,
+    campaign_actions, campaigns, consent, content_templates, event_stream, events, imports, inbound,
+    messages, report, segments, templates, timeline, topics, users, webhook_deliveries, webhook_endpoints,
 };
 use crate::web::openapi::serve;
 use crate::web::openapi::shapes::campaigns::CampaignStatus;
+use crate::web::openapi::shapes::content_templates::ContentStatus;
 use crate::web::openapi::shapes::messages::{InboundKind, MessageKind, MessageStatus};
 use crate::web::openapi::shapes::{Problem, SheetFormat, Time};
 
@@ -29,6 +30,13 @@ use crate::web::openapi::shapes::{Problem, SheetFormat, Time};
         campaigns::update,
         consent::list,
         consent::record,
+        content_templates::create,
+        content_templates::list,
+        content_templates::show,
+        content_templates::submit,
+        content_templates::submit_own,
+        content_templates::sync,
+        event_stream::show,
         events::list,
         imports::create,
         imports::issues,
@@ -68,6 +76,16 @@ use crate::web::openapi::shapes::{Problem, SheetFormat, Time};
         users::list,
         users::show,
         users::update,
+        webhook_deliveries::list,
+        webhook_deliveries::resend,
+        webhook_deliveries::show,
+        webhook_deliveries::test,
+        webhook_endpoints::create,
+        webhook_endpoints::list,
+        webhook_endpoints::remove,
+        webhook_endpoints::rotate,
+        webhook_endpoints::show,
+        webhook_endpoints::update,
     ),
     components(schemas(
         Problem,
@@ -76,7 +94,8 @@ use crate::web::openapi::shapes::{Problem, SheetFormat, Time};
         MessageStatus,
         MessageKind,
         InboundKind,
-        CampaignStatus
+        CampaignStatus,
+        ContentStatus
     ))
 )]
 pub(in crate::web) struct Operations;

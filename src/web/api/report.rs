@@ -6,17 +6,18 @@ use actix_web::http::header;
 use actix_web::web::{Bytes, Data, Path};
 use actix_web::{HttpRequest, HttpResponse, Responder};
 use futures_util::stream;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Answer;
-use super::campaigns::{counts_by_status, counts_shape, find};
+use super::campaigns::{cost_shape, counts_by_status, counts_shape, find, units};
 use super::messages::{by_person, read_campaign_page, read_status};
 use crate::clock::Millis;
+use crate::domain::price::Currency;
 use crate::store::campaigns::{self, CampaignCount, CampaignRow, CampaignSums};
 use crate::store::messages::rfc3339;
 use crate::store::reports::Slice;
 use crate::store::reports::messages::{self, CampaignPage, MessageFilter, MessageView};
-use crate::store::{Store, StoreError};
+use crate::store::{Connection, Store, StoreError, spending};
 use crate::twilio::error::explain;
 use crate::web::State;
 use crate::web::auth::{Read, Scoped};
@@ -34,22 +35,25 @@ const SHEET_PAGE: usize = 1_000;
 pub(super) async fn show(_: Scoped<Read>, state: Data<State>, id: Path<i64>, request: HttpRequest) -> Answer {
     Query::of(&request)?.finish()?;
     let now = state.store.clock().now();
+    let currency = state.rules.get().prices.currency();
     let body = state
         .store
         .read(move |conn| {
             let campaign = find(conn, *id)?;
             let counts = campaigns::counts(conn, *id)?;
             let sums = campaigns::sums(conn, *id)?;
-            Ok::<_, Problem>(report(&campaign, &counts, &sums, now))
+            let mut shown = report(&campaign, &counts, &sums, now);
+            if let Some(shown) = shown.as_object_mut() {
+                shown.extend(cost(conn, *id, currency)?);
+            }
+            Ok::<_, Problem>(shown)
         })
         .await?;
     Ok(Reply::ok(body))
 }
 
 /// The report. `delivered_of_deliverable` is the share that arrived of what left the queue: delivered and
-/// read, by all but what was skipped, cancelled, or is still open; null while nothing left. `cost` sums the
-/// prices that the provider has told so far, in the account's currency; `"unknown"` before the first.
-/// `throughput_per_second` is over the time from the first to the last accepted message.
+/// read, by all but what was skipped, cancelled, or is still open; null while nothing left. `throughput_per_second` is over the time from the first to the last accepted message.
 fn report(campaign: &CampaignRow, counts: &[CampaignCount], sums: &CampaignSums, now: Millis) -> Value {
     let by_status = counts_by_status(counts);
     let of = |statuses: &[&str]| -> i64 { statuses.iter().filter_map(|status| by_status.get(status)).sum() };
@@ -72,12 +76,33 @@ fn report(campaign: &CampaignRow, counts: &[CampaignCount], sums: &CampaignSums,
         "opt_outs": sums.opt_outs,
         "replies": sums.replies,
         "parts": sums.parts,
-        "cost": if sums.priced > 0 { json!(sums.price_micros as f64 / 1e6) } else { json!("unknown") },
         "throughput_per_second": throughput,
         "eta": time_or_null(eta),
         "launched_at": time_or_null(campaign.launched_at),
         "finished_at": time_or_null(campaign.finished_at),
     })
+}
+
+/// What the campaign cost: `cost` is the whole, or `"unknown"` while the price of a single hand-over is;
+/// `cost_known` is the known part and `unpriced` how many hand-overs are not in it. A hand-over costs what the
+/// price table says, until the provider tells its price.
+fn cost(conn: &Connection, id: i64, currency: Currency) -> Result<Map<String, Value>, StoreError> {
+    let (_, spent) = spending::of_campaign(conn, id)?;
+    let told = campaigns::sums(conn, id)?.price_unit;
+    let other = told.filter(|unit| unit != currency.as_str());
+    let note = other.as_ref().map(|unit| {
+        format!(
+            "Twilio tells its prices in {unit}, the price table is in {currency}: Twilio's are not counted. Set [prices] currency to {unit}."
+        )
+    });
+    let mut shown = Map::new();
+    let whole = if other.is_some() { json!("unknown") } else { cost_shape(spent) };
+    shown.insert("cost".to_owned(), whole);
+    shown.insert("cost_known".to_owned(), json!(units(spent.known_micros)));
+    shown.insert("unpriced".to_owned(), json!(spent.unknown));
+    shown.insert("currency".to_owned(), json!(currency.as_str()));
+    shown.insert("cost_note".to_owned(), json!(note));
+    Ok(shown)
 }
 
 /// Messages of one state by their reason; those without one are left out.

@@ -9,8 +9,10 @@ use super::{Answer, users};
 use crate::domain::content::KnownContent;
 use crate::domain::encoding;
 use crate::domain::phone::Channel;
+use crate::domain::plan::Introduction;
 use crate::domain::template::{ContentVariables, RenderError, Template, warnings};
 use crate::store::content_templates;
+use crate::store::frequency;
 use crate::store::templates::{self, TemplateRow, TemplateText};
 use crate::web::State;
 use crate::web::auth::{Read, Scoped, Write};
@@ -33,6 +35,9 @@ const MAX_URL: usize = 2_000;
 pub(super) const CHANNELS: [&str; 2] = ["sms", "whatsapp"];
 /// Where SMS would be cut into more parts than carriers like.
 const MANY_CHARACTERS: usize = crate::domain::plan::MAX_BODY;
+
+/// Said in a preview for somebody who has had no marketing message yet.
+const FIRST_MESSAGE: &str = "the first marketing message to this person: it says what [first_message] adds; a transactional one does not";
 
 pub(super) fn shape(template: &TemplateRow) -> Value {
     let text = &template.text;
@@ -306,10 +311,12 @@ fn read_reader(mut fields: Fields) -> Result<Reader, Problem> {
     request_body = shapes::PreviewReader, responses((status = 200, body = shapes::TemplatePreview)))]
 pub(super) async fn preview(_: Scoped<Read>, state: Data<State>, id: Path<i64>, body: Body) -> Answer {
     let reader = read_reader(body.fields()?)?;
+    let introduction = state.rules.get().introduction.clone();
     let shown = state
         .store
         .read(move |conn| {
             let template = find(conn, *id)?;
+            let mut is_first = false;
             let context = match reader {
                 Reader::Made(attributes) => attributes,
                 Reader::Known(phone) => {
@@ -318,6 +325,7 @@ pub(super) async fn preview(_: Scoped<Read>, state: Data<State>, id: Path<i64>, 
                             404 => Problem::field("phone", "nobody has this number"),
                             _ => problem,
                         })?;
+                    is_first = frequency::is_first(conn, user.id)?;
                     let mut context = user.attributes;
                     if let Some(phone) = user.phone {
                         context.insert("phone".to_owned(), json!(phone));
@@ -325,14 +333,19 @@ pub(super) async fn preview(_: Scoped<Read>, state: Data<State>, id: Path<i64>, 
                     context
                 }
             };
-            rendered(&template.text, &context)
+            rendered(&template.text, &context, introduction.as_deref().filter(|_| is_first))
         })
         .await?;
     Ok(Reply::ok(shown))
 }
 
-/// The text for one person; without a value for each variable there is none, as that person gets none.
-fn rendered(text: &TemplateText, context: &Map<String, Value>) -> Result<Value, Problem> {
+/// The text for one person; without a value for each variable there is none, as that person gets none. What a
+/// first marketing message says beside it is put around it, as it will go out.
+fn rendered(
+    text: &TemplateText,
+    context: &Map<String, Value>,
+    introduction: Option<&Introduction>,
+) -> Result<Value, Problem> {
     let broken = |error: crate::domain::template::TemplateError| {
         crate::store::StoreError::Internal(format!("a stored template does not parse: {error}"))
     };
@@ -348,7 +361,19 @@ fn rendered(text: &TemplateText, context: &Map<String, Value>) -> Result<Value, 
         ),
         None => None,
     };
-    let body = body.filter(|_| missing.is_empty());
+    let introduction = introduction.filter(|_| text.content_sid.is_none());
+    let body = body.filter(|_| missing.is_empty()).map(|body| match introduction {
+        Some(introduction) => introduction.around(&body),
+        None => body,
+    });
+    if introduction.is_some() {
+        warnings.push(FIRST_MESSAGE.to_owned());
+        if body.as_ref().is_some_and(|body| body.chars().count() > MANY_CHARACTERS) {
+            warnings.push(format!(
+                "longer than {MANY_CHARACTERS} characters with it: Twilio refuses such a text"
+            ));
+        }
+    }
     let count = body.as_deref().map(encoding::count);
     Ok(json!({
         "body": body,

@@ -179,6 +179,16 @@ pub(super) fn parameters() -> Value {
             "description": "The key.",
             "schema": {"type": "integer", "format": "int64", "minimum": 1}, "example": 1,
         },
+        "delivery": {
+            "name": "delivery", "in": "path", "required": true,
+            "description": "The delivery, by the id of its event.",
+            "schema": {"type": "integer", "format": "int64", "minimum": 1}, "example": 1,
+        },
+        "sid": {
+            "name": "sid", "in": "path", "required": true,
+            "description": "A content template by its SID.",
+            "schema": {"type": "string"}, "example": "HX0123456789abcdef0123456789abcdef",
+        },
         "name": {
             "name": "name", "in": "path", "required": true,
             "description": "The name, in any case.",

@@ -64,11 +64,7 @@ async fn receive_status(
 async fn keep_status(state: &State, signed: Signed, named: Option<AttemptKey>) -> Result<(), Refusal> {
     let form = StatusForm::read(&signed.params)?;
     signed.check_account(&form.account_sid, &state.config.get())?;
-    let policy = RetryPolicy {
-        max_attempts: state.config.get().delivery.max_attempts,
-        random: rand::random(),
-        retry_after: None,
-    };
+    let policy = RetryPolicy::of(&state.rules.get(), state.config.get().delivery.max_attempts);
     let told = Told::new(form, &signed.params);
     state.store.write(move |tx| inbound::status(tx, &told, named, &policy).map_err(Refusal::Store)).await
 }

@@ -1,5 +1,6 @@
 //! The HTTP API, over real HTTP against a real file.
 
+mod audience;
 mod basics;
 mod campaigns;
 mod idempotency;

@@ -21,7 +21,7 @@ fn rules(resends: bool) -> UncertainRules {
 }
 
 fn reconciler(engine: &Engine, rules: UncertainRules) -> Reconciler {
-    Reconciler::new(engine.store.clone(), super::client(engine), rules, Metrics::default())
+    Reconciler::new(engine.store.clone(), super::client(engine), rules, engine.rules(), Metrics::default())
 }
 
 /// The loop of `seconds` seconds, and the last tick's moment.

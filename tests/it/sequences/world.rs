@@ -216,8 +216,10 @@ impl World {
             Dispatcher::new(store.clone(), self.client.clone(), Live::new(settings), Metrics::default());
         // Bold on purpose: what Twilio does not show is sent again.
         let rules = UncertainRules { after: 600_000, resends: true, max_attempts: MAX_ATTEMPTS };
-        let reconciler = Reconciler::new(store.clone(), self.client.clone(), rules, Metrics::default());
-        let poller = Poller::new(store.clone(), self.client.clone(), MAX_ATTEMPTS, Metrics::default());
+        let (client, house) = (&self.client, Live::new(app::rules(&loaded.config)));
+        let reconciler =
+            Reconciler::new(store.clone(), client.clone(), rules, house.clone(), Metrics::default());
+        let poller = Poller::new(store.clone(), client.clone(), MAX_ATTEMPTS, house, Metrics::default());
         let replies = Replies { stop: "You are out.".to_owned(), ..Replies::default() };
         let (state, _) = app::state(store.clone(), loaded, self.setup.clone(), Metrics::default()).unwrap();
         state.rules.set(Rules { replies: Arc::new(replies), ..(*state.rules.get()).clone() });
@@ -306,7 +308,8 @@ impl World {
         process.reconciler.tick().await.unwrap();
         process.poller.tick().await.unwrap();
         let replay = self.store().write(|tx| {
-            let policy = RetryPolicy { max_attempts: MAX_ATTEMPTS, random: 0.5, retry_after: None };
+            let policy =
+                RetryPolicy { random: 0.5, ..RetryPolicy::of(&crate::support::rules(), MAX_ATTEMPTS) };
             inbound::replay(tx, None, (0, 0), &KeywordTable::default(), &policy)
         });
         replay.await.map_err(|error: StoreError| error).unwrap();

@@ -2,6 +2,7 @@
 
 mod callbacks;
 mod clients;
+mod content;
 mod faults;
 mod inbound;
 mod lookup;

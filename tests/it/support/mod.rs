@@ -12,12 +12,13 @@ use std::time::{Duration, Instant};
 use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpServer};
 use event_stream_engine::app;
-use event_stream_engine::campaign::{self, Setup};
+use event_stream_engine::campaign::{self, House, Setup};
 use event_stream_engine::clock::Clock;
 use event_stream_engine::config::Config;
 use event_stream_engine::delivery::{Dispatcher, SenderLimits, Settings};
 use event_stream_engine::domain::consent::Replies;
 use event_stream_engine::domain::consent::{Consent, KeywordTable};
+use event_stream_engine::domain::forecast::{Limits, SenderLimit};
 use event_stream_engine::domain::phone::{Channel, Phone};
 use event_stream_engine::domain::quiet_hours::Presets;
 use event_stream_engine::domain::rules::Rules;
@@ -51,6 +52,8 @@ pub struct Engine {
     pub base_url: String,
     pub setup: Setup,
     pub metrics: Metrics,
+    /// What the dispatcher goes by; see [`Engine::rule`].
+    settings: Live<Settings>,
     wanted: Wanted,
     server: ServerHandle,
     dir: tempfile::TempDir,
@@ -141,13 +144,41 @@ impl Engine {
             max_attempts: 3,
             public_base_url: base_url.clone(),
             senders: listed.iter().map(|(address, _)| ((*address).to_owned(), limits)).collect(),
-            rules: Arc::new(rules()),
+            rules: Arc::new(Rules { introduction: None, ..rules_of(&wanted.environment) }),
         };
+        let settings = Live::new(settings);
         let password = wanted.password.as_deref().unwrap_or(&wanted.simulator.auth_token);
         let client = client(&simulator.base_url(), &wanted.simulator.account_sid, password);
-        let dispatcher = Dispatcher::new(store.clone(), client, Live::new(settings), metrics.clone());
+        let dispatcher = Dispatcher::new(store.clone(), client, settings.clone(), metrics.clone());
         let setup = Setup { problem: None, is_simulated: true };
-        Engine { store, clock, simulator, dispatcher, base_url, setup, metrics, wanted, server, dir }
+        Engine {
+            store,
+            clock,
+            simulator,
+            dispatcher,
+            base_url,
+            setup,
+            metrics,
+            settings,
+            wanted,
+            server,
+            dir,
+        }
+    }
+
+    /// Changes the rules of the house while the engine runs, as an operator may. An engine begins without
+    /// words around first messages: most tests look at their own text.
+    pub fn rule(&self, change: impl FnOnce(&mut Rules)) {
+        let mut settings = Settings::clone(&self.settings.get());
+        let mut rules = Rules::clone(&settings.rules);
+        change(&mut rules);
+        settings.rules = Arc::new(rules);
+        self.settings.set(settings);
+    }
+
+    /// The rules in force.
+    pub fn rules(&self) -> Live<Rules> {
+        Live::new(Rules::clone(&self.settings.get().rules))
     }
 
     /// What fetches missed messages. From now on marketing waits for its first look.
@@ -287,6 +318,21 @@ impl Engine {
     pub async fn launch(&self, id: i64) -> CampaignRow {
         let setup = self.setup.clone();
         self.store.write(move |tx| campaign::launch(tx, id, &setup)).await.unwrap()
+    }
+
+    /// What the configuration says about sending, as the dispatcher of this engine has it.
+    pub fn house(&self) -> House {
+        let limit = SenderLimit {
+            rate_per_second: self.wanted.rate,
+            recipients_per_day: self.wanted.recipients_per_day,
+        };
+        let usual = [SENDER, WHATSAPP_SENDER].into_iter();
+        let addresses = usual.chain(self.wanted.senders.iter().map(|(address, _)| *address));
+        let limits = Limits {
+            account_rate_per_second: 100_000.0,
+            senders: addresses.map(|address| (address.to_owned(), limit)).collect(),
+        };
+        House { rules: Arc::new(rules()), limits: Arc::new(limits), setup: self.setup.clone() }
     }
 
     pub fn campaign(&self, id: i64) -> CampaignRow {
@@ -445,7 +491,12 @@ impl Engine {
 
 /// The rules of the built-in configuration.
 pub fn rules() -> Rules {
-    app::rules(&Config::load(None, []).unwrap().config)
+    rules_of(&[])
+}
+
+fn rules_of(environment: &[(&'static str, String)]) -> Rules {
+    let environment = environment.iter().map(|(key, value)| ((*key).to_owned(), value.clone()));
+    app::rules(&Config::load(None, environment).unwrap().config)
 }
 
 /// Its hours.

@@ -3,6 +3,7 @@
 use serde_json::json;
 use utoipa::ToSchema;
 
+use super::report::Cost;
 use super::{Channel, Time, shape, words};
 use crate::domain::campaign::CampaignStatus as State;
 
@@ -113,11 +114,21 @@ pub struct Campaign {
     /// A larger audience is refused.
     #[schema(example = json!(null))]
     pub max_recipients: Option<i64>,
+    /// What it may cost, in the currency of the price table; null: no cap.
+    #[schema(example = 250.0)]
+    pub spend_cap: Option<f64>,
+    /// What is spent or reserved of it.
+    pub spent: Cost,
     /// How many messages are in each state.
     pub counts: StatusCounts,
     /// Why it is paused.
     #[schema(example = json!(null))]
     pub pause_reason: Option<String>,
+    /// When it goes on by itself; null: when somebody resumes it.
+    pub paused_until: Option<Time>,
+    /// What is odd about the template that it sends.
+    #[schema(example = json!([]))]
+    pub warnings: Vec<String>,
     /// When it was added.
     pub created_at: Time,
     /// When it was launched.
@@ -174,6 +185,9 @@ pub struct NewCampaign {
     /// A larger audience is refused.
     #[schema(minimum = 1)]
     pub max_recipients: Option<i64>,
+    /// It pauses before it costs more, in the currency of the price table; also while it runs.
+    #[schema(exclusive_minimum = 0)]
+    pub spend_cap: Option<f64>,
 }
 
 /// What changes of the plan (RFC 7396): null takes a setting away, what is left out stays.
@@ -207,6 +221,8 @@ pub struct CampaignPatch {
     pub expires_after_hours: Option<f64>,
     #[schema(minimum = 1)]
     pub max_recipients: Option<i64>,
+    #[schema(exclusive_minimum = 0)]
+    pub spend_cap: Option<f64>,
 }
 
 /// Where a test goes.

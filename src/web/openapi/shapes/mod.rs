@@ -6,6 +6,7 @@
 //! is always there, and `Option` may be null; a field that may be missing has `#[schema(nullable = false)]`.
 
 pub mod campaigns;
+pub mod content_templates;
 pub mod events;
 pub mod imports;
 pub mod messages;
@@ -14,6 +15,7 @@ pub mod segments;
 pub mod templates;
 pub mod topics;
 pub mod users;
+pub mod webhooks;
 
 use serde_json::Value;
 use utoipa::ToSchema;

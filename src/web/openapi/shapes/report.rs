@@ -8,7 +8,7 @@ use super::imports::Counts;
 use super::{Time, shape};
 
 shape! {
-    /// An amount in the unit of the Twilio account, or `unknown` before the first price is told.
+    /// An amount in the currency of the price table, or `unknown` while one of its prices is.
     Cost = json!({"oneOf": [{"type": "number"}, {"const": "unknown"}], "examples": ["unknown"]});
 }
 
@@ -36,8 +36,20 @@ pub struct CampaignReport {
     pub replies: i64,
     /// SMS parts.
     pub parts: i64,
-    /// What it cost so far.
+    /// What it cost so far: by the price table, then by what Twilio tells.
     pub cost: Cost,
+    /// The known part of it.
+    #[schema(example = 12.5)]
+    pub cost_known: f64,
+    /// Hand-overs whose price nobody knows.
+    #[schema(example = 0)]
+    pub unpriced: i64,
+    /// ISO 4217.
+    #[schema(example = "USD")]
+    pub currency: String,
+    /// What is wrong with the prices, if anything.
+    #[schema(example = json!(null))]
+    pub cost_note: Option<String>,
     /// Over the time from the first to the last accepted message.
     #[schema(example = 19.5)]
     pub throughput_per_second: Option<f64>,

@@ -3,6 +3,7 @@
 use serde_json::json;
 use utoipa::ToSchema;
 
+use super::content_templates::Approval;
 use super::{Attributes, Channel, Time, shape, words};
 
 shape! {
@@ -42,6 +43,9 @@ pub struct Template {
     /// What may go wrong with this text.
     #[schema(example = json!([]))]
     pub warnings: Vec<String>,
+    /// What is known of the content template; null without one, or while nobody looked.
+    #[schema(example = json!(null))]
+    pub approval: Option<Approval>,
     /// How the text as it stands would be encoded.
     pub encoding: Encoding,
     /// SMS parts of the text as it stands.
