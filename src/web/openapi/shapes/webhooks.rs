@@ -1,6 +1,5 @@
 //! Outbound webhooks: who is told of events, and what was tried.
 
-use serde_json::json;
 use utoipa::ToSchema;
 
 use super::events::EventType;
