@@ -563,7 +563,8 @@ CREATE TABLE campaign_sums (
   last_accepted_at  INTEGER
 ) STRICT;
 
--- How often each kind of event happened on a UTC day (days since 1970).
+-- How often each kind of event happened on a UTC day (days since 1970), and 'opt_out': that a person we knew opted
+-- out or said STOP.
 CREATE TABLE daily_counts (
   day  INTEGER NOT NULL,
   type TEXT    NOT NULL,

@@ -23,6 +23,11 @@ struct RequestLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ClassLabels {
+    class: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct WebhookLabels {
     webhook: &'static str,
     outcome: &'static str,
@@ -100,6 +105,7 @@ pub struct Metrics {
     sending: Sending,
     requests: Family<RequestLabels, Counter>,
     webhooks: Family<WebhookLabels, Counter>,
+    removed: Family<ClassLabels, Counter>,
     deliveries: Family<OutcomeLabels, Counter>,
     outbound_webhooks: Family<OutcomeLabels, Counter>,
     event_streams: Gauge,
@@ -197,6 +203,12 @@ impl Default for Metrics {
         Metrics {
             sending: Sending::new(all),
             requests: add(all, "http_requests", "Requests by route, method, status", Default::default()),
+            removed: add(
+                all,
+                "retention_removed",
+                "Rows from which retention took something",
+                Default::default(),
+            ),
             webhooks: add(all, "webhooks", "Webhooks by kind and outcome", Default::default()),
             deliveries: add(
                 all,
@@ -265,6 +277,11 @@ impl Metrics {
             status: format!("{}xx", status / 100),
         };
         self.requests.get_or_create(&labels).inc();
+    }
+
+    /// Counts rows from which retention took something, by class.
+    pub fn count_removed(&self, class: &'static str, n: u64) {
+        self.removed.get_or_create(&ClassLabels { class }).inc_by(n);
     }
 
     /// Counts a webhook: `inbound` or `status`, and what became of it.

@@ -14,7 +14,7 @@ use crate::domain::phone::Phone;
 use crate::domain::quiet_hours::Presets;
 use crate::store::campaigns::{self, CampaignRow, Freeze};
 use crate::store::messages::{self, NewMessage};
-use crate::store::{SharedClosings, Store, Tx, Withdrawal, senders, templates, users};
+use crate::store::{SharedClosings, Store, Tx, Withdrawal, hold, senders, templates, users};
 
 pub(super) const HOUR: f64 = 3_600_000.0;
 /// Numbers of one test send.
@@ -77,6 +77,9 @@ pub fn launch_cleared(
 }
 
 fn check_sendable(tx: &Tx<'_>, campaign: &CampaignRow, setup: &Setup) -> Result<(), CampaignError> {
+    if hold::since(tx.conn())?.is_some() {
+        return Err(CampaignError::SafeHold);
+    }
     if let Some(problem) = &setup.problem {
         return Err(CampaignError::SetupIncomplete(problem.clone()));
     }

@@ -52,6 +52,11 @@ pub enum CampaignError {
     /// Nothing can be sent yet.
     #[error("{0}")]
     SetupIncomplete(String),
+    /// The data file was restored from a copy, and nobody released it yet.
+    #[error(
+        "The data file was restored from a copy and is in safe hold: nothing is sent until it is released (`ese release`)."
+    )]
+    SafeHold,
     /// Its Content template is known to be one that WhatsApp does not take.
     #[error("{0}")]
     TemplateNotApproved(Refusal),

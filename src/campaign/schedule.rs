@@ -11,7 +11,7 @@ use crate::clock::Millis;
 use crate::domain::campaign::CampaignStatus as S;
 use crate::domain::event::EventType;
 use crate::store::campaigns::{self, CampaignRow};
-use crate::store::{Store, Tx, messages, senders};
+use crate::store::{Store, Tx, hold, messages, senders};
 
 /// A start this much late is on time: the loop looks every second, and a restart takes a while.
 const ON_TIME: Millis = 300_000;
@@ -42,12 +42,17 @@ pub fn resolve_start(at: &str, zone: &str, is_local: bool) -> Result<Millis, Cam
 /// # Errors
 /// [`CampaignError`] when the store can't; the next tick tries again.
 pub async fn tick(store: &Store, setup: &Setup) -> Result<(), CampaignError> {
-    let (live, left_over) = store
+    let (live, left_over, is_held) = store
         .read(|conn| {
-            Ok::<_, CampaignError>((campaigns::live(conn)?, campaigns::cancelled_with_messages(conn)?))
+            Ok::<_, CampaignError>((
+                campaigns::live(conn)?,
+                campaigns::cancelled_with_messages(conn)?,
+                hold::since(conn)?.is_some(),
+            ))
         })
         .await?;
-    for campaign in live {
+    // In safe hold no start comes about: once it is over, the campaign's policy about missed starts decides.
+    for campaign in live.into_iter().filter(|campaign| !is_held || campaign.status != S::Scheduled) {
         let id = campaign.id;
         match look_after(store, setup, campaign).await {
             Err(CampaignError::Store(error)) if error.is_transient() => return Err(error.into()),

@@ -9,10 +9,12 @@ use crate::clock::Millis;
 use crate::domain::gate::{Reason, Verdict, gate};
 use crate::domain::message::{Kind, Status};
 use crate::domain::phone::{Channel, Phone};
-use crate::domain::plan::{Circumstances, Person, Plan, Text, TopicRule};
-use crate::domain::quiet_hours::{Policy, Presets};
+use crate::domain::plan::{Person, Plan, Text, TopicRule};
+use crate::domain::quiet_hours::Policy;
+use crate::domain::rules::Rules;
+use crate::store::circumstances::{self, Asked, Bounds};
 use crate::store::messages::{self, NewMessage, Standing};
-use crate::store::{Store, Tx, senders, templates, topics, users};
+use crate::store::{Connection, Store, StoreError, Tx, hold, senders, templates, topics, users};
 
 /// Rows of one write while messages without a sender are closed.
 const CLOSE_CHUNK: usize = 500;
@@ -52,10 +54,13 @@ pub struct SingleMessage {
 pub fn send_single(
     tx: &Tx<'_>,
     message: &SingleMessage,
-    presets: &Presets,
+    rules: &Rules,
     setup: &Setup,
     actor: &str,
 ) -> Result<i64, CampaignError> {
+    if hold::since(tx.conn())?.is_some() {
+        return Err(CampaignError::SafeHold);
+    }
     if let Some(problem) = &setup.problem {
         return Err(CampaignError::SetupIncomplete(problem.clone()));
     }
@@ -85,7 +90,8 @@ pub fn send_single(
     let person = messages::person(conn, user_id, topic_id)?
         .ok_or_else(|| CampaignError::NotFound(format!("person {user_id}")))?;
     let due_at = message.send_at.unwrap_or_else(|| tx.now()).max(tx.now());
-    let (refused, closes_at) = outlook(message, &plan, &person, presets, due_at);
+    let would_be = WouldBe { user_id, person: &person, plan: &plan, due_at };
+    let (refused, closes_at) = outlook(conn, message, &would_be, rules)?;
     let media = (!message.media_urls.is_empty()).then(|| json!(message.media_urls).to_string());
     let new = NewMessage {
         user_id,
@@ -114,24 +120,37 @@ pub fn send_single(
 /// Why this person will never get it, if so, and else when the window ends in which they may. What only has
 /// to wait is queued.
 fn outlook(
+    conn: &Connection,
     message: &SingleMessage,
-    plan: &Plan,
-    person: &Person,
-    presets: &Presets,
-    due_at: Millis,
-) -> (Option<(Status, Reason)>, Option<Millis>) {
-    let circumstances = Circumstances {
-        variables: message.variables.clone(),
-        expires_at: message.expires_at,
-        ..Circumstances::default()
-    };
-    let (facts, _) = plan.judge(person, &circumstances, presets, due_at);
-    match gate(&facts, due_at) {
+    would_be: &WouldBe<'_>,
+    rules: &Rules,
+) -> Result<Outlook, StoreError> {
+    let WouldBe { user_id, person, plan, due_at } = *would_be;
+    // The sender's limit on people is asked about when its turn comes.
+    let bounds = Bounds::read(conn, rules, None, due_at)?;
+    let asked =
+        Asked { user_id, message_id: None, person, plan, variables: None, expires_at: message.expires_at };
+    let mut found = circumstances::load(conn, &asked, &bounds, due_at)?;
+    found.circumstances.variables = message.variables.clone();
+    let (facts, _) = plan.judge(person, &found.circumstances, &rules.presets, due_at);
+    Ok(match gate(&facts, due_at) {
         Verdict::Skip(reason) => (Some((Status::Skipped, reason)), None),
         Verdict::Send { closes_at } | Verdict::Defer { closes_at, .. } => (None, closes_at),
         Verdict::Expire(reason) => (Some((Status::Expired, reason)), None),
-    }
+    })
 }
+
+/// A message that is not there yet, with its person and its time.
+#[derive(Clone, Copy)]
+struct WouldBe<'a> {
+    user_id: i64,
+    person: &'a Person,
+    plan: &'a Plan,
+    due_at: Millis,
+}
+
+/// How it ended before it began, if so, and else when the person's window ends.
+type Outlook = (Option<(Status, Reason)>, Option<Millis>);
 
 type Versioned = (Text, Option<(i64, i64)>);
 

@@ -1,6 +1,7 @@
 //! One file per subcommand of `ese`. Commands are second writers on the same file: they may run beside the
 //! server, which notices within a second.
 
+mod backup;
 mod campaign;
 mod check;
 mod demo;
@@ -68,6 +69,12 @@ enum Command {
     Openapi,
     /// Try again webhooks whose effect failed; with --since, read all since then anew.
     Replay(replay::Args),
+    /// Copy the data file while the server runs, and check the copy.
+    Backup(backup::Args),
+    /// Put a copy into the place of the data file, in safe hold: nothing is sent until `ese release`.
+    Restore(backup::RestoreArgs),
+    /// Let a restored file send again.
+    Release(backup::ReleaseArgs),
     /// Print what a person agreed to and got, with evidence, for a complaint.
     Proof(proof::Args),
     /// Verify the consent chain, the counts and the file itself.
@@ -124,8 +131,11 @@ async fn run_configured(command: Command, loaded: Loaded) -> Result<()> {
         Command::Config => print_config(&loaded),
         Command::Hours(args) => hours::run(&config, &args),
         Command::Replay(args) => replay::run(config, args).await,
-        Command::Openapi => openapi::run(),
+        Command::Backup(args) => backup::run(config, args).await,
+        Command::Restore(args) => backup::restore(config, args).await,
+        Command::Release(args) => backup::release(config, args).await,
         Command::Proof(args) => proof::run(config, args).await,
+        Command::Openapi => openapi::run(),
         Command::Verify => verify::run(config).await,
     }
 }

@@ -8,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::Loaded;
+use crate::store::hold;
 
 pub(super) async fn run(loaded: Loaded) -> Result<()> {
     // Signals count from here on: one that comes during the start stops it after the start.
@@ -39,6 +40,9 @@ fn greet(app: &App, public: &str, path: &str) -> Result<()> {
     writeln!(out, "  Data      {path}")?;
     if app.setup.is_simulated {
         writeln!(out, "  SIMULATOR: nothing is really sent.")?;
+    }
+    if app.store.read_here(hold::since)?.is_some() {
+        writeln!(out, "  SAFE HOLD: restored from a copy. Nothing is sent until `ese release`.")?;
     }
     if let Some(problem) = &app.setup.problem {
         writeln!(out, "  Not ready to send: {problem}")?;

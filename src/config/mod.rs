@@ -21,6 +21,7 @@ use crate::domain::forecast::{Limits, SenderLimit};
 use crate::domain::phone::Channel;
 use crate::domain::price::PriceTable;
 use crate::domain::quiet_hours::Presets;
+use crate::domain::retention::RetentionDays;
 
 pub use in_force::InForce;
 pub use limits::{FirstMessage, FrequencyLimit, Spending};
@@ -58,6 +59,8 @@ pub struct Config {
     pub import: Import,
     /// Answers to keywords.
     pub replies: Replies,
+    /// How long what is kept about people is kept.
+    pub retention: RetentionDays,
     /// Outbound webhooks.
     pub webhooks: Webhooks,
     /// Alerts.
@@ -88,6 +91,12 @@ pub struct Server {
     pub public_base_url: Url,
     /// Peers whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<std::net::IpAddr>,
+    /// Requests a second with one key; 0: no limit.
+    pub api_requests_per_second: f64,
+    /// Of them at once.
+    pub api_burst: u32,
+    /// Wrong keys a minute from one address; 0: no limit.
+    pub wrong_keys_per_minute: u32,
     /// Bearer token of `/metrics`; empty: none.
     pub metrics_token: SecretString,
 }

@@ -146,10 +146,7 @@ pub(super) fn apply(
     for (key, json) in &settings.values {
         let value = match place(key)? {
             Place::Sender { .. } => continue,
-            Place::Entry => {
-                let value = to_toml(json, DEPTH).filter(Value::is_table);
-                value.ok_or_else(|| wrong(format!("{key}: must be an object")))?
-            }
+            Place::Entry => to_toml(json, DEPTH).ok_or_else(|| wrong(format!("{key}: can't be kept")))?,
             Place::Leaf(path) => typed(key, at(&SHIPPED, path.into_iter()), json)?,
         };
         set(table, key, value);

@@ -11,6 +11,7 @@ use super::lanes::Lane;
 use super::outbox::{Claimed, Outbox};
 use super::purse::{Funds, Purse};
 use crate::clock::Millis;
+use crate::domain::frequency::Recent;
 use crate::domain::gate::{Content, Facts, Reason, Verdict, gate};
 use crate::domain::message::{Kind, Status};
 use crate::domain::plan::{Plan, Rendered, Text, TopicRule};
@@ -83,6 +84,9 @@ struct Round<'a> {
     purse: Purse<'a>,
     /// The campaign stands still since the last message.
     is_paused: bool,
+    /// First and last marketing messages of those who were just sent to: a page may hold several messages to
+    /// one person, and was read before any of them went.
+    noted: HashMap<i64, (Option<i64>, Recent)>,
 }
 
 impl Claimer<'_> {
@@ -100,6 +104,7 @@ impl Claimer<'_> {
             bounds: self.bounds(tx)?,
             purse: Purse::open(tx, self.rules, campaign_id)?,
             is_paused: false,
+            noted: HashMap::new(),
         };
         self.work(tx, &mut round, started)?;
         round.purse.close(tx)?;
@@ -122,8 +127,12 @@ impl Claimer<'_> {
                 round.claims.next_due = messages::next_due(tx.conn(), self.lane.id)?;
                 break;
             }
-            for due in &page {
-                self.judge(tx, due, round)?;
+            for mut due in page {
+                if let Some((first, recent)) = round.noted.get(&due.standing.user_id) {
+                    due.person.first_marketing_id = *first;
+                    due.person.recent_marketing = recent.clone();
+                }
+                self.judge(tx, &due, round)?;
                 if round.is_paused {
                     round.claims.is_exhausted = true;
                 }
@@ -219,6 +228,8 @@ impl Claimer<'_> {
             let recent = recent.map(|(kept, recent)| kept.with(recent, id, tx.now()));
             if first || recent.is_some() {
                 frequency::note(tx, user_id, first.then_some(id), recent.as_ref())?;
+                let first = if first { Some(id) } else { due.person.first_marketing_id };
+                round.noted.insert(user_id, (first, recent.unwrap_or_default()));
             }
         }
         let outgoing = self.take(tx, due, accepted)?;

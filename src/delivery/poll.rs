@@ -24,7 +24,7 @@ const OVERDUE: Millis = 12 * 3_600_000;
 /// Messages asked about in one tick; the loop ticks every ten seconds.
 const MESSAGES: usize = 100;
 /// The walk's name in `cursors`.
-const CURSOR: &str = "poll";
+const CURSOR: &str = crate::store::events::POLL;
 
 /// What one tick brought.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -16,6 +16,7 @@ pub mod phone;
 pub mod plan;
 pub mod price;
 pub mod quiet_hours;
+pub mod retention;
 pub mod retry;
 pub mod rules;
 pub mod segment;

@@ -224,7 +224,7 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::store::users::{self, NewUser, User, UserKey};
-    use crate::store::{Store, StorePaths, topics};
+    use crate::store::{Store, StorePaths, erasure, topics};
 
     const PHONE: &str = "+94771100001";
 
@@ -410,7 +410,7 @@ mod tests {
     async fn somebody_erased_between_plan_and_write_comes_in_anew_and_suppressed() {
         let shop = shop(true).await;
         let id = shop.store.write(add).await.unwrap();
-        let erase = |tx: &Tx<'_>| users::erase(tx, &user(tx.conn()), "operator:1").unwrap();
+        let erase = |tx: &Tx<'_>| erasure::erase(tx, &user(tx.conn()), "operator:1").unwrap();
         let (tally, overtaken) = take_in(&shop, 2, false, erase).await;
         assert_eq!((tally.created, overtaken), (1, 1));
         let found = shop.store.read::<_, _, StoreError>(|conn| Ok(user(conn))).await.unwrap();

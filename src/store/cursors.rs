@@ -54,3 +54,14 @@ pub fn set(tx: &Tx<'_>, name: &str, position: i64) -> Result<(), StoreError> {
         .execute((name, position))?;
     Ok(())
 }
+
+/// Forgets the walk `name`, if it still stands at `position`.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn remove(tx: &Tx<'_>, name: &str, position: i64) -> Result<(), StoreError> {
+    tx.conn
+        .prepare_cached("DELETE FROM cursors WHERE name = ?1 AND position = ?2")?
+        .execute((name, position))?;
+    Ok(())
+}

@@ -7,6 +7,9 @@ use super::messages::rfc3339;
 use super::{StoreError, Tx};
 use crate::domain::event::EventType;
 
+/// The walk of the look after messages without news, in `cursors`: the last event that it saw.
+pub const POLL: &str = "poll";
+
 /// Milliseconds of a UTC day, the grain of `daily_counts`.
 pub(super) const DAY: i64 = 86_400_000;
 
@@ -77,10 +80,14 @@ pub fn append(tx: &Tx<'_>, kind: EventType, event: NewEvent) -> Result<i64, Stor
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?
         .insert((kind.as_str(), tx.now, event.user_id, event.campaign_id, message_id, previous_id, data))?;
-    let mut effects = tx.effects.borrow_mut();
-    *effects.daily.entry((tx.now.div_euclid(DAY), kind.as_str())).or_default() += 1;
-    effects.last_event_id = id;
+    count(tx, kind.as_str());
+    tx.effects.borrow_mut().last_event_id = id;
     Ok(id)
+}
+
+/// Counts something that happened today.
+pub(super) fn count(tx: &Tx<'_>, what: &'static str) {
+    *tx.effects.borrow_mut().daily.entry((tx.now.div_euclid(DAY), what)).or_default() += 1;
 }
 
 const COLUMNS: &str =
@@ -150,6 +157,16 @@ pub fn find(conn: &Connection, id: i64) -> Result<Option<Event>, StoreError> {
          WHERE e.id = ?1"
     );
     Ok(conn.prepare_cached(&sql)?.query_row([id], from_row).optional()?)
+}
+
+/// The last event that retention may remove, however old: whoever follows the events on our side has to have seen
+/// it. That is the look after messages without news (`cursors`), and each enabled webhook endpoint.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn may_prune_through(conn: &Connection) -> Result<i64, StoreError> {
+    let polled = super::cursors::get(conn, POLL)?;
+    Ok(polled.unwrap_or(i64::MAX))
 }
 
 /// The oldest id that is still kept. When every event was pruned, the id that the next one will have: who

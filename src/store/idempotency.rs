@@ -9,7 +9,7 @@ use crate::clock::Millis;
 /// How long an answer is kept, in milliseconds.
 pub const KEPT_FOR: Millis = 86_400_000;
 /// Answers forgotten at each new one: more than come in, so the table never grows beyond a day.
-const FORGOTTEN_AT_ONCE: i64 = 20;
+const FORGOTTEN_AT_ONCE: usize = 20;
 
 /// Which request: the caller's key for it is unique to the API key and the path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,13 +56,7 @@ pub fn find(conn: &Connection, request: &RequestKey, now: Millis) -> Result<Opti
 /// # Errors
 /// [`StoreError`] from SQLite.
 pub fn insert(tx: &Tx<'_>, request: &RequestKey, status: u16, body: &str) -> Result<(), StoreError> {
-    tx.conn
-        .prepare_cached(
-            "DELETE FROM idempotency_keys WHERE (api_key_id, path, key) IN (
-               SELECT api_key_id, path, key FROM idempotency_keys
-               WHERE created_at <= ?1 ORDER BY created_at LIMIT ?2)",
-        )?
-        .execute((tx.now - KEPT_FOR, FORGOTTEN_AT_ONCE))?;
+    forget(tx, FORGOTTEN_AT_ONCE)?;
     tx.conn
         .prepare_cached(
             "INSERT OR REPLACE INTO idempotency_keys (api_key_id, path, key, body_hash, status, body, created_at)
@@ -78,4 +72,16 @@ pub fn insert(tx: &Tx<'_>, request: &RequestKey, status: u16, body: &str) -> Res
             tx.now,
         ))?;
     Ok(())
+}
+
+/// Forgets at most `limit` answers that are older than a day. Returns how many.
+pub(super) fn forget(tx: &Tx<'_>, limit: usize) -> Result<usize, StoreError> {
+    Ok(tx
+        .conn
+        .prepare_cached(
+            "DELETE FROM idempotency_keys WHERE (api_key_id, path, key) IN (
+               SELECT api_key_id, path, key FROM idempotency_keys
+               WHERE created_at <= ?1 ORDER BY created_at LIMIT ?2)",
+        )?
+        .execute((tx.now - KEPT_FOR, limit as i64))?)
 }

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
@@ -20,6 +20,10 @@ const SHORT_PATIENCE: Duration = Duration::from_millis(250);
 /// The same for a log four times as long: no reader of this process holds a snapshot for longer.
 const LONG_PATIENCE: Duration = READ_LIMIT.saturating_add(Duration::from_millis(500));
 
+/// No reader of this process holds a snapshot for as long as [`LONG_PATIENCE`]: one of another process does, such
+/// as a backup. Writes must not wait for it again and again.
+const REST: Duration = Duration::from_secs(30);
+
 /// Moves the log. It is open from start to end, so that the log never goes unseen, and so that nothing is
 /// ever opened by a path that may have come to mean another file.
 pub(super) struct Keeper {
@@ -27,6 +31,8 @@ pub(super) struct Keeper {
     place: Arc<Place>,
     /// The files are not under their path any more, and what they had was moved together.
     is_adrift: AtomicBool,
+    /// Until then a long log is not waited for again.
+    rests_until: Mutex<Option<Instant>>,
 }
 
 impl Keeper {
@@ -34,7 +40,12 @@ impl Keeper {
     pub(super) fn open(path: &Path, place: Arc<Place>) -> rusqlite::Result<Keeper> {
         let conn = open::writer(path)?;
         move_log(&conn, "PRAGMA wal_checkpoint(PASSIVE)")?;
-        Ok(Keeper { conn: Mutex::new(conn), place, is_adrift: AtomicBool::new(false) })
+        Ok(Keeper {
+            conn: Mutex::new(conn),
+            place,
+            is_adrift: AtomicBool::new(false),
+            rests_until: Mutex::default(),
+        })
     }
 
     fn conn(&self) -> MutexGuard<'_, Connection> {
@@ -52,12 +63,24 @@ impl Keeper {
         }
         let conn = self.conn();
         let (_, length) = move_log(&conn, "PRAGMA wal_checkpoint(PASSIVE)")?;
-        if length > LONG_LOG {
+        let mut rests_until = self.rests_until.lock().unwrap_or_else(PoisonError::into_inner);
+        if length > LONG_LOG && rests_until.is_none_or(|until| Instant::now() >= until) {
             let patience = if length > 4 * LONG_LOG { LONG_PATIENCE } else { SHORT_PATIENCE };
             conn.busy_timeout(patience)?;
-            move_log(&conn, "PRAGMA wal_checkpoint(RESTART)")?;
+            let has_begun_anew = move_log(&conn, "PRAGMA wal_checkpoint(RESTART)")?.0;
+            let is_futile = !has_begun_anew && patience == LONG_PATIENCE;
+            *rests_until = is_futile.then(|| Instant::now() + REST);
         }
         Ok(())
+    }
+
+    /// Moves the whole log into the file and cuts it to nothing, unless readers keep it from that for longer
+    /// than a moment.
+    pub(super) fn empty(&self) -> Result<bool, StoreError> {
+        self.check()?;
+        let conn = self.conn();
+        conn.busy_timeout(SHORT_PATIENCE)?;
+        Ok(move_log(&conn, "PRAGMA wal_checkpoint(TRUNCATE)")?.0)
     }
 
     /// At the end of the process: the whole log goes into the file.

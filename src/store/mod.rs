@@ -3,16 +3,19 @@
 
 pub mod api_keys;
 pub mod audience;
+pub mod backup;
 pub mod campaigns;
 pub mod circumstances;
 mod closings;
 pub mod content_templates;
 pub mod cursors;
 mod effects;
+pub mod erasure;
 mod error;
 pub mod events;
 pub mod frequency;
 mod gaps;
+pub mod hold;
 pub mod idempotency;
 pub mod imports;
 pub mod inbound;
@@ -23,9 +26,11 @@ pub mod messages;
 mod open;
 pub mod operators;
 pub mod outcomes;
+pub mod personal;
 mod place;
 pub mod receipts;
 pub mod reports;
+pub mod retention;
 pub mod seal;
 pub mod segment_sql;
 pub mod segments;
@@ -281,6 +286,18 @@ impl Store {
     pub async fn checkpoint(&self) -> Result<(), StoreError> {
         let keeper = Arc::clone(&self.keeper);
         on_a_thread(move || keeper.tidy()).await
+    }
+
+    /// Moves the whole log into the file and empties it, so that nothing that was removed stays behind in it.
+    /// Writes wait for readers meanwhile, a quarter of a second at most. Returns whether the log is empty.
+    ///
+    /// # Errors
+    /// [`StoreError`] from SQLite.
+    pub async fn empty_log(&self) -> Result<bool, StoreError> {
+        let keeper = Arc::clone(&self.keeper);
+        tokio::task::spawn_blocking(move || keeper.empty())
+            .await
+            .map_err(|error| StoreError::Internal(error.to_string()))?
     }
 
     /// At the end of the process: the whole log goes into the file. If this was the last clone, and no other

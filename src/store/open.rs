@@ -81,6 +81,9 @@ pub(super) fn writer(path: &Path) -> rusqlite::Result<Connection> {
     conn.pragma_update(None, "journal_mode", "WAL")?;
     conn.pragma_update(None, "synchronous", "FULL")?;
     conn.pragma_update(None, "foreign_keys", "ON")?;
+    // What is removed is overwritten: an erased number must not lie in a freed page or between two rows. It has
+    // to be so from the first row on, because rows move between pages long before anybody is erased.
+    conn.pragma_update(None, "secure_delete", "ON")?;
     conn.pragma_update(None, "wal_autocheckpoint", WAL_AUTOCHECKPOINT)?;
     conn.pragma_update(None, "journal_size_limit", LOG_LIMIT)?;
     conn.pragma_update(None, "cache_size", -32_768)?;
@@ -142,6 +145,15 @@ fn check_key(conn: &Connection, paths: &StorePaths, key: &StoreKey) -> Result<()
         return Ok(());
     }
     Err(OpenError::KeyMismatch { key_file: paths.key_file.clone(), path: paths.path.clone() })
+}
+
+/// Whether the key at `key_file` is the one that the file at `path` was made with.
+pub(super) fn check_key_file(key_file: &Path, path: &Path) -> Result<(), OpenError> {
+    let key = StoreKey::load(key_file, path, false)?;
+    let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+        .map_err(|source| explain(path, source))?;
+    let paths = StorePaths { path: path.to_owned(), key_file: key_file.to_owned() };
+    check_key(&conn, &paths, &key)
 }
 
 /// Only its owner may read a file full of phone numbers.

@@ -36,7 +36,8 @@ pub fn is_known(conn: &Connection, sid: &str, status: &str, error_code: i64) -> 
         .exists((sid, status, error_code))?)
 }
 
-/// Keeps the receipt, which must not be known yet.
+/// Keeps the receipt, which must not be known yet. Of news about somebody who was erased meanwhile the raw
+/// parameters are not kept: they hold the number.
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
@@ -45,7 +46,10 @@ pub fn insert(tx: &Tx<'_>, raw: &RawReceipt<'_>) -> Result<(), StoreError> {
         .prepare_cached(
             "INSERT INTO receipts (sid, status, error_code, state, message_id, attempt, params, error,
                                    received_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6,
+                     CASE WHEN EXISTS (SELECT 1 FROM messages m JOIN users u ON u.id = m.user_id
+                                       WHERE m.id = ?5 AND u.erased_at IS NOT NULL) THEN NULL ELSE ?7 END,
+                     ?8, ?9)",
         )?
         .execute((
             raw.sid,

@@ -403,62 +403,6 @@ pub fn topics(conn: &Connection, user_id: i64, consent: Consent) -> Result<Vec<S
     Ok(names)
 }
 
-/// Erases what is known of a person: number, attributes, words. Rows, counts and a keyed hash that
-/// suppresses the number stay.
-///
-/// # Errors
-/// [`StoreError`] from SQLite.
-pub fn erase(tx: &Tx<'_>, user: &User, actor: &str) -> Result<(), StoreError> {
-    if user.erased_at.is_some() {
-        return Ok(());
-    }
-    if let Some(address) = user.phone.as_deref().or(user.channel_address.as_deref()) {
-        suppressions::erase(tx, address, actor)?;
-    }
-    let conn = tx.conn;
-    conn.execute("INSERT OR REPLACE INTO guards (name, upto) VALUES ('erasure', ?1)", [user.id])?;
-    conn.execute(
-        "UPDATE consent_ledger SET evidence = NULL WHERE user_id = ?1 AND evidence IS NOT NULL",
-        [user.id],
-    )?;
-    conn.execute("DELETE FROM guards WHERE name = 'erasure'", [])?;
-    conn.execute(
-        "UPDATE inbound SET body = NULL, params = NULL, from_address = NULL, media = '[]', reply = NULL
-         WHERE user_id = ?1",
-        [user.id],
-    )?;
-    conn.execute(
-        "UPDATE receipts SET params = NULL WHERE sid IN (
-           SELECT a.sid FROM messages m JOIN attempts a ON a.message_id = m.id
-           WHERE m.user_id = ?1 AND a.sid IS NOT NULL)",
-        [user.id],
-    )?;
-    conn.execute(
-        "UPDATE messages SET body = NULL, variables = NULL, media_urls = NULL WHERE user_id = ?1",
-        [user.id],
-    )?;
-    conn.execute("UPDATE triggers SET data = '{}' WHERE user_id = ?1", [user.id])?;
-    conn.execute(
-        "UPDATE import_issues SET cells = '{}' WHERE ?1 IS NOT NULL AND instr(cells, ?1) > 0",
-        [user.phone.as_deref()],
-    )?;
-    // Answers kept for repeated requests, a day at most.
-    conn.execute(
-        "DELETE FROM idempotency_keys WHERE ?1 IS NOT NULL AND instr(body, ?1) > 0",
-        [user.phone.as_deref()],
-    )?;
-    conn.execute(
-        "UPDATE users SET phone = NULL, channel_address = NULL, attributes = jsonb('{}'), suppressed = 1,
-                erased_at = ?2, updated_at = ?2 WHERE id = ?1",
-        (user.id, tx.now),
-    )?;
-    *tx.effects.borrow_mut().users.entry(user.consent).or_default() -= 1;
-    let event =
-        NewEvent { user_id: Some(user.id), data: Some(json!({"actor": actor})), ..NewEvent::default() };
-    events::append(tx, EventType::UserErased, event)?;
-    Ok(())
-}
-
 /// People by consent, erased ones left out.
 ///
 /// # Errors

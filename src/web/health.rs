@@ -15,7 +15,7 @@ use super::error::Problem;
 use super::reply::time_or_null;
 use crate::metrics;
 use crate::store::api_keys::Scope;
-use crate::store::{Store, StoreError, reports, senders};
+use crate::store::{Store, StoreError, hold, reports, senders};
 
 /// The span that a sender's limit on people is about, in milliseconds.
 const DAY: i64 = 86_400_000;
@@ -37,7 +37,9 @@ pub(super) async fn readyz(state: web::Data<State>) -> HttpResponse {
     }
     let provider = provider(&state).await.unwrap_or_else(|_| json!({"state": "unknown"}));
     let inbound = inbound(&state.store);
-    HttpResponse::Ok().json(json!({"status": "ready", "provider": provider, "inbound": inbound}))
+    let sending = sending(&state.store).await.unwrap_or_else(|_| json!({"state": "unknown"}));
+    HttpResponse::Ok()
+        .json(json!({"status": "ready", "provider": provider, "inbound": inbound, "sending": sending}))
 }
 
 /// Whether messages from people may have been missed; marketing waits while it is so.
@@ -47,6 +49,15 @@ fn inbound(store: &Store) -> Value {
                              "since": time_or_null(Some(open.since)), "detail": open.trouble}),
         None => json!({"state": "ok"}),
     }
+}
+
+/// Whether the data file is in safe hold, as a restored one is.
+async fn sending(store: &Store) -> Result<Value, StoreError> {
+    Ok(match store.read(hold::since).await? {
+        Some(since) => json!({"state": "safe_hold", "since": time_or_null(Some(since)),
+                              "detail": "The data file was restored from a copy. Release it with ese release."}),
+        None => json!({"state": "ok"}),
+    })
 }
 
 async fn provider(state: &State) -> Result<Value, StoreError> {
@@ -81,7 +92,7 @@ pub(super) async fn metrics(request: HttpRequest, state: web::Data<State>) -> Re
     let configured = config.server.metrics_token.expose_secret();
     let is_token = !configured.is_empty() && bool::from(configured.as_bytes().ct_eq(token.as_bytes()));
     if !is_token {
-        let caller = authenticate(&state.store, token.to_owned()).await?;
+        let caller = authenticate(&state, &request, token.to_owned()).await?;
         if !caller.scopes.contains(&Scope::Admin) {
             return Err(Problem::new(StatusCode::FORBIDDEN, "This key lacks the scope admin."));
         }

@@ -8,6 +8,7 @@ pub mod error;
 pub mod etag;
 pub mod health;
 pub mod idempotency;
+pub mod limits;
 pub mod openapi;
 pub mod page;
 pub mod pages;
@@ -48,6 +49,8 @@ pub struct State {
     pub contents: Contents,
     /// What is counted.
     pub metrics: Metrics,
+    /// How much one caller may ask.
+    pub limits: limits::Limits,
     /// Answers that stay open.
     pub streams: streams::Streams,
 }
@@ -71,6 +74,7 @@ pub fn configure(state: State) -> impl FnOnce(&mut ServiceConfig) {
                 )
                 .service(web::resource("/metrics").route(web::get().to(health::metrics)))
                 .configure(webhooks::configure)
+                .configure(openapi::docs::configure)
                 .configure(api::configure)
                 .default_service(web::to(nothing_here)),
         );

@@ -434,7 +434,7 @@ async fn a_reply_is_credited_to_the_campaign_that_it_follows() {
 
 #[tokio::test]
 async fn a_start_of_their_own_brings_an_erased_person_back_but_not_past_the_list_of_the_house() {
-    use event_stream_engine::store::{suppressions, users::UserKey};
+    use event_stream_engine::store::{erasure, suppressions, users::UserKey};
     let engine = answering().await;
     // On the list why, whether erased as well, and whether a START leads back.
     let table = [
@@ -456,7 +456,7 @@ async fn a_start_of_their_own_brings_an_erased_person_back_but_not_past_the_list
                 }
                 if is_erased {
                     let user = users::find(tx.conn(), &UserKey::Id(id))?.unwrap();
-                    users::erase(tx, &user, "test")?;
+                    erasure::erase(tx, &user, "test")?;
                 }
                 Ok(())
             })

@@ -11,7 +11,9 @@
 mod api;
 mod architecture;
 mod audience;
+mod backups;
 mod campaigns;
+mod caps;
 mod catch_up;
 mod content;
 mod delivery;
@@ -34,4 +36,5 @@ mod store;
 #[cfg(target_os = "linux")]
 mod stress;
 mod support;
+mod triggers;
 mod webhooks;

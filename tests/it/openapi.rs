@@ -1,11 +1,14 @@
 //! The description of the API, as a document: it names what the server has, and says enough of it.
 
 use std::collections::BTreeSet;
+use std::process::{Command, Stdio};
 
 use event_stream_engine::web::api::{OPEN, ROUTES};
 use event_stream_engine::web::openapi::document;
 use serde_json::{Map, Value};
 
+use crate::process::{Place, free_port, simulate};
+use crate::simulator::clients::{installed, interpreter, scripts};
 use crate::support::api::{TestApp, send};
 use crate::support::contract;
 
@@ -140,4 +143,56 @@ async fn it_is_served_to_everybody_and_known_by_its_tag() {
         assert_eq!(again.text.is_empty(), status == 304);
     }
     send(app.bare("POST", "/api/v1/openapi.json")).await.problem(405);
+}
+
+#[actix_web::test]
+async fn the_page_is_served_from_the_binary_and_asks_nobody_else() {
+    let app = TestApp::start().await;
+    let page = send(app.bare("GET", "/api/docs")).await;
+    assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
+    let policy = page.header("content-security-policy").unwrap().to_owned();
+    assert!(policy.starts_with("default-src 'none'; script-src 'self';"), "{policy}");
+    assert!(!policy.contains("unsafe") && !policy.contains("http") && !policy.contains('*'), "{policy}");
+    // No script or style within the page, and every file of it from here.
+    assert!(!page.text.contains("style=") && !page.text.contains("<style"), "{}", page.text);
+    assert!(!page.text.contains("//"), "{}", page.text);
+    let quoted: Vec<&str> = page.text.split('"').filter(|text| text.starts_with("docs/")).collect();
+    assert_eq!(quoted.len(), 4, "{}", page.text);
+    for file in quoted {
+        let answer = app.bare("GET", &format!("/api/{file}")).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{file}");
+        let tag = answer.headers()["etag"].to_str().unwrap().to_owned();
+        let kind = answer.headers()["content-type"].to_str().unwrap().to_owned();
+        assert!(kind.contains(if file.ends_with(".js") { "javascript" } else { "css" }), "{file}: {kind}");
+        let again = app.bare("GET", &format!("/api/{file}")).header("if-none-match", tag);
+        assert_eq!(send(again).await.status, 304, "{file}");
+    }
+    send(app.bare("GET", "/api/docs/other.js")).await.problem(404);
+    send(app.bare("POST", "/api/docs")).await.problem(405);
+}
+
+/// Requests made up from the document, good and bad, against the real program with a stand-in for Twilio: no
+/// failure of ours, no status that is not declared, no answer off its shape, and nothing without a key.
+#[test]
+fn requests_made_up_from_the_document_get_answers_that_it_declares() {
+    let Some(python) = interpreter(".venv/bin/schemathesis", ".venv/bin/python") else {
+        return;
+    };
+    let simulator_port = free_port();
+    let place = Place::new(simulator_port);
+    let _simulator = simulate(simulator_port, place.port, &[]);
+    let _server = place.serve();
+    let key = place.run(&["key", "add", "made-up", "--scope", "read,write,send,admin"]).stdout;
+    let key = String::from_utf8(key).unwrap().lines().last().unwrap().to_owned();
+    let output = Command::new(scripts().join("schemathesis.sh"))
+        .args([&format!("http://127.0.0.1:{}", place.port), &key, "4", "1"])
+        .env("TWILIO_CLIENTS_DIR", installed())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(python.exists() && output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    // All that can be tried was tried: the stream of events alone has no end to wait for.
+    let described = operations(&document()).len();
+    assert!(said.contains(&format!("Selected: {}/{described}", described - 1)), "{said}");
 }

@@ -14,7 +14,7 @@ const ACCOUNT: &str = "AC00000000000000000000000000000009";
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
 /// A process that ends with the test.
-struct Process(Child);
+pub(crate) struct Process(Child);
 
 impl Drop for Process {
     fn drop(&mut self) {
@@ -24,12 +24,12 @@ impl Drop for Process {
 }
 
 /// A folder with a configuration, and the commands on it.
-struct Place {
+pub(crate) struct Place {
     dir: tempfile::TempDir,
-    port: u16,
+    pub(crate) port: u16,
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
@@ -40,7 +40,7 @@ fn ese() -> Command {
 }
 
 impl Place {
-    fn new(simulator_port: u16) -> Place {
+    pub(crate) fn new(simulator_port: u16) -> Place {
         let dir = tempfile::tempdir().unwrap();
         let port = free_port();
         let text = format!(
@@ -66,11 +66,11 @@ impl Place {
         command
     }
 
-    fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().unwrap()
     }
 
-    fn serve(&self) -> Process {
+    pub(crate) fn serve(&self) -> Process {
         let mut child =
             self.command(&["serve"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -86,7 +86,7 @@ impl Place {
     }
 }
 
-fn simulate(port: u16, inbound: u16, more: &[&str]) -> Process {
+pub(crate) fn simulate(port: u16, inbound: u16, more: &[&str]) -> Process {
     let mut child = ese()
         .args(["simulate", "--listen", &format!("127.0.0.1:{port}")])
         .args(["--account-sid", ACCOUNT, "--auth-token", TOKEN])

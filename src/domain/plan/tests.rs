@@ -232,6 +232,32 @@ fn a_text_that_is_too_long_or_empty_for_one_person_is_held_back_for_that_person(
 }
 
 #[test]
+fn a_first_message_is_introduced_in_texts_and_not_in_content_templates() {
+    let introduction =
+        Introduction { sender_name: "Acme".to_owned(), opt_out_line: "Reply STOP to end.".to_owned() };
+    let circumstances =
+        Circumstances { introduction: Some(Arc::new(introduction)), ..Circumstances::default() };
+    let ana = person(NEW_YORK, json!({}));
+    let say = |plan: &Plan| plan.judge(&ana, &circumstances, &presets(), at("2026-11-23T15:00:00Z"));
+    let (_, rendered) = say(&saying(&"a".repeat(150)));
+    let rendered = rendered.unwrap();
+    assert!(rendered.body.starts_with("Acme: a") && rendered.body.ends_with("a\nReply STOP to end."));
+    assert_eq!(rendered.parts, 2);
+    // It must fit beside the text, and an empty text stays empty.
+    assert_eq!(say(&saying(&"a".repeat(1_590))).0.content, Content::TooLong);
+    assert_eq!(say(&saying("{x|default(\"\")}")).0.content, Content::Broken);
+    let mut plan = saying("Hi");
+    plan.channel = Channel::Whatsapp;
+    plan.text = Arc::new(Text::Template {
+        body: Template::parse("Hi").unwrap(),
+        media_urls: Vec::new(),
+        content: Some(("HX1".to_owned(), ContentVariables::parse(&Map::new()).unwrap())),
+        known: None,
+    });
+    assert_eq!(say(&plan).1.unwrap().body, "Hi");
+}
+
+#[test]
 fn the_address_fits_the_channel() {
     let mut plan = saying("Hi");
     let rendered = |plan: &Plan, person: &Person| content(plan, person, json!({})).1.unwrap().to;

@@ -16,7 +16,7 @@ use crate::domain::consent::KeywordTable;
 use crate::domain::retry::{Pace, backoff};
 use crate::live::Live;
 use crate::metrics::Metrics;
-use crate::store::{OpenGap, Store, StoreError, cursors, senders};
+use crate::store::{OpenGap, Store, StoreError, cursors, hold, senders};
 use crate::twilio::client::Client;
 use crate::twilio::lookup::LookupError;
 
@@ -201,7 +201,7 @@ impl CatchUp {
                         cursors::set(tx, &name, *mark)?;
                     }
                 }
-                Ok(())
+                hold::note_caught_up(tx)
             })
             .await?;
         Ok(found)

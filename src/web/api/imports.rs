@@ -192,6 +192,19 @@ fn refused(error: SpoolError) -> Problem {
     }
 }
 
+/// 413 for what says itself that it is too long, before any of it is read. What a form has around its file is
+/// let pass here.
+fn refuse_announced(request: &HttpRequest, most: u64) -> Result<(), Problem> {
+    let around = 2 * MAX_OPTIONS as u64;
+    let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    match announced.and_then(|text| text.parse::<u64>().ok()) {
+        Some(length) if length > most.saturating_add(around) => {
+            Err(refused(SpoolError::TooLarge { limit: most }))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Takes a file of people.
 ///
 /// A form with `file` and `options`, or the file alone as the body, with `options` and `file_name` in the query.
@@ -211,6 +224,7 @@ pub(super) async fn create(
     let mut query = Query::of(&request)?;
     let (options, file_name) = (query.text("options"), query.text("file_name"));
     query.finish()?;
+    refuse_announced(&request, state.config.get().import.max_bytes)?;
     let mut upload = Upload::begin(spool_dir(state.store.paths()), state.config.get().import.max_bytes)?;
     let content_type = request.content_type().to_ascii_lowercase();
     if content_type == "multipart/form-data" {

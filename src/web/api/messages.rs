@@ -6,6 +6,7 @@ use actix_web::web::{Data, Path};
 use serde_json::{Map, Value, json};
 
 use super::templates::{CHANNELS, read_media};
+use super::triggers::FARTHEST;
 use super::{Answer, users};
 use crate::campaign::{self, SingleMessage};
 use crate::clock::Millis;
@@ -200,13 +201,16 @@ fn read_new(mut fields: Fields, now: Millis) -> Result<SingleMessage, Problem> {
     }
     let body = fields.text("body", MAX_BODY);
     let template_id = fields.id("template_id");
-    let media_urls = read_media(&mut fields);
+    let media_urls = read_media(&mut fields, channel);
     let variables = fields.map("variables").unwrap_or_default();
     check_text(&mut fields, body.as_deref(), template_id, &media_urls, &variables);
     let topic = fields.text("topic", 64);
     let kind = fields.choice("kind", |word| KINDS.contains(&word).then(|| Kind::parse(word))?, &KINDS);
     let reference = fields.text("reference", MAX_REFERENCE);
     let send_at = fields.time("send_at");
+    if send_at.is_some_and(|at| at > now + FARTHEST) {
+        fields.error("send_at", "at most 366 days ahead");
+    }
     let expires_at = fields.time("expires_at");
     if expires_at.is_some_and(|at| at <= send_at.unwrap_or(now).max(now)) {
         fields.error("expires_at", "must be later than now and than send_at");
@@ -268,7 +272,8 @@ fn check_text(
 
 /// Sends a message to one person.
 ///
-/// For a person whom the gate refuses the status is `skipped`, with the reason.
+/// For a person whom the gate refuses the status is `skipped`, with the reason; `expired` where `expires_at` comes
+/// before the first moment at which it may go.
 #[utoipa::path(post, path = "/messages", operation_id = "create_message", request_body = shapes::NewMessage,
     responses((status = 202, body = shapes::Message), (status = 409, description = "Something is not set up.")))]
 pub(super) async fn create(caller: Scoped<Send>, state: Data<State>, post: Post) -> Answer {
@@ -277,7 +282,7 @@ pub(super) async fn create(caller: Scoped<Send>, state: Data<State>, post: Post)
     let (rules, setup) = (state.rules.get(), state.setup.clone());
     post.once
         .write(&state.store, move |tx| {
-            let id = campaign::send_single(tx, &message, &rules.presets, &setup, &actor)?;
+            let id = campaign::send_single(tx, &message, &rules, &setup, &actor)?;
             Ok(Reply::accepted(shape(&find(tx.conn(), id)?)))
         })
         .await

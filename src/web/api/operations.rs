@@ -3,8 +3,9 @@
 use utoipa::OpenApi;
 
 use super::{
-    campaign_actions, campaigns, consent, content_templates, event_stream, events, imports, inbound,
-    messages, report, segments, templates, timeline, topics, users, webhook_deliveries, webhook_endpoints,
+    api_keys, campaign_actions, campaigns, consent, content_templates, event_stream, events, imports,
+    inbound, messages, overview, report, segments, senders, settings, templates, timeline, topics, triggers,
+    users, webhook_deliveries, webhook_endpoints,
 };
 use crate::web::openapi::serve;
 use crate::web::openapi::shapes::campaigns::CampaignStatus;
@@ -16,6 +17,9 @@ use crate::web::openapi::shapes::{Problem, SheetFormat, Time};
 #[derive(Debug, OpenApi)]
 #[openapi(
     paths(
+        api_keys::create,
+        api_keys::list,
+        api_keys::revoke,
         campaign_actions::cancel,
         campaign_actions::clone,
         campaign_actions::launch,
@@ -48,6 +52,7 @@ use crate::web::openapi::shapes::{Problem, SheetFormat, Time};
         messages::create,
         messages::list,
         messages::show,
+        overview::show,
         report::people,
         report::show,
         segments::create,
@@ -56,7 +61,12 @@ use crate::web::openapi::shapes::{Problem, SheetFormat, Time};
         segments::remove,
         segments::replace,
         segments::show,
+        senders::list,
+        senders::show,
+        senders::update,
         serve::document,
+        settings::show,
+        settings::update,
         templates::create,
         templates::list,
         templates::preview,
@@ -71,6 +81,7 @@ use crate::web::openapi::shapes::{Problem, SheetFormat, Time};
         topics::remove,
         topics::show,
         topics::update,
+        triggers::receive,
         users::create,
         users::erase,
         users::list,

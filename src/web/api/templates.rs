@@ -111,15 +111,17 @@ fn find(conn: &Connection, id: i64) -> Result<TemplateRow, Problem> {
 }
 
 /// Reads addresses of attachments.
-pub(super) fn read_media(fields: &mut Fields) -> Vec<String> {
+pub(super) fn read_media(fields: &mut Fields, channel: Option<Channel>) -> Vec<String> {
     let urls = fields.texts("media_urls", MAX_MEDIA);
     for (index, text) in urls.iter().enumerate() {
         let is_fit = text.len() <= MAX_URL
-            && url::Url::parse(text)
-                .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.host().is_some());
+            && url::Url::parse(text).is_ok_and(|url| url.scheme() == "https" && url.host().is_some());
         if !is_fit {
-            fields.error(&format!("media_urls[{index}]"), "must be an http or https address");
+            fields.error(&format!("media_urls[{index}]"), "must be an https address");
         }
+    }
+    if channel == Some(Channel::Whatsapp) && urls.len() > 1 {
+        fields.error("media_urls", "WhatsApp takes one");
     }
     urls
 }
@@ -132,7 +134,7 @@ fn read(mut fields: Fields) -> Result<(String, TemplateText), Problem> {
     }
     let locale = fields.text("locale", MAX_LOCALE);
     let body = fields.text("body", crate::domain::template::MAX_BODY).unwrap_or_default();
-    let media_urls = read_media(&mut fields);
+    let media_urls = read_media(&mut fields, channel);
     let content_sid = read_content_sid(&mut fields);
     let content_variables = fields.map("content_variables").unwrap_or_default();
     if body.trim().is_empty() && content_sid.is_none() && media_urls.is_empty() && !fields.has_error("body") {

@@ -27,6 +27,7 @@ use crate::web::auth::{Scoped, Send};
 use crate::web::body::Fields;
 use crate::web::error::Problem;
 use crate::web::idempotency::Once;
+use crate::web::openapi::shapes::triggers as shapes;
 use crate::web::page::Query;
 use crate::web::pieces::{Cutter, Format, Piece};
 use crate::web::reply::Reply;
@@ -45,7 +46,15 @@ const LONGEST: Duration = Duration::from_millis(12);
 pub(super) const FARTHEST: Millis = 366 * 86_400_000;
 const LINES: [&str; 3] = ["application/x-ndjson", "application/jsonl", "application/x-jsonlines"];
 
-/// `POST /triggers`.
+/// Takes business events that start messages.
+///
+/// At most 50,000 lines of 16 KiB, 64 MiB together, read as they come. A line that can't be taken is rejected and
+/// the others go on; what follows a break in an array is not taken. An `id` is taken once for good, so a body may
+/// be sent again whole. A campaign that begins later sends nothing for earlier events; one that is paused queues.
+#[utoipa::path(post, path = "/triggers", operation_id = "create_triggers",
+    request_body(content((Vec<shapes::NewTrigger> = "application/json"), (shapes::TriggerLines = "application/x-ndjson"),
+        (shapes::TriggerLines = "application/jsonl"))),
+    responses((status = 200, body = shapes::TriggersTaken), (status = 409, description = "Something is not set up.")))]
 pub(super) async fn receive(
     caller: Scoped<Send>,
     state: Data<State>,

@@ -11,10 +11,11 @@ use crate::clock::Millis;
 use crate::domain::phone::Phone;
 use crate::domain::segment::Definition;
 use crate::domain::user::{check_attributes, merge_patch};
+use crate::privacy;
 use crate::store::segment_sql::{Predicate, compile};
 use crate::store::topics::Topic;
 use crate::store::users::{self, NewUser, User, UserKey};
-use crate::store::{StoreError, Tx, Withdrawal, messages, segments, topics};
+use crate::store::{StoreError, Tx, segments, topics};
 use crate::web::State;
 use crate::web::auth::{Read, Scoped, Write};
 use crate::web::body::{Body, Fields};
@@ -354,16 +355,8 @@ pub(super) async fn erase(
     person: Path<String>,
     _: NoQuery,
 ) -> Answer {
-    let actor = caller.actor();
-    state
-        .store
-        .write(move |tx| {
-            let user = find(tx.conn(), &person)?;
-            messages::cancel_of_user(tx, user.id, "erased")?;
-            tx.withdraw(Withdrawal::User(user.id));
-            users::erase(tx, &user, &actor)?;
-            Ok::<_, Problem>(())
-        })
-        .await?;
+    let user = state.store.read(move |conn| find(conn, &person)).await?;
+    // Somebody else may have erased them in between: then it is done all the same.
+    privacy::erase(&state.store, user.id, &caller.actor()).await?;
     Ok(Reply::no_content())
 }

@@ -11,7 +11,7 @@ use super::shapes::WHOLE;
 use crate::web::api::{OPEN, ROUTES, operations::Operations};
 
 /// Shapes whose answers carry the version of the edit as `ETag`, and whose PUT and PATCH take `If-Match`.
-const VERSIONED: [&str; 3] = ["Segment", "Template", "Campaign"];
+const VERSIONED: [&str; 5] = ["Segment", "Template", "Campaign", "Settings", "Sender"];
 /// Errors that every operation with a key may answer.
 const ALWAYS: [u16; 7] = [400, 401, 403, 422, 429, 500, 503];
 
@@ -35,10 +35,19 @@ pub fn document() -> Value {
             require_all(schema);
         }
     }
-    for route in OPEN.iter().chain(ROUTES) {
-        let item = whole["paths"].get_mut(route.path);
-        if let Some(operation) = item.and_then(|item| item.get_mut(route.method.to_lowercase())) {
-            complete(operation, route, &schemas);
+    let mut paths = whole["paths"].take();
+    whole["paths"] = json!({});
+    // In the order of the table; what it doesn't have comes last, for the tests to find.
+    for route in ROUTES.iter().chain(OPEN) {
+        let item = paths.get_mut(route.path).and_then(Value::as_object_mut);
+        if let Some(mut operation) = item.and_then(|item| item.shift_remove(&route.method.to_lowercase())) {
+            complete(&mut operation, route, &schemas);
+            whole["paths"][route.path][route.method.to_lowercase()] = operation;
+        }
+    }
+    for (path, item) in paths.as_object().into_iter().flatten() {
+        for (method, operation) in item.as_object().into_iter().flatten() {
+            whole["paths"][path][method] = operation.clone();
         }
     }
     whole["openapi"] = json!("3.1.0");
@@ -155,8 +164,7 @@ fn is_nullable(property: &Value) -> bool {
 
 /// Adds to an operation what it has in common with others.
 fn complete(operation: &mut Value, route: &crate::web::api::Route, schemas: &Map<String, Value>) {
-    let tag = route.path.split('/').nth(1).unwrap_or_default();
-    operation["tags"] = json!([tag]);
+    operation["tags"] = json!([tag_of(route.path)]);
     operation["security"] = if route.scope.is_empty() { json!([]) } else { json!([{"key": [route.scope]}]) };
     let is_edit = matches!(route.method, "PUT" | "PATCH") && is_versioned(&operation["responses"]);
     complete_parameters(operation, route, is_edit);
@@ -193,7 +201,13 @@ fn complete_parameters(operation: &mut Value, route: &crate::web::api::Route, is
 }
 
 fn complete_body(body: &mut Value, method: &str, schemas: &Map<String, Value>) {
-    body["required"] = json!(true);
+    // An empty body is an empty object.
+    let schema = &body["content"]["application/json"]["schema"];
+    let name = schema["$ref"].as_str().and_then(|text| text.rsplit('/').next()).unwrap_or_default();
+    let may_be_empty = schemas.get(name).is_some_and(|schema| {
+        schema["type"] == "object" && schema["required"].as_array().is_none_or(Vec::is_empty)
+    });
+    body["required"] = json!(!may_be_empty);
     let Some(content) = body["content"].as_object_mut() else {
         return;
     };
@@ -255,16 +269,23 @@ fn complete_success(response: &mut Value, status: &str, id: &str, schemas: &Map<
             _ => "Here it is.",
         });
     }
-    for media in response["content"].as_object_mut().into_iter().flat_map(Map::values_mut) {
+    for media in
+        response.get_mut("content").and_then(Value::as_object_mut).into_iter().flat_map(Map::values_mut)
+    {
         add_example(media, schemas);
     }
+}
+
+/// The first word of a path.
+fn tag_of(path: &str) -> &str {
+    path.split(['/', '.']).nth(1).unwrap_or_default()
 }
 
 /// The first words of the paths, in the order of the table.
 fn tags(paths: &Value) -> Value {
     let mut names: Vec<&str> = Vec::new();
     for path in paths.as_object().into_iter().flat_map(Map::keys) {
-        let name = path.split('/').nth(1).unwrap_or_default();
+        let name = tag_of(path);
         if !names.contains(&name) {
             names.push(name);
         }

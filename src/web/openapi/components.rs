@@ -156,18 +156,18 @@ pub(super) fn parameters() -> Value {
         "RequestId": {
             "name": "X-Request-Id", "in": "header", "required": false,
             "description": "Your own id for the request: letters, digits and -_.: up to 128. Another is replaced.",
-            "schema": {"type": "string"}, "example": "trace-1",
+            "schema": {"type": "string"},
         },
         "IdempotencyKey": {
             "name": "Idempotency-Key", "in": "header", "required": false,
             "description": "Makes the request happen once: sent again within 24 hours with the same body, it gets the same answer; with another body 422.",
+            // No example: a page to try things out would send it, and get the first answer ever after.
             "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
-            "example": "6e6a1e3c-6f0d-4b8e-9b1a-2f4c5d6e7f80",
         },
         "IfMatch": {
             "name": "If-Match", "in": "header", "required": false,
             "description": "The `ETag` of the version that the edit was made of: 412 if there is a newer one.",
-            "schema": {"type": "string"}, "example": "\"1\"",
+            "schema": {"type": "string"},
         },
         "person": {
             "name": "person", "in": "path", "required": true,

@@ -33,6 +33,7 @@
 mod assemble;
 #[allow(clippy::indexing_slicing)]
 mod components;
+pub(super) mod docs;
 mod example;
 pub mod serve;
 pub mod shapes;

@@ -64,6 +64,12 @@ async fn every_wrong_field_of_a_message_is_named() {
         (json!({"topic": "hats"}), "topic"),
         (json!({"reference": "r".repeat(201)}), "reference"),
         (json!({"send_at": "soon"}), "send_at"),
+        (json!({"send_at": "2027-11-25T12:00:00Z"}), "send_at"),
+        (json!({"media_urls": ["http://example.com/a.png"]}), "media_urls[0]"),
+        (json!({"media_urls": ["https://example.com/a.png", "file:///etc/passwd"]}), "media_urls[1]"),
+        (json!({"media_urls": vec!["https://example.com/a.png"; 11]}), "media_urls"),
+        (json!({"media_urls": vec!["https://example.com/a.png"; 2], "channel": "whatsapp"}), "media_urls"),
+        (json!({"media_urls": "https://example.com/a.png"}), "media_urls"),
         (json!({"expires_at": "2026-11-23T11:00:00Z"}), "expires_at"),
         (json!({"from": "+1"}), "from"),
     ] {
@@ -74,6 +80,112 @@ async fn every_wrong_field_of_a_message_is_named() {
     let templated =
         json!({"to": "+14155550101", "channel": "sms", "template_id": 1, "variables": {"name": "Bo"}});
     assert_eq!(app.post("/messages", &templated).await.expect(202)["status"], "queued");
+}
+
+#[actix_web::test]
+async fn a_picture_alone_is_a_message() {
+    let app = TestApp::start().await;
+    let body =
+        json!({"to": "+14155550101", "channel": "sms", "media_urls": vec!["https://example.com/a.png"; 10]});
+    assert_eq!(app.post("/messages", &body).await.expect(202)["status"], "queued");
+}
+
+async fn change(app: &TestApp, sql: &'static str) {
+    app.store
+        .write(move |tx| Ok::<_, event_stream_engine::store::StoreError>(tx.conn().execute_batch(sql)?))
+        .await
+        .unwrap();
+}
+
+#[actix_web::test]
+async fn each_refusal_of_the_gate_is_told_at_once() {
+    let app = TestApp::start().await;
+    app.add_template("order", "Order {order}").await;
+    app.post("/topics", &json!({"name": "shoes", "default": "opt_in_required"})).await.expect(201);
+    for (n, consent) in
+        ["opt_in", "opt_out", "stop", "unknown", "opt_in", "opt_in", "opt_in"].iter().enumerate()
+    {
+        app.add_user(&format!("+1415555010{n}"), consent).await;
+    }
+    change(
+        &app,
+        "UPDATE users SET hold = 'review' WHERE id = 5; UPDATE users SET reachable = 0 WHERE id = 6;
+         UPDATE users SET suppressed = 1 WHERE id = 7;",
+    )
+    .await;
+    for (to, patch, reason) in [
+        (2, json!({"kind": "transactional"}), "stop"),
+        (1, json!({}), "opted_out"),
+        (3, json!({}), "consent_unknown"),
+        (9, json!({}), "consent_unknown"),
+        (0, json!({"topic": "shoes"}), "not_subscribed"),
+        (4, json!({}), "held"),
+        (5, json!({}), "unreachable"),
+        (6, json!({"kind": "transactional"}), "suppressed"),
+        (0, json!({"kind": "reply"}), "reply_window_closed"),
+        (0, json!({"body": null, "template_id": 1}), "missing_variable"),
+        (
+            0,
+            json!({"body": null, "template_id": 1, "variables": {"order": "x".repeat(1_600)}}),
+            "content_too_long",
+        ),
+        (0, json!({"body": null, "template_id": 1, "variables": {"order": ""}}), "missing_variable"),
+        (0, json!({"channel": "whatsapp", "kind": "transactional"}), "outside_whatsapp_window"),
+        (0, json!({"channel": "whatsapp"}), "whatsapp_us_marketing"),
+    ] {
+        let mut body =
+            json!({"to": format!("+1415555010{to}"), "channel": "sms", "body": "Hi", "kind": "marketing"});
+        body.as_object_mut().unwrap().extend(patch.as_object().unwrap().clone());
+        let message = app.post("/messages", &body).await.expect(202);
+        assert_eq!((&message["status"], &message["reason"]), (&json!("skipped"), &json!(reason)), "{patch}");
+    }
+    // Seven in the morning in San Francisco's area is none of the hours; at the deadline it still is not.
+    let late = json!({"to": "+14155550100", "channel": "sms", "body": "Hi", "kind": "marketing",
+        "expires_at": "2026-11-23T12:30:00Z"});
+    let late = app.post("/messages", &late).await.expect(202);
+    assert_eq!((&late["status"], &late["reason"]), (&json!("expired"), &json!("quiet_hours")));
+    let whole = app.get(&format!("/messages/{}", late["id"])).await.expect(200);
+    assert_eq!(whole["events"][0]["type"], "message.expired");
+}
+
+#[actix_web::test]
+async fn an_approved_template_needs_no_window_and_free_text_does() {
+    let app = TestApp::start().await;
+    let template = json!({"name": "order", "channel": "whatsapp", "body": "Order {order}",
+        "content_sid": format!("HX{}", "0".repeat(32)), "content_variables": {"1": "{order}"}});
+    let id = app.post("/templates", &template).await.expect(201)["id"].clone();
+    let two = json!({"name": "two", "channel": "whatsapp", "body": "Hi", "media_urls": vec!["https://example.com/a"; 2]});
+    assert_eq!(app.post("/templates", &two).await.fields(), ["media_urls"]);
+    let body =
+        json!({"to": "+442071838750", "channel": "whatsapp", "template_id": id, "variables": {"order": 7}});
+    assert_eq!(app.post("/messages", &body).await.expect(202)["status"], "queued");
+    let free = json!({"to": "+442071838750", "channel": "whatsapp", "body": "Hi", "media_urls": ["https://example.com/a"]});
+    assert_eq!(app.post("/messages", &free).await.expect(202)["reason"], "outside_whatsapp_window");
+    change(
+        &app,
+        "UPDATE users SET last_inbound_at = 1795431600000, last_whatsapp_inbound_at = 1795431600000",
+    )
+    .await;
+    assert_eq!(app.post("/messages", &free).await.expect(202)["status"], "queued");
+    let reply = json!({"to": "+442071838750", "channel": "whatsapp", "body": "Hi", "kind": "reply"});
+    assert_eq!(app.post("/messages", &reply).await.expect(202)["status"], "queued");
+}
+
+#[actix_web::test]
+async fn what_is_under_way_is_not_cancelled_and_nobody_says_so() {
+    let app = TestApp::start().await;
+    let body = json!({"to": "+14155550101", "channel": "sms", "body": "Hi", "reference": "order 7"});
+    for _ in 0..2 {
+        app.post("/messages", &body).await.expect(202);
+    }
+    change(&app, "UPDATE messages SET status = 'sending' WHERE id = 1").await;
+    let refused = app.post("/messages/1/cancel", &json!({})).await.problem(409);
+    assert!(refused["detail"].as_str().unwrap().contains("Message 1 is sending"), "{refused}");
+    let rest = app.post("/messages/cancel?reference=order%207", &json!({})).await.expect(200);
+    let cancelled: Vec<i64> =
+        rest["data"].as_array().unwrap().iter().map(|message| message["id"].as_i64().unwrap()).collect();
+    assert_eq!(cancelled, [2]);
+    assert_eq!(app.get("/messages/1").await.expect(200)["status"], "sending");
 }
 
 #[actix_web::test]

@@ -3,6 +3,8 @@
 mod audience;
 mod basics;
 mod campaigns;
+mod caps;
+mod hostile;
 mod idempotency;
 mod imports;
 mod lists;

@@ -183,7 +183,7 @@ async fn a_rejected_line_says_why_and_the_others_go_on() {
         (with(json!({"phone": null, "segment": {"feild": "phone"}})), "segment"),
         (
             with(json!({"phone": null, "segment": {"not": {"engagement": "sent", "campaign_id": 99}}})),
-            "segment.not.campaign_id",
+            "segment: there is no campaign 99",
         ),
         (with(json!({"phone": null, "segment": "all"})), "segment: must be an object"),
         (with(json!({"cancels": "bad"})), "cancels: an event can't take itself back"),
@@ -211,7 +211,7 @@ async fn a_rejected_line_says_why_and_the_others_go_on() {
         (&answer["accepted"], &answer["rejected"], &answer["duplicate"]),
         (&json!(bad.len() + 1), &json!(bad.len() + 1), &json!(0))
     );
-    assert_eq!(results.iter().filter(|result| result["id"] == "bad").count(), 17);
+    assert_eq!(results.iter().filter(|result| result["id"] == "bad").count(), 16);
     // A rejected id is free: the line may come again, mended.
     assert_eq!(words(&post(&app, &[paid("bad", "+14155550101")]).await), ["accepted"]);
 }
@@ -420,6 +420,16 @@ async fn the_same_request_again_gets_the_same_answer() {
     assert_eq!(words(&post_raw(&app, NDJSON, body).await.expect(200)), ["duplicate", "rejected"]);
 }
 
+/// Whether the answer is there to its last byte.
+fn is_whole(raw: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(raw);
+    text.split_once("\r\n\r\n").is_some_and(|(head, body)| {
+        head.lines()
+            .filter_map(|line| line.strip_prefix("content-length: "))
+            .any(|length| length.parse() == Ok(body.len()))
+    })
+}
+
 /// Posts a body of unknown length that is produced while it is sent, and reads the answer, which may come before
 /// its end.
 async fn post_streamed(app: &TestApp, pieces: impl Iterator<Item = String>) -> Answer {
@@ -435,20 +445,27 @@ async fn post_streamed(app: &TestApp, pieces: impl Iterator<Item = String>) -> A
         for piece in pieces {
             let chunk = format!("{:x}\r\n{piece}\r\n", piece.len());
             if to.write_all(chunk.as_bytes()).await.is_err() {
-                return;
+                break;
             }
         }
         let _ = to.write_all(b"0\r\n\r\n").await;
+        std::future::pending::<()>().await;
     };
     let mut raw = Vec::new();
     let reading = async {
         let mut buffer = [0; 65_536];
-        // A server that cuts a body off may close before all of it was sent.
         while let Ok(n @ 1..) = from.read(&mut buffer).await {
             raw.extend_from_slice(&buffer[..n]);
+            if is_whole(&raw) {
+                break;
+            }
         }
     };
-    tokio::join!(sending, reading);
+    // A server that cuts a body off answers before all of it was sent.
+    tokio::select! {
+        () = sending => {}
+        () = reading => {}
+    }
     let raw = String::from_utf8(raw).unwrap();
     let (head, body) = raw.split_once("\r\n\r\n").unwrap();
     let mut head = head.lines();

@@ -192,3 +192,37 @@ async fn a_campaign_whose_sender_is_gone_says_so_and_single_messages_of_it_are_e
     assert_eq!(reason, "sender_removed");
     engine.check_and_stop().await;
 }
+
+#[tokio::test]
+async fn an_event_that_is_taken_back_withdraws_its_claim() {
+    use event_stream_engine::campaign::{Trigger, Whom};
+    use event_stream_engine::domain::phone::Phone;
+
+    use crate::triggers::{take, waiting_campaign};
+
+    let mut engine = Engine::start().await;
+    engine.add_many(1).await;
+    waiting_campaign(&engine, |plan| plan.rate_limit_per_second = Some(1.2)).await;
+    let event = |id: &str, whom: Whom, cancels: Option<&str>| Trigger {
+        id: id.to_owned(),
+        kind: "order.paid".to_owned(),
+        occurred_at: None,
+        whom,
+        data: serde_json::Map::from_iter([("id".to_owned(), id.into()), ("name".to_owned(), "Ana".into())]),
+        send_at: None,
+        cancels: cancels.map(str::to_owned),
+    };
+    let to = Phone::parse(&crate::support::phone(0), None).unwrap();
+    take(&engine.store, vec![event("e1", Whom::Person(to), None)]).await;
+    engine.dispatcher.tick().await.unwrap();
+    engine.clock.advance(100);
+    engine.dispatcher.tick().await.unwrap();
+    engine.clock.advance(900);
+    let store = engine.store.clone();
+    let cancel = event("c1", Whom::Nobody, Some("e1"));
+    right_behind_the_claim(&mut engine, async move { take(&store, vec![cancel]).await }).await;
+    assert_eq!(engine.message_to(0), ("cancelled".to_owned(), "trigger_cancelled".to_owned(), 0));
+    engine.settle().await;
+    assert!(engine.simulator.messages().is_empty());
+    engine.check_and_stop().await;
+}

@@ -125,7 +125,10 @@ async fn a_number_that_was_erased_comes_in_suppressed() {
     let shop = Shop::new();
     shop.add("+94771100001", Consent::Stop, json!({})).await;
     let user = shop.user("+94771100001").await.unwrap();
-    shop.store.write(move |tx| users::erase(tx, &user, "operator:1")).await.unwrap();
+    shop.store
+        .write(move |tx| event_stream_engine::store::erasure::erase(tx, &user, "operator:1"))
+        .await
+        .unwrap();
     shop.import("phone,consent\n+94771100001,yes\n", json!({})).await;
     assert!(shop.user("+94771100001").await.unwrap().is_suppressed);
 }

@@ -1,7 +1,6 @@
 //! One interleaving: a few people with messages on their way, a change that concerns them at a moment of
 //! chance, and what has to be true of it afterwards.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use event_stream_engine::campaign::{self, CampaignError, SingleMessage};
@@ -160,7 +159,7 @@ impl<'a> Cell<'a> {
     async fn set_up(&mut self, n: u64, size: u64, is_campaign: bool, dice: &mut Dice) {
         let phones: Vec<String> = (0..size).map(|at| phone(n * 4 + at)).collect();
         let (template, setup) = (self.bench.template_id, self.bench.setup.clone());
-        let presets = Arc::clone(&self.bench.presets);
+        let rules = crate::support::rules();
         let is_transactional = dice.below(2) == 0;
         let cell = format!("{n}");
         let set_up = self.bench.store.write(move |tx| {
@@ -170,7 +169,7 @@ impl<'a> Cell<'a> {
             }
             if !is_campaign {
                 for (_, phone) in people.iter().flat_map(|person| [person, person]) {
-                    campaign::send_single(tx, &single(phone), &presets, &setup, "test")?;
+                    campaign::send_single(tx, &single(phone), &rules, &setup, "test")?;
                 }
                 return Ok((people, None));
             }

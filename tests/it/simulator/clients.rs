@@ -13,17 +13,17 @@ use super::{Receiver, Twilio};
 
 const EMPTY: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Response/>";
 
-fn scripts() -> PathBuf {
+pub(crate) fn scripts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients")
 }
 
 /// Where the libraries are installed.
-fn installed() -> PathBuf {
+pub(crate) fn installed() -> PathBuf {
     std::env::var_os("TWILIO_CLIENTS_DIR").map_or_else(scripts, PathBuf::from)
 }
 
 /// The interpreter of one of the languages, if its libraries are installed.
-fn interpreter(probe: &str, program: &str) -> Option<PathBuf> {
+pub(crate) fn interpreter(probe: &str, program: &str) -> Option<PathBuf> {
     if installed().join(probe).exists() {
         let is_installed_here = program.starts_with('.');
         return Some(if is_installed_here { installed().join(program) } else { PathBuf::from(program) });

@@ -1,7 +1,7 @@
 //! The stand-in for Twilio, over real HTTP.
 
 mod callbacks;
-mod clients;
+pub(crate) mod clients;
 mod content;
 mod faults;
 mod inbound;

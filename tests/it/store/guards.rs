@@ -2,7 +2,7 @@
 
 use event_stream_engine::domain::consent::Consent;
 use event_stream_engine::store::users::{self, UserKey};
-use event_stream_engine::store::{StoreError, ledger};
+use event_stream_engine::store::{StoreError, erasure, ledger};
 use serde_json::json;
 
 use crate::support::{Engine, SENDER, phone};
@@ -55,7 +55,7 @@ async fn erasure_leaves_a_whole_chain_whole_counts_and_a_number_that_stays_suppr
         .store
         .write::<_, _, StoreError>(|tx| {
             let user = users::find(tx.conn(), &UserKey::Id(1))?.unwrap();
-            users::erase(tx, &user, "test")
+            erasure::erase(tx, &user, "test")
         })
         .await
         .unwrap();
@@ -85,7 +85,7 @@ async fn nobody_finds_an_erased_number_anywhere_in_the_file() {
         .store
         .write::<_, _, StoreError>(|tx| {
             let user = users::find(tx.conn(), &UserKey::Id(3))?.unwrap();
-            users::erase(tx, &user, "test")
+            erasure::erase(tx, &user, "test")
         })
         .await
         .unwrap();

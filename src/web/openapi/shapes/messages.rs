@@ -188,7 +188,7 @@ pub struct NewMessage {
     pub template_id: Option<i64>,
     /// Values for the template beside the person's attributes, which they go before.
     pub variables: Option<Attributes>,
-    /// Addresses of attachments to a text of your own.
+    /// Addresses (https) of attachments to a text of your own; on WhatsApp one.
     #[schema(max_items = 10)]
     pub media_urls: Option<Vec<String>>,
     /// What it is about; without one, consent alone decides.
@@ -199,7 +199,7 @@ pub struct NewMessage {
     /// Your own name for it, by which it can be found and cancelled.
     #[schema(max_length = 200)]
     pub reference: Option<String>,
-    /// Not before.
+    /// Not before. At most 366 days ahead.
     pub send_at: Option<Time>,
     /// Not after.
     pub expires_at: Option<Time>,

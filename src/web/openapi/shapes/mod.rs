@@ -5,15 +5,20 @@
 //! In a request `Option` is a field that may be left out, and null says the same. In an answer every field
 //! is always there, and `Option` may be null; a field that may be missing has `#[schema(nullable = false)]`.
 
+pub mod api_keys;
 pub mod campaigns;
 pub mod content_templates;
 pub mod events;
 pub mod imports;
 pub mod messages;
+pub mod overview;
 pub mod report;
 pub mod segments;
+pub mod senders;
+pub mod settings;
 pub mod templates;
 pub mod topics;
+pub mod triggers;
 pub mod users;
 pub mod webhooks;
 
@@ -141,6 +146,9 @@ pub struct Problem {
     /// On 409 `in_use`: what uses it.
     #[schema(nullable = false, example = json!(["campaign Spring"]))]
     pub used_by: Option<Vec<String>>,
+    /// On 409 `locked`: who fixes the value, `file` or `environment`.
+    #[schema(nullable = false, example = "file")]
+    pub locked_by: Option<String>,
     /// The id under which this request is logged.
     #[schema(example = "4bf92f3577b34da6a3ce929d0e0e4736")]
     pub request_id: String,

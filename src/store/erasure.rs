@@ -1,0 +1,242 @@
+//! Erasing a person: number, attributes, words and raw webhooks go; rows, counts and a keyed hash that suppresses
+//! the number stay. What names the person by id is found by index; what only holds the number somewhere in a text
+//! (cells of a file, answers kept for a day, webhooks of nobody) is looked for, page by page, before.
+
+use rusqlite::{Connection, named_params};
+use serde_json::{Value, json};
+
+use super::events::{self, NewEvent};
+use super::personal::{Erased, HOLDINGS};
+use super::users::User;
+use super::{StoreError, Tx, cursors, suppressions};
+use crate::clock::Millis;
+use crate::domain::event::EventType;
+
+/// Digits at the end of a number by which it is recognised however it was written, with or without its country.
+const TELLING: usize = 8;
+/// Answers given within this time are looked through again in the erasure's own write, in milliseconds.
+const RECENT: Millis = 600_000;
+/// Set while the log may still hold what was erased.
+pub const IN_LOG: &str = "erasure.in_log";
+
+/// How a person's number is recognised inside texts.
+#[derive(Clone, Debug)]
+pub struct Trace {
+    user_id: i64,
+    /// The last digits of the number; empty for somebody without one.
+    digits: String,
+    /// The address as channels write it.
+    addresses: Vec<String>,
+}
+
+impl Trace {
+    /// Of this person.
+    pub fn of(user: &User) -> Trace {
+        let phone = user.phone.as_deref().unwrap_or_default();
+        let all: String = phone.chars().filter(char::is_ascii_digit).collect();
+        let digits = all.get(all.len().saturating_sub(TELLING)..).unwrap_or_default().to_owned();
+        let mut addresses: Vec<String> = user.channel_address.iter().cloned().collect();
+        if !phone.is_empty() {
+            addresses.extend([phone.to_owned(), format!("whatsapp:{phone}")]);
+        }
+        Trace { user_id: user.id, digits, addresses }
+    }
+
+    /// Whether a text holds the number, whatever stands between its digits.
+    fn is_in(&self, text: &str) -> bool {
+        if self.addresses.iter().any(|address| text.contains(address.as_str())) {
+            return true;
+        }
+        let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+        !self.digits.is_empty() && digits.contains(&self.digits)
+    }
+
+    fn is_in_cells(&self, cells: &str) -> bool {
+        match serde_json::from_str::<Value>(cells) {
+            Ok(Value::Object(map)) => map.values().any(|cell| match cell {
+                Value::String(text) => self.is_in(text),
+                other => self.is_in(&other.to_string()),
+            }),
+            _ => self.is_in(cells),
+        }
+    }
+}
+
+/// A row of `import_issues`: import, row, reason. Rows are walked in this order.
+pub type IssueKey = (i64, i64, String);
+
+/// A row of a file that holds the person's number.
+#[derive(Clone, Debug)]
+pub struct IssueTrace {
+    /// Which row.
+    pub key: IssueKey,
+    /// As it stood in the file.
+    pub cells: Value,
+}
+
+/// Looks through the next `limit` issues behind `after` for the number. The second value is the last row looked
+/// at, or `None` at the end.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn find_issues(
+    conn: &Connection,
+    trace: &Trace,
+    after: &IssueKey,
+    limit: usize,
+) -> Result<(Vec<IssueTrace>, Option<IssueKey>), StoreError> {
+    let mut found = Vec::new();
+    let (mut looked, mut last) = (0, None);
+    let mut rows = conn.prepare_cached(
+        "SELECT import_id, row, reason, cells, message FROM import_issues
+         WHERE (import_id, row, reason) > (?1, ?2, ?3) ORDER BY import_id, row, reason LIMIT ?4",
+    )?;
+    let mut rows = rows.query((after.0, after.1, &after.2, limit as i64))?;
+    while let Some(row) = rows.next()? {
+        let key: IssueKey = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let (cells, message): (String, String) = (row.get(3)?, row.get(4)?);
+        if trace.is_in_cells(&cells) || trace.is_in(&message) {
+            found.push(IssueTrace {
+                key: key.clone(),
+                cells: serde_json::from_str(&cells).unwrap_or_default(),
+            });
+        }
+        looked += 1;
+        last = Some(key);
+    }
+    Ok((found, last.filter(|_| looked == limit)))
+}
+
+/// Blanks the cells of these rows.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn blank_issues(tx: &Tx<'_>, found: &[IssueTrace]) -> Result<(), StoreError> {
+    for IssueTrace { key: (import_id, row, reason), .. } in found {
+        tx.conn
+            .prepare_cached(
+                "UPDATE import_issues SET cells = '{}', message = 'erased'
+                 WHERE import_id = ?1 AND row = ?2 AND reason = ?3",
+            )?
+            .execute((import_id, row, reason))?;
+    }
+    Ok(())
+}
+
+/// An answer kept for a repeated request: key, path, API key.
+type AnswerKey = (i64, String, String);
+
+/// Forgets kept answers that hold the number or are about the person, given within [`RECENT`] or, looking at no
+/// more than `limit`, from `since` on. Returns where to go on, or `None` at the end.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn forget_answers(
+    tx: &Tx<'_>,
+    trace: &Trace,
+    since: Millis,
+    limit: usize,
+) -> Result<Option<Millis>, StoreError> {
+    let about = format!("/users/{}/", trace.user_id);
+    let mut found: Vec<AnswerKey> = Vec::new();
+    let (mut looked, mut last) = (0, since);
+    {
+        let mut rows = tx.conn.prepare_cached(
+            "SELECT api_key_id, path, key, body, created_at FROM idempotency_keys
+             WHERE created_at >= ?1 ORDER BY created_at LIMIT ?2",
+        )?;
+        let mut rows = rows.query((since, limit as i64))?;
+        while let Some(row) = rows.next()? {
+            let (path, body): (String, String) = (row.get(1)?, row.get(3)?);
+            let is_about = path.contains(&about) || trace.is_in(&path) || trace.is_in(&body);
+            if is_about {
+                found.push((row.get(0)?, path, row.get(2)?));
+            }
+            looked += 1;
+            last = row.get(4)?;
+        }
+    }
+    for key in &found {
+        tx.conn
+            .prepare_cached("DELETE FROM idempotency_keys WHERE api_key_id = ?1 AND path = ?2 AND key = ?3")?
+            .execute((key.0, &key.1, &key.2))?;
+    }
+    // A page of one moment alone would never end.
+    let next = if last == since && found.is_empty() { last + 1 } else { last };
+    Ok((looked == limit).then_some(next))
+}
+
+/// Erases what is known of a person, in one write. What [`find_issues`] and [`forget_answers`] find in older rows
+/// is the caller's to remove before; what came since is looked through here.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn erase(tx: &Tx<'_>, user: &User, actor: &str) -> Result<(), StoreError> {
+    if user.erased_at.is_some() {
+        return Ok(());
+    }
+    let trace = Trace::of(user);
+    for address in user.phone.iter().chain(&user.channel_address) {
+        suppressions::erase(tx, address, actor)?;
+    }
+    erase_unmatched(tx, &trace)?;
+    erase_recent(tx, &trace)?;
+    for holding in HOLDINGS {
+        if let Erased::By(statements) = holding.erased {
+            for sql in statements {
+                run(tx, sql, user.id)?;
+            }
+        }
+    }
+    *tx.effects.borrow_mut().users.entry(user.consent).or_default() -= 1;
+    let event =
+        NewEvent { user_id: Some(user.id), data: Some(json!({"actor": actor})), ..NewEvent::default() };
+    events::append(tx, EventType::UserErased, event)?;
+    cursors::set(tx, IN_LOG, tx.now)
+}
+
+fn run(tx: &Tx<'_>, sql: &str, user_id: i64) -> Result<(), StoreError> {
+    let mut statement = tx.conn.prepare_cached(sql)?;
+    for (name, value) in named_params! {":user": user_id, ":now": tx.now} {
+        if let Some(index) = statement.parameter_index(name)? {
+            statement.raw_bind_parameter(index, value)?;
+        }
+    }
+    statement.raw_execute()?;
+    Ok(())
+}
+
+/// Webhooks of the person's number that belong to nobody: small indexes lead to them.
+fn erase_unmatched(tx: &Tx<'_>, trace: &Trace) -> Result<(), StoreError> {
+    for address in &trace.addresses {
+        tx.conn.prepare_cached(
+            "UPDATE inbound SET body = NULL, params = NULL, from_address = NULL, media = '[]', reply = NULL,
+               error = NULL, state = 'done' WHERE user_id IS NULL AND from_address = ?1",
+        )?
+        .execute([address])?;
+        tx.conn
+            .prepare_cached(
+                "UPDATE receipts SET params = NULL, error = NULL
+                 WHERE state = 'unmatched' AND params IS NOT NULL AND instr(params, ?1) > 0",
+            )?
+            .execute([address])?;
+    }
+    Ok(())
+}
+
+/// What may have come while older rows were looked through.
+fn erase_recent(tx: &Tx<'_>, trace: &Trace) -> Result<(), StoreError> {
+    forget_answers(tx, trace, tx.now - RECENT, usize::MAX >> 1)?;
+    let running: Vec<i64> = tx
+        .conn
+        .prepare_cached("SELECT id FROM imports WHERE state = 'running' OR finished_at > ?1")?
+        .query_map([tx.now - RECENT], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for import_id in running {
+        // An import keeps 10,000 issues at most.
+        let behind = (import_id - 1, i64::MAX, String::new());
+        let (found, _) = find_issues(tx.conn, trace, &behind, super::imports::MAX_ISSUES as usize)?;
+        blank_issues(tx, &found)?;
+    }
+    Ok(())
+}
