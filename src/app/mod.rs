@@ -190,8 +190,14 @@ fn background(state: &State, delivery: Live<Settings>, stop: &Stop) -> Result<Ve
 /// Events to webhook endpoints, their log, and alerts that no transaction tells.
 fn outbound(state: &State, stop: &Stop, tasks: &mut Vec<JoinHandle<()>>) -> Result<()> {
     let settings = Live::new(publish_settings(&state.config.get()));
-    let publisher = Publisher::new(state.store.clone(), settings, state.metrics.clone())?;
+    let publisher = Publisher::new(state.store.clone(), settings.clone(), state.metrics.clone())?;
     tasks.push(tokio::spawn(publisher.run(stop.clone().pulled())));
+    // A copy, taken from the configuration every second: settings change it while the server runs.
+    let config = state.config.clone();
+    tasks.push(spawn("webhook_settings", SECOND, stop, std::future::pending, move || {
+        settings.set(publish_settings(&config.get()));
+        async { Ok::<_, Infallible>(()) }
+    }));
     let (store, config) = (state.store.clone(), state.config.clone());
     tasks.push(spawn("webhook_log", SECOND * 3_600, stop, std::future::pending, move || {
         let (store, days) = (store.clone(), i64::from(config.get().webhooks.log_days));

@@ -156,7 +156,7 @@ pub fn pause(tx: &Tx<'_>, id: i64, actor: &str) -> Result<CampaignRow, CampaignE
     Action::Pause.check(campaign.status)?;
     let reason = format!("Paused by {actor}.");
     if campaign.status != S::Paused {
-        campaigns::pause_by(tx, id, actor)?;
+        campaigns::pause_by(tx, id, &reason)?;
     } else if campaign.launched_at.is_some() {
         // It may rest until something renews, with claims still on their way: from now on nothing begins, and
         // it does not go on by itself.

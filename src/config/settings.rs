@@ -11,19 +11,12 @@ use toml::{Table, Value};
 use super::load::{OPEN_TABLES, SECRETS, SHIPPED, nearest};
 use super::{ConfigError, DEFAULTS, Loaded, Origin, Sender, wrong};
 
-/// Tables and keys that no setting changes: where the process lives, who it is at Twilio, its secrets.
-/// And whom webhooks may reach: a key with admin must not open the network behind the server.
+/// Tables and keys that no setting changes: where the process lives, who it is at Twilio, its secrets, and which
+/// part of the network behind it a key of the API may reach.
 const CLOSED: [&str; 6] =
     ["server", "store", "twilio", "log", "webhooks.allow_private", "webhooks.allowed_hosts"];
 /// Keys that are read at the start only.
-const AT_START: [&str; 6] = [
-    "delivery.catch_up",
-    "delivery.max_in_flight",
-    "delivery.uncertain_after_seconds",
-    "delivery.uncertain_policy",
-    "webhooks.in_flight_per_endpoint",
-    "webhooks.timeout_seconds",
-];
+const AT_START: [&str; 1] = ["delivery.catch_up"];
 /// What of a sender can be set; address and kind are the file's.
 const OF_SENDERS: [&str; 2] = ["rate_per_second", "recipients_per_day"];
 /// Deepest nesting of a value.

@@ -3,9 +3,9 @@
 use utoipa::OpenApi;
 
 use super::{
-    api_keys, audience, campaign_actions, campaigns, consent, content_templates, events, explain, export,
-    imports, inbound, messages, overview, proof, report, segments, senders, settings, suppressions,
-    templates, timeline, topics, triggers, users,
+    api_keys, audience, campaign_actions, campaigns, consent, content_templates, event_stream, events,
+    explain, export, imports, inbound, messages, overview, proof, report, segments, senders, settings,
+    suppressions, templates, timeline, topics, triggers, users, webhook_deliveries, webhook_endpoints,
 };
 use crate::web::openapi::serve;
 use crate::web::openapi::shapes::campaigns::CampaignStatus;
@@ -43,6 +43,7 @@ use crate::web::openapi::shapes::{Problem, SheetFormat, Time};
         content_templates::submit,
         content_templates::submit_own,
         content_templates::sync,
+        event_stream::show,
         events::list,
         explain::show,
         export::show,
@@ -95,6 +96,16 @@ use crate::web::openapi::shapes::{Problem, SheetFormat, Time};
         users::list,
         users::show,
         users::update,
+        webhook_deliveries::list,
+        webhook_deliveries::resend,
+        webhook_deliveries::show,
+        webhook_deliveries::test,
+        webhook_endpoints::create,
+        webhook_endpoints::list,
+        webhook_endpoints::remove,
+        webhook_endpoints::rotate,
+        webhook_endpoints::show,
+        webhook_endpoints::update,
     ),
     components(schemas(
         Problem,

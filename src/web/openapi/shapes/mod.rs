@@ -23,6 +23,7 @@ pub mod templates;
 pub mod topics;
 pub mod triggers;
 pub mod users;
+pub mod webhooks;
 
 use serde_json::Value;
 use utoipa::ToSchema;
