@@ -138,7 +138,7 @@ async fn overtake(bench: &mut Bench) {
         let start = Instant::now();
         let id = store
             .write(move |tx| {
-                campaign::send_single(tx, &message, &people::presets(), &people::setup(), "bench")
+                campaign::send_single(tx, &message, &people::rules(), &people::setup(), "bench")
             })
             .await
             .unwrap();

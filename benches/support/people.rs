@@ -3,10 +3,12 @@
 
 use std::sync::Arc;
 
+use event_stream_engine::app;
 use event_stream_engine::campaign::{self, Setup};
 use event_stream_engine::config::Config;
 use event_stream_engine::domain::phone::Channel;
 use event_stream_engine::domain::quiet_hours::Presets;
+use event_stream_engine::domain::rules::Rules;
 use event_stream_engine::store::campaigns::{self, CampaignPlan};
 use event_stream_engine::store::templates::{self, TemplateText};
 use event_stream_engine::store::{Store, StoreError, StorePaths, segments};
@@ -42,9 +44,14 @@ pub fn add(dir: &tempfile::TempDir, n: u64) {
     conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
 }
 
-/// The hours of the built-in configuration.
+/// The rules of the built-in configuration.
+pub fn rules() -> Rules {
+    app::rules(&Config::load(None, []).unwrap().config)
+}
+
+/// Its hours.
 pub fn presets() -> Arc<Presets> {
-    Arc::new(Config::load(None, []).unwrap().config.quiet_hours)
+    rules().presets
 }
 
 /// Nothing is really sent.
