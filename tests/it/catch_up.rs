@@ -133,6 +133,40 @@ async fn while_the_list_is_out_of_reach_marketing_waits_and_the_rest_goes_on() {
 }
 
 #[tokio::test]
+async fn an_answer_to_a_person_does_not_wait_for_the_list_and_marketing_to_one_does() {
+    use event_stream_engine::campaign::{self, SingleMessage};
+    use event_stream_engine::domain::phone::{Channel, Phone};
+
+    let mut engine = engine().await;
+    engine.add_many(1).await;
+    engine.change("UPDATE users SET last_inbound_at = (SELECT max(created_at) FROM users)").await;
+    let catch_up = engine.catch_up();
+    for kind in [Kind::Marketing, Kind::Reply, Kind::Transactional] {
+        let (rules, setup) = (crate::support::rules(), engine.setup.clone());
+        let message = SingleMessage {
+            to: Phone::parse(&phone(0), None).unwrap(),
+            channel: Channel::Sms,
+            body: Some(kind.as_str().to_owned()),
+            media_urls: Vec::new(),
+            template_id: None,
+            variables: serde_json::Map::new(),
+            topic: None,
+            kind,
+            reference: None,
+            send_at: None,
+            expires_at: None,
+        };
+        let sent = engine.store.write(move |tx| campaign::send_single(tx, &message, &rules, &setup, "test"));
+        sent.await.unwrap();
+    }
+    engine.settle().await;
+    let went: Vec<String> = engine.simulator.messages().into_iter().map(|sent| sent.body).collect();
+    assert_eq!(went, ["reply", "transactional"]);
+    drop(catch_up);
+    engine.check_and_stop().await;
+}
+
+#[tokio::test]
 async fn a_list_that_may_not_be_read_is_asked_for_ever_more_rarely() {
     let engine =
         engine_with(Wanted { password: Some("of another account".to_owned()), ..Wanted::default() }).await;

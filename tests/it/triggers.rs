@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{TestCaseError, TestRunner};
 use serde_json::json;
 
-use crate::support::{Engine, phone, presets};
+use crate::support::{Engine, phone, presets, rules};
 
 fn event(id: &str, whom: Whom) -> Trigger {
     let data = json!({"id": id, "name": "Data"}).as_object().unwrap().clone();
@@ -43,10 +43,10 @@ fn cancelling(id: &str, target: &str) -> Trigger {
 
 /// One write of a request, to its end.
 pub(crate) async fn take(store: &Store, events: Vec<Trigger>) -> Vec<Taken> {
-    let presets = presets();
+    let rules = rules();
     store
         .write::<_, _, CampaignError>(move |tx| {
-            let intake = Intake { presets: &presets, is_simulated: true, actor: "key:1" };
+            let intake = Intake { rules: &rules, is_simulated: true, actor: "key:1" };
             campaign::take(tx, &events, &intake, Instant::now() + Duration::from_secs(60))
         })
         .await

@@ -18,7 +18,8 @@ use crate::clock::Millis;
 use crate::domain::event::EventType;
 use crate::domain::message::Status;
 use crate::domain::phone::Phone;
-use crate::domain::quiet_hours::Presets;
+use crate::domain::rules::Rules;
+use crate::store::circumstances::Bounds;
 use crate::store::triggers::{self, NewTrigger, TriggerRow};
 use crate::store::{StoreError, Tx, users};
 
@@ -81,8 +82,8 @@ pub struct Taken {
 /// What holds for all events of one request.
 #[derive(Clone, Copy, Debug)]
 pub struct Intake<'a> {
-    /// The hours of the house.
-    pub presets: &'a Presets,
+    /// The rules of the house.
+    pub rules: &'a Rules,
     /// Nothing is really sent.
     pub is_simulated: bool,
     /// Who sends them.
@@ -100,15 +101,24 @@ pub fn take(
     intake: &Intake<'_>,
     until: Instant,
 ) -> Result<Vec<Taken>, CampaignError> {
+    // A sender's limit on people is asked about when its turn comes.
+    let bounds = Bounds::read(tx.conn(), intake.rules, None, tx.now())?;
+    let desk = Desk { intake, bounds };
     let mut campaigns = Campaigns::default();
     let mut taken = Vec::with_capacity(events.len());
     for event in events {
-        taken.push(take_one(tx, event, intake, &mut campaigns)?);
+        taken.push(take_one(tx, event, &desk, &mut campaigns)?);
         if Instant::now() >= until {
             break;
         }
     }
     Ok(taken)
+}
+
+/// What holds for all events of one write.
+struct Desk<'a> {
+    intake: &'a Intake<'a>,
+    bounds: Bounds,
 }
 
 /// Campaigns by the type that starts them, read once for a write.
@@ -117,7 +127,7 @@ type Campaigns = HashMap<String, Rc<[Started]>>;
 fn take_one(
     tx: &Tx<'_>,
     event: &Trigger,
-    intake: &Intake<'_>,
+    desk: &Desk<'_>,
     campaigns: &mut Campaigns,
 ) -> Result<Taken, CampaignError> {
     if let Some(first) = triggers::find(tx.conn(), &event.id)? {
@@ -128,7 +138,7 @@ fn take_one(
     let user_id = match &event.whom {
         Whom::Person(phone) => Some(match users::contact(tx.conn(), phone)? {
             Some(contact) => contact.id,
-            None => users::find_or_add(tx, phone, intake.actor)?.id,
+            None => users::find_or_add(tx, phone, desk.intake.actor)?.id,
         }),
         Whom::Segment(_) | Whom::Nobody => None,
     };
@@ -139,10 +149,10 @@ fn take_one(
     if let Some(by) = cancelled_by {
         taken.notes.push(format!("{by} took this event back before it came. It is kept and starts nothing."));
     } else if event.whom != Whom::Nobody {
-        start(tx, event, intake, (user_id, campaigns), &mut taken)?;
+        start(tx, event, desk, (user_id, campaigns), &mut taken)?;
     }
     let data =
-        json!({"id": event.id, "type": event.kind, "messages": taken.made.len(), "actor": intake.actor});
+        json!({"id": event.id, "type": event.kind, "messages": taken.made.len(), "actor": desk.intake.actor});
     triggers::note(tx, EventType::TriggerReceived, user_id, None, data)?;
     Ok(taken)
 }
@@ -188,7 +198,7 @@ fn keep(
 fn start(
     tx: &Tx<'_>,
     event: &Trigger,
-    intake: &Intake<'_>,
+    desk: &Desk<'_>,
     (user_id, campaigns): (Option<i64>, &mut Campaigns),
     taken: &mut Taken,
 ) -> Result<(), CampaignError> {
@@ -209,7 +219,7 @@ fn start(
     for campaign in started.iter() {
         let id = campaign.row.id;
         if let Some(user_id) = user_id {
-            match campaign.start(tx, event, user_id, intake)? {
+            match campaign.start(tx, event, user_id, desk)? {
                 Some(made) => taken.made.push(made),
                 None => taken.notes.push(format!("Campaign {id} leaves this person out.")),
             }

@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Intake, Made, Trigger};
+use super::{Desk, Made, Trigger};
 use crate::campaign::audience::parse;
 use crate::campaign::{Audience, CampaignError};
 use crate::clock::Millis;
 use crate::domain::gate::{Facts, Reason, Verdict, gate};
 use crate::domain::message::Status;
-use crate::domain::plan::{Circumstances, Plan, TopicRule};
+use crate::domain::plan::{Plan, TopicRule};
 use crate::domain::quiet_hours::Decision;
 use crate::store::campaigns::{self, CampaignRow};
+use crate::store::circumstances::{self, Asked};
 use crate::store::messages::{self, NewMessage};
 use crate::store::segment_sql::Predicate;
 use crate::store::{StoreError, Tx, templates, topics, users};
@@ -71,7 +72,7 @@ impl Started {
         tx: &Tx<'_>,
         event: &Trigger,
         user_id: i64,
-        intake: &Intake<'_>,
+        desk: &Desk<'_>,
     ) -> Result<Option<Made>, CampaignError> {
         if let Some(included) = &self.included
             && !users::satisfies(tx.conn(), user_id, included)?
@@ -84,9 +85,18 @@ impl Started {
         let wanted = event.send_at.unwrap_or_else(|| tx.now());
         let due_at = wanted.max(tx.now());
         let expires_at = deadline(campaign, wanted);
-        let circumstances =
-            Circumstances { variables: event.data.clone(), expires_at, ..Circumstances::default() };
-        let (facts, _) = self.plan.judge(&person, &circumstances, intake.presets, due_at);
+        let asked = Asked {
+            user_id,
+            message_id: None,
+            person: &person,
+            plan: &self.plan,
+            variables: None,
+            expires_at,
+        };
+        let mut found = circumstances::load(tx.conn(), &asked, &desk.bounds, due_at)?;
+        found.circumstances.variables = event.data.clone();
+        let presets = &desk.intake.rules.presets;
+        let (facts, _) = self.plan.judge(&person, &found.circumstances, presets, due_at);
         let refused = if due_at > tx.now() { None } else { refusal(&facts, due_at) };
         let new = NewMessage {
             user_id,
@@ -105,7 +115,7 @@ impl Started {
             reference: None,
             body: None,
             media_urls: None,
-            is_simulated: intake.is_simulated,
+            is_simulated: desk.intake.is_simulated,
             refused,
         };
         let id = messages::insert(tx, &new)?;

@@ -6,7 +6,7 @@ use actix_web::web::{Data, Path};
 use serde_json::{Map, Value, json};
 
 use super::templates::{CHANNELS, read_media};
-use super::triggers::FARTHEST;
+use super::trigger_line::FARTHEST;
 use super::{Answer, users};
 use crate::campaign::{self, SingleMessage};
 use crate::clock::Millis;

@@ -14,17 +14,14 @@ use futures_util::StreamExt;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{Answer, segments};
+use super::Answer;
+use super::trigger_line::{check_segment, read, sentence};
 use crate::campaign::{self, CampaignError, Intake, Made, Taken, Trigger, Whom};
-use crate::clock::Millis;
-use crate::domain::phone::Phone;
 use crate::domain::rules::Rules;
-use crate::domain::trigger::{MAX_ID, check_id, check_type};
-use crate::domain::user::check_attributes;
+use crate::domain::trigger::MAX_ID;
 use crate::store::Store;
 use crate::web::State;
 use crate::web::auth::{Scoped, Send};
-use crate::web::body::Fields;
 use crate::web::error::Problem;
 use crate::web::idempotency::Once;
 use crate::web::openapi::shapes::triggers as shapes;
@@ -42,8 +39,6 @@ const MAX_LINES: usize = 50_000;
 const BATCH: usize = 256;
 /// A write should not hold the writer longer than this.
 const LONGEST: Duration = Duration::from_millis(12);
-/// A reminder lies no further ahead than this, in milliseconds: a leap year.
-pub(super) const FARTHEST: Millis = 366 * 86_400_000;
 const LINES: [&str; 3] = ["application/x-ndjson", "application/jsonl", "application/x-jsonlines"];
 
 /// Takes business events that start messages.
@@ -241,10 +236,8 @@ impl Receiver {
         };
         if let Whom::Segment(definition) = &event.whom {
             let definition = definition.clone();
-            let checked = self.context.store.read(move |conn| {
-                segments::check_names(conn, "segment", &segments::parse("segment", &definition)?)
-            });
-            if let Err(problem) = checked.await {
+            let checked = self.context.store.read(move |conn| check_segment(conn, &definition)).await;
+            if let Err(problem) = checked {
                 if problem.status() != StatusCode::UNPROCESSABLE_ENTITY {
                     return Err(problem);
                 }
@@ -308,72 +301,6 @@ fn rejected(line: usize, id: Option<String>, message: String) -> Line {
     Line::Rejected(json!({"line": line, "id": id, "result": "rejected", "message": message}))
 }
 
-/// All faults of a line in one sentence.
-fn sentence(problem: Problem) -> String {
-    let faults = problem.into_fields().into_iter().map(|fault| match fault.field.as_str() {
-        "" => "must be a JSON object".to_owned(),
-        field => format!("{field}: {}", fault.message),
-    });
-    faults.collect::<Vec<_>>().join("; ")
-}
-
-/// Reads one event.
-fn read(value: Value, now: Millis) -> Result<Trigger, Problem> {
-    let mut fields = Fields::of(value)?;
-    let id = fields.required_text("id", MAX_ID);
-    check(&mut fields, "id", &id, check_id);
-    let kind = fields.required_text("type", MAX_ID);
-    check(&mut fields, "type", &kind, check_type);
-    let occurred_at = fields.time("occurred_at");
-    let data = fields.map("data").unwrap_or_default();
-    if let Err(error) = check_attributes(&data) {
-        fields.error_at(error.field.replacen("attributes", "data", 1), error.message);
-    }
-    let send_at = fields.time("send_at");
-    if send_at.is_some_and(|at| at > now + FARTHEST) {
-        fields.error("send_at", "at most 366 days ahead");
-    }
-    let cancels = fields.text("cancels", MAX_ID);
-    if let Some(target) = &cancels {
-        check(&mut fields, "cancels", target, check_id);
-        if *target == id {
-            fields.error("cancels", "an event can't take itself back");
-        }
-    }
-    let whom = read_whom(&mut fields, cancels.is_some());
-    fields.finish()?;
-    Ok(Trigger { id, kind, occurred_at, whom, data, send_at, cancels })
-}
-
-fn check(fields: &mut Fields, name: &str, text: &str, check: fn(&str) -> Result<(), String>) {
-    if let Err(message) = check(text)
-        && !fields.has_error(name)
-    {
-        fields.error(name, message);
-    }
-}
-
-fn read_whom(fields: &mut Fields, only_cancels: bool) -> Whom {
-    let phone = fields.text("phone", 100);
-    let segment = fields.map("segment");
-    match (phone, segment) {
-        (Some(_), Some(_)) => fields.error("segment", "give either phone or segment"),
-        (None, None) if only_cancels || fields.has_error("phone") || fields.has_error("segment") => {}
-        (None, None) => fields.error("phone", "missing; give phone or segment"),
-        (Some(text), None) => match Phone::parse(&text, None) {
-            Ok(phone) => return Whom::Person(phone),
-            Err(error) => fields.error("phone", error.to_string()),
-        },
-        (None, Some(definition)) => {
-            let definition = Value::Object(definition);
-            if fields.keep(segments::parse("segment", &definition)).is_some() {
-                return Whom::Segment(definition);
-            }
-        }
-    }
-    Whom::Nobody
-}
-
 /// Writes a batch in as many writes as it takes, and returns the results of all its lines in order.
 async fn write(context: Context, batch: Vec<Line>) -> Result<Vec<Value>, Problem> {
     let mut results = Vec::with_capacity(batch.len());
@@ -404,8 +331,7 @@ async fn take_all(context: &Context, events: Vec<Trigger>) -> Result<Vec<Option<
         let from = outcomes.len();
         let (events, own) = (Arc::clone(&events), context.clone());
         let taken = context.store.write(move |tx| {
-            let intake =
-                Intake { presets: &own.rules.presets, is_simulated: own.is_simulated, actor: &own.actor };
+            let intake = Intake { rules: &own.rules, is_simulated: own.is_simulated, actor: &own.actor };
             let to = events.len().min(from.saturating_add(most));
             campaign::take(tx, events.get(from..to).unwrap_or_default(), &intake, Instant::now() + LONGEST)
         });
