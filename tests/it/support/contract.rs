@@ -22,7 +22,7 @@ pub(crate) fn resolved<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
 }
 
 /// A validator of `schema` in which every shape has just its own fields. Problems may have more.
-fn validator(document: &Value, schema: &Value) -> Validator {
+pub(crate) fn validator(document: &Value, schema: &Value) -> Validator {
     let mut schemas = document["components"]["schemas"].clone();
     for (name, schema) in schemas.as_object_mut().unwrap() {
         if schema.get("properties").is_some()
