@@ -25,8 +25,8 @@ CREATE TABLE store_identity (
 -- taken away stays as null, so that the highest version is that of the last change.
 CREATE TABLE settings (
   key        TEXT    PRIMARY KEY,                    -- path in the configuration: 'delivery.max_attempts'
-  value      TEXT    NOT NULL CHECK (json_valid(value)),
-  version    INTEGER NOT NULL,
+  value      TEXT    NOT NULL,                       -- JSON
+  version    INTEGER NOT NULL DEFAULT 0,
   updated_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
@@ -563,7 +563,8 @@ CREATE TABLE campaign_sums (
   last_accepted_at  INTEGER
 ) STRICT;
 
--- How often each kind of event happened on a UTC day (days since 1970).
+-- How often each kind of event happened on a UTC day (days since 1970), and 'opt_out': that a person we knew opted
+-- out or said STOP.
 CREATE TABLE daily_counts (
   day  INTEGER NOT NULL,
   type TEXT    NOT NULL,

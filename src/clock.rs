@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
+use governor::nanos::Nanos;
 use jiff::Timestamp;
 
 /// An instant as tables keep it: milliseconds since 1970, UTC.
@@ -63,5 +64,14 @@ impl Clock {
         if let Source::Manual(at) = &self.0 {
             at.store(to.as_millisecond(), Ordering::SeqCst);
         }
+    }
+}
+
+/// The clock in governor's terms, so that tests move its limiters by hand too.
+impl governor::clock::Clock for Clock {
+    type Instant = Nanos;
+
+    fn now(&self) -> Nanos {
+        Nanos::new(self.monotonic_nanos())
     }
 }

@@ -14,7 +14,7 @@ use crate::domain::phone::Phone;
 use crate::domain::quiet_hours::Presets;
 use crate::store::campaigns::{self, CampaignRow, Freeze};
 use crate::store::messages::{self, NewMessage};
-use crate::store::{SharedClosings, Store, Tx, Withdrawal, hold, senders, templates, users};
+use crate::store::{Connection, SharedClosings, Store, Tx, Withdrawal, hold, senders, templates, users};
 
 pub(super) const HOUR: f64 = 3_600_000.0;
 /// Numbers of one test send.
@@ -59,7 +59,7 @@ pub fn launch_cleared(
     if matches!(campaign.status, S::Launching | S::Running | S::Scheduled) {
         return Ok(campaign);
     }
-    check_startable(tx, &campaign, setup)?;
+    check_startable(tx.conn(), &campaign, setup)?;
     clearance.check_deadline(tx, &campaign)?;
     if campaign.plan.starts_at.is_some_and(|at| at > tx.now()) {
         // Who would be too many now will hardly be fewer then; the start counts again.
@@ -76,15 +76,15 @@ pub fn launch_cleared(
     find(tx, id)
 }
 
-fn check_sendable(tx: &Tx<'_>, campaign: &CampaignRow, setup: &Setup) -> Result<(), CampaignError> {
-    if hold::since(tx.conn())?.is_some() {
+fn check_sendable(conn: &Connection, campaign: &CampaignRow, setup: &Setup) -> Result<(), CampaignError> {
+    if hold::since(conn)?.is_some() {
         return Err(CampaignError::SafeHold);
     }
     if let Some(problem) = &setup.problem {
         return Err(CampaignError::SetupIncomplete(problem.clone()));
     }
     let plan = &campaign.plan;
-    if senders::choose(tx.conn(), plan.channel, plan.sender.as_deref())?.is_none() {
+    if senders::choose(conn, plan.channel, plan.sender.as_deref())?.is_none() {
         let problem = match &plan.sender {
             Some(address) => format!("The sender {address} is not configured for {}.", plan.channel.as_str()),
             None => {
@@ -93,7 +93,7 @@ fn check_sendable(tx: &Tx<'_>, campaign: &CampaignRow, setup: &Setup) -> Result<
         };
         return Err(CampaignError::SetupIncomplete(problem));
     }
-    if templates::find(tx.conn(), plan.template_id)?.is_none() {
+    if templates::find(conn, plan.template_id)?.is_none() {
         return Err(CampaignError::Conflict(format!("Template {} was deleted.", plan.template_id)));
     }
     Ok(())
@@ -101,9 +101,13 @@ fn check_sendable(tx: &Tx<'_>, campaign: &CampaignRow, setup: &Setup) -> Result<
 
 /// The same for everybody in the audience: its Content template has to be one that WhatsApp takes. Tests go to the
 /// gate without it, for they reach people who wrote first.
-fn check_startable(tx: &Tx<'_>, campaign: &CampaignRow, setup: &Setup) -> Result<(), CampaignError> {
-    check_sendable(tx, campaign, setup)?;
-    check_approved(tx.conn(), campaign)
+pub(super) fn check_startable(
+    conn: &Connection,
+    campaign: &CampaignRow,
+    setup: &Setup,
+) -> Result<(), CampaignError> {
+    check_sendable(conn, campaign, setup)?;
+    check_approved(conn, campaign)
 }
 
 /// Freezes what is sent and to whom; the rows follow in chunks.
@@ -113,7 +117,7 @@ pub(super) fn begin(
     setup: &Setup,
     clearance: &Clearance,
 ) -> Result<(), CampaignError> {
-    check_startable(tx, campaign, setup)?;
+    check_startable(tx.conn(), campaign, setup)?;
     let plan = &campaign.plan;
     // The deadline of a message that an event starts counts from that event.
     let hours = plan.expires_after_hours.filter(|_| plan.trigger_type.is_none());
@@ -152,7 +156,7 @@ pub fn pause(tx: &Tx<'_>, id: i64, actor: &str) -> Result<CampaignRow, CampaignE
     Action::Pause.check(campaign.status)?;
     let reason = format!("Paused by {actor}.");
     if campaign.status != S::Paused {
-        campaigns::pause_by(tx, id, actor)?;
+        campaigns::pause_by(tx, id, &reason)?;
     } else if campaign.launched_at.is_some() {
         // It may rest until something renews, with claims still on their way: from now on nothing begins, and
         // it does not go on by itself.
@@ -176,7 +180,7 @@ pub fn resume(tx: &Tx<'_>, id: i64, setup: &Setup, actor: &str) -> Result<Campai
     if campaign.status != S::Paused {
         return Ok(campaign);
     }
-    check_startable(tx, &campaign, setup)?;
+    check_startable(tx.conn(), &campaign, setup)?;
     senders::resume_all(tx, actor)?;
     if campaign.launched_at.is_none() {
         // It stood before its start: either the start is still to come, or somebody decided to send now.
@@ -275,7 +279,7 @@ pub fn send_test(
     actor: &str,
 ) -> Result<Vec<i64>, CampaignError> {
     let campaign = find(tx, id)?;
-    check_sendable(tx, &campaign, setup)?;
+    check_sendable(tx.conn(), &campaign, setup)?;
     let plan = &campaign.plan;
     let template = templates::find(tx.conn(), plan.template_id)?
         .ok_or_else(|| CampaignError::Conflict(format!("Template {} was deleted.", plan.template_id)))?;

@@ -3,12 +3,15 @@
 
 use std::sync::Arc;
 
+use serde_json::json;
+
 use super::actions::{HOUR, Setup};
 use super::{Audience, CampaignError};
 use crate::clock::Millis;
 use crate::domain::forecast::{Limits, SenderLimit};
 use crate::domain::plan::Plan;
 use crate::domain::rules::Rules;
+use crate::domain::segment::Definition;
 use crate::store::campaigns::{self, CampaignRow};
 use crate::store::circumstances::Bounds;
 use crate::store::senders::{self, SenderRow};
@@ -30,8 +33,8 @@ pub struct House {
 pub(super) struct Before {
     pub(super) campaign: CampaignRow,
     pub(super) plan: Arc<Plan>,
-    /// `None` for a campaign that is started by triggers.
-    pub(super) audience: Option<Audience>,
+    /// For a campaign that events start, everybody but whom it leaves out; each event brings its own people.
+    pub(super) audience: Audience,
     /// When its people are judged: at its start if that is to come, else now.
     pub(super) at: Millis,
     pub(super) expires_at: Option<Millis>,
@@ -54,17 +57,21 @@ impl Before {
         let gone = || CampaignError::Conflict(format!("Template {} was deleted.", campaign.plan.template_id));
         let plan = Arc::new(campaigns::ready_plan(conn, &campaign)?.ok_or_else(gone)?);
         let audience = match (&campaign.plan.trigger_type, &campaign.definition) {
-            (Some(_), _) => None,
-            (None, Some(frozen)) if campaign.launched_at.is_some() => Some(Audience::of_frozen(frozen)?),
-            (None, _) => Some(Audience::of_plan(conn, &campaign.plan)?.0),
+            (Some(_), Some(frozen)) if campaign.launched_at.is_some() => {
+                Audience::within(everybody(), frozen)?
+            }
+            (Some(_), _) => Audience::within(everybody(), &Audience::of_triggers(conn, &campaign.plan)?)?,
+            (None, Some(frozen)) if campaign.launched_at.is_some() => Audience::of_frozen(frozen)?,
+            (None, _) => Audience::of_plan(conn, &campaign.plan)?.0,
         };
         let at = match campaign.launched_at {
             Some(_) => now,
             None => campaign.plan.starts_at.map_or(now, |start| start.max(now)),
         };
         let expires_at = match campaign.launched_at {
-            Some(_) => campaign.expires_at,
-            None => campaign.plan.expires_after_hours.map(|hours| at + (hours * HOUR) as i64),
+            // The deadline of a message that an event starts counts from that event.
+            Some(_) if campaign.plan.trigger_type.is_none() => campaign.expires_at,
+            _ => campaign.plan.expires_after_hours.map(|hours| at + (hours * HOUR) as i64),
         };
         let chosen = senders::choose(conn, campaign.plan.channel, campaign.plan.sender.as_deref())?;
         let sender = chosen.map(|row| {
@@ -73,11 +80,16 @@ impl Before {
         });
         let bounds = bounds_of(conn, &house.rules, sender.as_ref(), at)?;
         let last_id = match campaign.launched_at {
-            Some(_) => campaign.frozen_last.unwrap_or(0),
-            None => audience::last_id(conn)?,
+            Some(_) if campaign.plan.trigger_type.is_none() => campaign.frozen_last.unwrap_or(0),
+            _ => audience::last_id(conn)?,
         };
         Ok(Before { campaign, plan, audience, at, expires_at, sender, bounds, last_id })
     }
+}
+
+/// The segment that has everybody.
+fn everybody() -> Definition {
+    Definition::parse(&json!({"all": []})).expect("the empty group is a definition")
 }
 
 /// What bounds a sender at `at`.

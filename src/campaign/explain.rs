@@ -214,14 +214,13 @@ fn alone(step: Step, facts: &Facts, at: Millis) -> Verdict {
 }
 
 fn standing(conn: &Connection, before: &Before, user_id: i64) -> Result<Standing, CampaignError> {
-    let Some(people) = &before.audience else {
-        return Ok(Standing::NoAudience);
-    };
     if before.campaign.launched_at.is_some() && user_id > before.last_id {
         return Ok(Standing::CameLater);
     }
-    // As the freezing saw it.
-    let (include, exclude) = Audience::predicates(people, before.campaign.launched_at.unwrap_or(before.at));
+    let is_triggered = before.campaign.plan.trigger_type.is_some();
+    // As the freezing saw it; an event looks when it comes.
+    let seen_at = before.campaign.launched_at.filter(|_| !is_triggered).unwrap_or(before.at);
+    let (include, exclude) = Audience::predicates(&before.audience, seen_at);
     let band = Band {
         include: &include,
         exclude: &exclude,
@@ -232,6 +231,7 @@ fn standing(conn: &Connection, before: &Before, user_id: i64) -> Result<Standing
     let mut standing = Standing::NotInSegment;
     audience::visit(conn, &band, |member| {
         standing = match member.excluded_by {
+            None if is_triggered => Standing::NoAudience,
             None => Standing::In,
             Some(at) => {
                 let id = before.campaign.plan.exclude_segment_ids.get(at).copied().unwrap_or_default();

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use super::before::{Before, House};
-use super::waterfall::Waterfall;
 use super::{CampaignError, actions};
 use crate::clock::Millis;
 use crate::domain::forecast::{Ahead, DailyLimit, Forecast, Group, Pace, forecast as pour};
@@ -124,23 +123,23 @@ fn spans(at: Millis, timetable: &Timetable, place: PlaceNumber) -> Vec<(Millis, 
     spans
 }
 
-/// What a launch would be refused for now, but for people who would expire.
-pub(super) fn obstacles(
+/// What a launch would be refused for before anybody is looked at: the code and a sentence.
+pub(super) fn obstacle(
+    conn: &Connection,
     house: &House,
     before: &Before,
-    waterfall: &Waterfall,
-) -> Vec<(&'static str, String)> {
-    let mut found = Vec::new();
-    if let Some(problem) = &house.setup.problem {
-        found.push(("setup_incomplete", problem.clone()));
-    } else if before.sender.is_none() {
-        let channel = before.campaign.plan.channel.as_str();
-        found.push(("setup_incomplete", format!("No sender for {channel} is configured.")));
+) -> Result<Option<(&'static str, String)>, CampaignError> {
+    match actions::check_startable(conn, &before.campaign, &house.setup) {
+        Ok(()) => Ok(None),
+        Err(CampaignError::Store(error)) => Err(error.into()),
+        Err(refusal) => {
+            let code = match &refusal {
+                CampaignError::SetupIncomplete(_) => "setup_incomplete",
+                CampaignError::SafeHold => "safe_hold",
+                CampaignError::TemplateNotApproved(_) => "template_not_approved",
+                _ => "conflict",
+            };
+            Ok(Some((code, refusal.to_string())))
+        }
     }
-    if let Some(most) = before.campaign.plan.max_recipients
-        && waterfall.audience() > most
-    {
-        found.push(("max_recipients", actions::too_many(most)));
-    }
-    found
 }

@@ -12,14 +12,15 @@ use tokio::sync::Semaphore;
 
 use super::before::{Before, House};
 use super::outlook::{self, Stream};
-use super::{Audience, CampaignError};
+use super::{Audience, CampaignError, actions};
 use crate::clock::Millis;
 use crate::domain::campaign::CampaignStatus;
 use crate::domain::encoding::{self, Encoding};
 use crate::domain::forecast::Forecast;
 use crate::domain::gate::{Content, Reason, Verdict, gate};
 use crate::domain::phone::Channel;
-use crate::domain::plan::{Rendered, Timetable};
+use crate::domain::plan::{Person, Rendered, Timetable};
+use crate::domain::price::{Cost, Currency, Parcel, PriceTable};
 use crate::store::audience::{self, Band, Member};
 use crate::store::circumstances::{self, Asked};
 use crate::store::segment_sql::Predicate;
@@ -105,6 +106,10 @@ pub struct Waterfall {
     pub would_expire: i64,
     /// Messages that wait for the same sender already.
     pub queue_ahead: i64,
+    /// What those parts cost by the price table.
+    pub cost: Cost,
+    /// The currency of the table.
+    pub currency: Currency,
     /// What a launch would be refused for, beside what would expire: the code and a sentence.
     pub obstacles: Vec<(&'static str, String)>,
 }
@@ -179,6 +184,9 @@ struct Walk {
     free: Bucket,
     placed: BTreeMap<Millis, Placed>,
     parts: i64,
+    prices: Arc<PriceTable>,
+    cost: Cost,
+    obstacle: Option<(&'static str, String)>,
     encodings: [i64; 2],
     missing: BTreeMap<String, i64>,
     streams: HashMap<Stream, i64>,
@@ -197,11 +205,12 @@ impl Walk {
             let detail = format!("The campaign is {status}: its audience is frozen, and {name}.");
             return Err(CampaignError::Launched(detail));
         }
-        let Some(audience) = &before.audience else {
+        if before.campaign.plan.trigger_type.is_some() {
             let text = "The campaign is started by triggers: each brings its own people.";
             return Err(CampaignError::Conflict(text.to_owned()));
-        };
-        let (include, exclude) = Audience::predicates(audience, before.at);
+        }
+        let obstacle = outlook::obstacle(conn, house, &before)?;
+        let (include, exclude) = Audience::predicates(&before.audience, before.at);
         let mut excluded = Vec::new();
         for segment_id in &before.campaign.plan.exclude_segment_ids {
             let name = segments::find(conn, *segment_id)?.map(|segment| segment.name).unwrap_or_default();
@@ -223,6 +232,9 @@ impl Walk {
             free: Bucket::default(),
             placed: BTreeMap::new(),
             parts: 0,
+            prices: Arc::clone(&house.rules.prices),
+            cost: Cost::default(),
+            obstacle,
             encodings: [0; 2],
             missing: BTreeMap::new(),
             streams: HashMap::new(),
@@ -280,7 +292,7 @@ impl Walk {
         let stream = |from| Stream { place, from, is_free: found.is_free };
         match (gate(&facts, *at), rendered) {
             (Verdict::Send { closes_at }, Some(rendered)) => {
-                self.add_text(&rendered);
+                self.add_text(&rendered, &member.person);
                 *self.streams.entry(stream(0)).or_default() += 1;
                 if found.is_free {
                     self.free.add(self.sample, example);
@@ -291,7 +303,7 @@ impl Walk {
             }
             (Verdict::Defer { until, reason, .. }, rendered) => {
                 if let Some(rendered) = &rendered {
-                    self.add_text(rendered);
+                    self.add_text(rendered, &member.person);
                 }
                 let from = if reason == Reason::FrequencyCap { outlook::hour_of(until) } else { 0 };
                 *self.streams.entry(stream(from)).or_default() += 1;
@@ -322,8 +334,10 @@ impl Walk {
         self.exit(way, reason).add(sample, example);
     }
 
-    fn add_text(&mut self, rendered: &Rendered) {
+    fn add_text(&mut self, rendered: &Rendered, person: &Person) {
         self.parts += i64::from(rendered.parts);
+        let parcel = Parcel::of(&self.before.plan, person, rendered);
+        self.cost.add(self.prices.price(&parcel), 1);
         if self.before.plan.channel == Channel::Sms {
             let [gsm7, ucs2] = &mut self.encodings;
             let sum = match encoding::count(&rendered.body).encoding {
@@ -366,7 +380,9 @@ impl Walk {
             missing: self.missing,
             forecast,
             queue_ahead,
-            obstacles: Vec::new(),
+            obstacles: self.obstacle.into_iter().collect(),
+            cost: self.cost,
+            currency: self.prices.currency(),
         };
         // Whom the daily limit lets expire stands among the exits and in the forecast.
         let in_forecast = forecast.map_or(0, |seen| seen.would_expire);
@@ -377,7 +393,11 @@ impl Walk {
             .map(|(.., bucket)| bucket.people)
             .sum();
         waterfall.would_expire += (in_forecast - by_limit).max(0);
-        waterfall.obstacles = outlook::obstacles(house, &self.before, &waterfall);
+        if let Some(most) =
+            self.before.campaign.plan.max_recipients.filter(|most| waterfall.audience() > *most)
+        {
+            waterfall.obstacles.push(("max_recipients", actions::too_many(most)));
+        }
         waterfall
     }
 

@@ -165,6 +165,8 @@ mod tests {
             now: campaign::Bucket { people: 8_000, sample: Vec::new() },
             parts: 8_000,
             parts_by_encoding: Vec::new(),
+            cost: Default::default(),
+            currency: app::rules(&Config::load(None, []).unwrap().config).prices.currency(),
             missing: Default::default(),
             forecast: Some(forecast),
             would_expire: 0,

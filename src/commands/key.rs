@@ -9,6 +9,7 @@ use super::{actor, open};
 use crate::config::Config;
 use crate::store::StoreError;
 use crate::store::api_keys::{self, Scope};
+use crate::store::messages::rfc3339;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Action {
@@ -23,10 +24,53 @@ pub(super) enum Action {
         #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=3_650))]
         expires_in: Option<u32>,
     },
+    /// List the keys: what each may do, until when, and when it was last used.
+    List,
+    /// Refuse a key from now on.
+    Revoke {
+        /// Its number, as `ese key list` shows it.
+        id: i64,
+    },
 }
 
 pub(super) async fn run(config: Config, action: Action) -> Result<()> {
-    let Action::Add { name, scope, expires_in } = action;
+    match action {
+        Action::Add { name, scope, expires_in } => add(&config, name, scope, expires_in).await,
+        Action::List => list(&config).await,
+        Action::Revoke { id } => revoke(&config, id).await,
+    }
+}
+
+async fn list(config: &Config) -> Result<()> {
+    let store = open(config)?;
+    let now = store.clock().now();
+    let mut out = std::io::stdout().lock();
+    for key in store.read(api_keys::list).await? {
+        let scopes: Vec<&str> = key.scopes.iter().map(|scope| scope.as_str()).collect();
+        let state = match (key.revoked_at, key.expires_at) {
+            (Some(at), _) => format!("revoked {}", rfc3339(at)),
+            (None, Some(at)) if at <= now => format!("expired {}", rfc3339(at)),
+            (None, Some(at)) => format!("until {}", rfc3339(at)),
+            (None, None) => "in force".to_owned(),
+        };
+        let used =
+            key.last_used_at.map_or_else(|| "never used".to_owned(), |at| format!("used {}", rfc3339(at)));
+        writeln!(out, "{:>4}  {}  {}  {state}, {used}", key.id, key.name, scopes.join(","))?;
+    }
+    Ok(())
+}
+
+async fn revoke(config: &Config, id: i64) -> Result<()> {
+    let store = open(config)?;
+    let actor = actor();
+    if !store.write::<_, _, StoreError>(move |tx| api_keys::revoke(tx, id, &actor)).await? {
+        bail!("there is no key {id} in force; `ese key list` shows them");
+    }
+    writeln!(std::io::stdout(), "Key {id} is refused from now on.")?;
+    Ok(())
+}
+
+async fn add(config: &Config, name: String, scope: Vec<String>, expires_in: Option<u32>) -> Result<()> {
     if name.trim().is_empty() || name.chars().count() > 100 {
         bail!("a name has 1 to 100 characters");
     }
@@ -37,7 +81,7 @@ pub(super) async fn run(config: Config, action: Action) -> Result<()> {
             scopes.push(parsed);
         }
     }
-    let store = open(&config)?;
+    let store = open(config)?;
     let expires_at = expires_in.map(|days| store.clock().now() + i64::from(days) * 86_400_000);
     let (label, actor) = (name.clone(), actor());
     let (id, secret) = store

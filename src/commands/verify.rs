@@ -1,28 +1,33 @@
 //! `ese verify`: the consent chain, the counts, and the file itself.
 
 use std::io::Write;
+use std::time::Instant;
 
 use anyhow::{Result, bail};
 
 use super::open;
 use crate::config::Config;
-use crate::store::{StoreError, ledger, verify};
+use crate::store::{ledger, verify};
 
 pub(super) async fn run(config: Config) -> Result<()> {
     let store = open(&config)?;
     let key = store.key().clone();
-    let (chain, counts, file) = store.read_here(|conn| {
-        Ok::<_, StoreError>((
-            ledger::verify(conn, &key)?,
-            verify::count_problems(conn)?,
-            verify::file_problems(conn)?,
-        ))
-    })?;
+    let mut problems = Vec::new();
+    let mut say = |what: String, begun: Instant, found: Vec<String>| -> Result<()> {
+        let seconds = begun.elapsed().as_secs_f64();
+        writeln!(std::io::stdout(), "{what}{} ({seconds:.1} s)", verdict(&found))?;
+        problems.extend(found);
+        Ok(())
+    };
+    // Each part is told when it is done: on a large file the last one takes long.
+    let begun = Instant::now();
+    let chain = store.read_here(|conn| ledger::verify(conn, &key))?;
+    say(format!("Consent chain: {} rows in {} links", chain.rows, chain.links), begun, chain.problems)?;
+    let begun = Instant::now();
+    say("Counts".to_owned(), begun, store.read_here(verify::count_problems)?)?;
+    let begun = Instant::now();
+    say("Data file".to_owned(), begun, store.read_here(verify::file_problems)?)?;
     let mut out = std::io::stdout().lock();
-    writeln!(out, "Consent chain: {} rows in {} links{}", chain.rows, chain.links, verdict(&chain.problems))?;
-    writeln!(out, "Counts{}", verdict(&counts))?;
-    writeln!(out, "Data file{}", verdict(&file))?;
-    let problems: Vec<String> = [chain.problems, counts, file].concat();
     for problem in &problems {
         writeln!(out, "  {problem}")?;
     }

@@ -91,6 +91,12 @@ pub struct Server {
     pub public_base_url: Url,
     /// Peers whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<std::net::IpAddr>,
+    /// Requests a second with one key; 0: no limit.
+    pub api_requests_per_second: f64,
+    /// Of them at once.
+    pub api_burst: u32,
+    /// Wrong keys a minute from one address; 0: no limit.
+    pub wrong_keys_per_minute: u32,
     /// Bearer token of `/metrics`; empty: none.
     pub metrics_token: SecretString,
 }

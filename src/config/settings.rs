@@ -11,8 +11,10 @@ use toml::{Table, Value};
 use super::load::{OPEN_TABLES, SECRETS, SHIPPED, nearest};
 use super::{ConfigError, DEFAULTS, Loaded, Origin, Sender, wrong};
 
-/// Tables and keys that no setting changes: where the process lives, who it is at Twilio, its secrets.
-const CLOSED: [&str; 4] = ["server", "store", "twilio", "log"];
+/// Tables and keys that no setting changes: where the process lives, who it is at Twilio, its secrets, and which
+/// part of the network behind it a key of the API may reach.
+const CLOSED: [&str; 6] =
+    ["server", "store", "twilio", "log", "webhooks.allow_private", "webhooks.allowed_hosts"];
 /// Keys that are read at the start only.
 const AT_START: [&str; 1] = ["delivery.catch_up"];
 /// What of a sender can be set; address and kind are the file's.
@@ -144,10 +146,7 @@ pub(super) fn apply(
     for (key, json) in &settings.values {
         let value = match place(key)? {
             Place::Sender { .. } => continue,
-            Place::Entry => {
-                let value = to_toml(json, DEPTH).filter(Value::is_table);
-                value.ok_or_else(|| wrong(format!("{key}: must be an object")))?
-            }
+            Place::Entry => to_toml(json, DEPTH).ok_or_else(|| wrong(format!("{key}: can't be kept")))?,
             Place::Leaf(path) => typed(key, at(&SHIPPED, path.into_iter()), json)?,
         };
         set(table, key, value);

@@ -11,6 +11,13 @@ impl Config {
         positive("delivery.max_attempts", f64::from(self.delivery.max_attempts))?;
         positive("delivery.uncertain_after_seconds", self.delivery.uncertain_after_seconds as f64)?;
         self.validate_limits()?;
+        let rate = self.server.api_requests_per_second;
+        if !(rate == 0.0 || (0.01..=1_000_000.0).contains(&rate)) {
+            return Err(wrong(
+                "server.api_requests_per_second: must be from 0.01 to 1000000, or 0 for no limit",
+            ));
+        }
+        positive("server.api_burst", f64::from(self.server.api_burst))?;
         positive("import.max_bytes", self.import.max_bytes as f64)?;
         self.retention.check().map_err(wrong)?;
         if !(1..=60).contains(&self.twilio.request_timeout_seconds) {

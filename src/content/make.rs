@@ -216,7 +216,7 @@ fn same(row: ContentRow, wanted: &WantedContent) -> Result<ContentRow, ContentsE
 
 /// Refuses a text that WhatsApp would refuse, as far as it is a text.
 fn check_text(row: &ContentRow) -> Result<(), ContentsError> {
-    let Some(body) = row.types["twilio/text"]["body"].as_str() else {
+    let Some(body) = row.types.pointer("/twilio~1text/body").and_then(Value::as_str) else {
         return Ok(());
     };
     let found = faults(body, &samples(row.variables.as_object().unwrap_or(&Map::new())));

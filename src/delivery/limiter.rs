@@ -10,7 +10,7 @@ use std::num::NonZeroU32;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use governor::clock::{Clock as GovernorClock, Reference};
+use governor::clock::Reference;
 use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use governor::state::{InMemoryState, NotKeyed};
@@ -33,23 +33,11 @@ const SECOND: u64 = 1_000_000_000;
 /// Grants are remembered by slots of this many nanoseconds, and held to be as late as their slot may be.
 const SLOT: u64 = 1_000_000;
 
-/// The project's clock in governor's terms, so that tests move it by hand.
-#[derive(Clone, Debug)]
-struct Pace(Clock);
-
-impl GovernorClock for Pace {
-    type Instant = Nanos;
-
-    fn now(&self) -> Nanos {
-        Nanos::new(self.0.monotonic_nanos())
-    }
-}
-
 /// Gives permits at a rate. It starts empty, as after every change and every restart.
 #[derive(Debug)]
 pub struct Limiter {
     /// Lets a cell through each time that a permit is due, and keeps as many as a late timer is owed.
-    cells: RateLimiter<NotKeyed, InMemoryState, Pace, NoOpMiddleware<Nanos>>,
+    cells: RateLimiter<NotKeyed, InMemoryState, Clock, NoOpMiddleware<Nanos>>,
     /// How many cells may gather.
     capacity: u32,
     clock: Clock,
@@ -81,7 +69,7 @@ impl Limiter {
         let quota = Quota::with_period(Duration::from_secs_f64(1.0 / (rate * MARGIN)))
             .expect("a clamped rate has a period of more than nothing")
             .allow_burst(kept);
-        let cells = RateLimiter::direct_with_clock(quota, Pace(clock.clone()));
+        let cells = RateLimiter::direct_with_clock(quota, clock.clone());
         // What could be had at once is taken here.
         let _ = cells.check_n(kept);
         let state = State { purse: 0.0, is_wanted: false, recent: VecDeque::new(), sum: 0.0, granted: 0 };
@@ -199,7 +187,7 @@ impl Limiter {
                 Duration::ZERO
             }
             Err(not_until) => {
-                let now = Pace(self.clock.clone()).now();
+                let now = governor::clock::Clock::now(&self.clock);
                 not_until.earliest_possible().duration_since(now).into()
             }
         }

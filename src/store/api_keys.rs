@@ -152,6 +152,36 @@ pub fn list(conn: &Connection) -> Result<Vec<ApiKey>, StoreError> {
     Ok(keys)
 }
 
+/// The key with this id.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn find(conn: &Connection, id: i64) -> Result<Option<ApiKey>, StoreError> {
+    Ok(conn
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM api_keys WHERE id = ?1"))?
+        .query_row([id], from_row)
+        .optional()?)
+}
+
+/// Keys with a smaller id than `before`, newest first.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn page(conn: &Connection, before: i64, limit: usize) -> Result<Vec<ApiKey>, StoreError> {
+    let keys = conn
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM api_keys WHERE id < ?1 ORDER BY id DESC LIMIT ?2"))?
+        .query_map((before, limit as i64), from_row)?
+        .collect::<Result<_, _>>()?;
+    Ok(keys)
+}
+
+impl ApiKey {
+    /// Whether it is neither revoked nor expired.
+    pub fn is_in_force(&self, now: Millis) -> bool {
+        self.revoked_at.is_none() && self.expires_at.is_none_or(|at| at > now)
+    }
+}
+
 /// Notes that the key was used.
 ///
 /// # Errors

@@ -23,7 +23,9 @@ pub const IN_LOG: &str = "erasure.in_log";
 #[derive(Clone, Debug)]
 pub struct Trace {
     user_id: i64,
-    /// The last digits of the number; empty for somebody without one.
+    /// All digits of the number; empty for somebody without one.
+    number: String,
+    /// The last of them.
     digits: String,
     /// The address as channels write it.
     addresses: Vec<String>,
@@ -39,7 +41,7 @@ impl Trace {
         if !phone.is_empty() {
             addresses.extend([phone.to_owned(), format!("whatsapp:{phone}")]);
         }
-        Trace { user_id: user.id, digits, addresses }
+        Trace { user_id: user.id, number: all, digits, addresses }
     }
 
     /// Whether a text holds the number, whatever stands between its digits.
@@ -49,6 +51,13 @@ impl Trace {
         }
         let digits: String = text.chars().filter(char::is_ascii_digit).collect();
         !self.digits.is_empty() && digits.contains(&self.digits)
+    }
+
+    /// Whether an answer of ours, or its path, holds the number: those write it in one way only, and may be full of
+    /// other digits.
+    fn is_in_answer(&self, text: &str) -> bool {
+        let is_number = !self.number.is_empty() && text.contains(&self.number);
+        is_number || self.addresses.iter().any(|address| text.contains(address.as_str()))
     }
 
     fn is_in_cells(&self, cells: &str) -> bool {
@@ -148,7 +157,7 @@ pub fn forget_answers(
         let mut rows = rows.query((since, limit as i64))?;
         while let Some(row) = rows.next()? {
             let (path, body): (String, String) = (row.get(1)?, row.get(3)?);
-            let is_about = path.contains(&about) || trace.is_in(&path) || trace.is_in(&body);
+            let is_about = path.contains(&about) || trace.is_in_answer(&path) || trace.is_in_answer(&body);
             if is_about {
                 found.push((row.get(0)?, path, row.get(2)?));
             }

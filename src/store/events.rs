@@ -80,10 +80,14 @@ pub fn append(tx: &Tx<'_>, kind: EventType, event: NewEvent) -> Result<i64, Stor
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?
         .insert((kind.as_str(), tx.now, event.user_id, event.campaign_id, message_id, previous_id, data))?;
-    let mut effects = tx.effects.borrow_mut();
-    *effects.daily.entry((tx.now.div_euclid(DAY), kind.as_str())).or_default() += 1;
-    effects.last_event_id = id;
+    count(tx, kind.as_str());
+    tx.effects.borrow_mut().last_event_id = id;
     Ok(id)
+}
+
+/// Counts something that happened today.
+pub(super) fn count(tx: &Tx<'_>, what: &'static str) {
+    *tx.effects.borrow_mut().daily.entry((tx.now.div_euclid(DAY), what)).or_default() += 1;
 }
 
 const COLUMNS: &str =
@@ -161,8 +165,16 @@ pub fn find(conn: &Connection, id: i64) -> Result<Option<Event>, StoreError> {
 /// # Errors
 /// [`StoreError`] from SQLite.
 pub fn may_prune_through(conn: &Connection) -> Result<i64, StoreError> {
-    let polled = super::cursors::get(conn, POLL)?;
-    Ok(polled.unwrap_or(i64::MAX))
+    let polled = super::cursors::get(conn, POLL)?.unwrap_or(i64::MAX);
+    // What is to be tried again lies before an endpoint's place.
+    let told: Option<i64> = conn
+        .prepare_cached(
+            "SELECT min(coalesce((SELECT min(d.event_id) - 1 FROM webhook_deliveries d
+                                  WHERE d.endpoint_id = e.id AND d.status = 'pending'), e.position))
+             FROM webhook_endpoints e WHERE e.is_enabled = 1",
+        )?
+        .query_row([], |row| row.get(0))?;
+    Ok(polled.min(told.unwrap_or(i64::MAX)))
 }
 
 /// The oldest id that is still kept. When every event was pruned, the id that the next one will have: who

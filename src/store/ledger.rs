@@ -72,6 +72,10 @@ pub fn record(
         }
     }
     append(tx, user_id, previous, change)?;
+    let is_open = |consent| matches!(consent, Consent::OptIn | Consent::Unknown);
+    if is_open(previous) && !is_open(change.state) {
+        events::count(tx, OPT_OUT);
+    }
     events::append(
         tx,
         EventType::ConsentChanged,
@@ -84,6 +88,9 @@ pub fn record(
     )?;
     Ok(())
 }
+
+/// What `daily_counts` calls a person we knew who opts out or says STOP.
+pub const OPT_OUT: &str = "opt_out";
 
 /// Writes the ledger row alone: for a person who is inserted with this state.
 pub(super) fn append(

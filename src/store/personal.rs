@@ -48,7 +48,8 @@ pub const HOLDINGS: &[Holding] = &[
         exported: Exported::By(
             "SELECT id, phone, channel_address, country, consent, hold, reachable, unreachable_reason,
                     suppressed, json(attributes) AS attributes, last_inbound_at, last_whatsapp_inbound_at,
-                    import_id, import_row, erased_at, created_at, updated_at
+                    import_id, import_row, failures, last_failure_at, first_marketing_id, recent_marketing,
+                    erased_at, created_at, updated_at
              FROM users WHERE id = ?1 LIMIT ?2 OFFSET ?3",
         ),
         erased: Erased::By(&[
@@ -106,7 +107,7 @@ pub const HOLDINGS: &[Holding] = &[
     Holding {
         table: "attempts",
         exported: Exported::By(
-            "SELECT a.message_id, a.number, a.sender_id, a.outcome, a.started_at, a.answered_at,
+            "SELECT a.message_id, a.number, a.sender_id, a.charge_micros, a.outcome, a.started_at, a.answered_at,
                     a.http_status, a.sid, a.status, a.error_code, a.error_message, a.look_at
              FROM messages m JOIN attempts a ON a.message_id = m.id
              WHERE m.user_id = ?1 ORDER BY m.id, a.number LIMIT ?2 OFFSET ?3",
@@ -200,7 +201,10 @@ pub const IMPERSONAL: &[(&str, &str)] = &[
     ("campaign_counts", "counts"),
     ("campaign_sums", "sums"),
     ("daily_counts", "counts"),
+    ("daily_spending", "sums"),
     ("user_counts", "counts"),
+    ("webhook_endpoints", "who is told of events, and how far"),
+    ("webhook_deliveries", "which event was told to whom, by id, and what came of it"),
     ("operators", "who logs in"),
     ("api_keys", "who calls"),
 ];

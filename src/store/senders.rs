@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension};
 use serde_json::json;
 
 use super::events::{self, NewEvent};
-use super::{StoreError, Tx};
+use super::{StoreError, Tx, Withdrawal};
 use crate::clock::Millis;
 use crate::domain::event::EventType;
 use crate::domain::phone::Channel;
@@ -25,6 +25,9 @@ pub struct SenderRow {
     /// Until when; `None` with a reason: until somebody resumes.
     pub paused_until: Option<Millis>,
 }
+
+/// The reason of a pause that an operator asked for: no restart and no resumed campaign ends it.
+pub const BY_OPERATOR: &str = "Paused by an operator.";
 
 impl SenderRow {
     /// The channel that it serves.
@@ -165,8 +168,57 @@ pub fn may_send(
         .query_row((sender_id, campaign_id, now), |row| row.get(0))?)
 }
 
+/// Stops a sender for an operator, until one resumes it, whatever it stood still for before.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn pause_by_operator(tx: &Tx<'_>, id: i64, actor: &str) -> Result<(), StoreError> {
+    let changed = tx.conn.execute(
+        "UPDATE senders SET pause_reason = ?2, paused_until = NULL WHERE id = ?1 AND pause_reason IS NOT ?2",
+        (id, BY_OPERATOR),
+    )?;
+    if changed > 0 {
+        let data = Some(json!({"sender_id": id, "reason": BY_OPERATOR, "until": null, "actor": actor}));
+        events::append(tx, EventType::SenderPaused, NewEvent { data, ..NewEvent::default() })?;
+    }
+    tx.change_plan();
+    tx.withdraw(Withdrawal::Sender(id));
+    Ok(())
+}
+
+/// Lets one sender go on that waits for somebody to say so. A rest that ends by itself is kept.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn resume(tx: &Tx<'_>, id: i64, actor: &str) -> Result<(), StoreError> {
+    let changed = tx.conn.execute(
+        "UPDATE senders SET pause_reason = NULL, paused_until = NULL
+         WHERE id = ?1 AND pause_reason IS NOT NULL AND paused_until IS NULL",
+        [id],
+    )?;
+    if changed > 0 {
+        let data = Some(json!({"sender_id": id, "actor": actor}));
+        events::append(tx, EventType::SenderResumed, NewEvent { data, ..NewEvent::default() })?;
+    }
+    tx.change_plan();
+    Ok(())
+}
+
+/// How many messages wait in a queue of single ones, counted up to `most`.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn waiting_in(conn: &Connection, lane: i64, most: i64) -> Result<i64, StoreError> {
+    Ok(conn
+        .prepare_cached(
+            "SELECT count(*) FROM (SELECT 1 FROM messages WHERE lane = ?1 AND status = 'queued' LIMIT ?2)",
+        )?
+        .query_row((lane, most), |row| row.get(0))?)
+}
+
 /// Lets the account and every sender go on: somebody says that what stopped them is mended. If it is not,
-/// the first message stops them again. A rest that ends by itself is kept.
+/// the first message stops them again. A rest that ends by itself is kept, and so is a pause that an operator
+/// asked for.
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
@@ -184,9 +236,9 @@ pub fn resume_all(tx: &Tx<'_>, actor: &str) -> Result<(), StoreError> {
         .conn
         .prepare(
             "UPDATE senders SET pause_reason = NULL, paused_until = NULL
-             WHERE pause_reason IS NOT NULL AND paused_until IS NULL RETURNING id",
+             WHERE pause_reason IS NOT NULL AND paused_until IS NULL AND pause_reason <> ?1 RETURNING id",
         )?
-        .query_map([], |row| row.get(0))?
+        .query_map([BY_OPERATOR], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
     for id in resumed {
         let data = Some(json!({"sender_id": id, "actor": actor}));

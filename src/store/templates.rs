@@ -61,7 +61,7 @@ impl TemplateText {
             body: Template::parse(&self.body).map_err(broken)?,
             media_urls: self.media_urls.clone(),
             content,
-            known: self.known.clone(),
+            known: self.known.clone().map(Box::new),
         })
     }
 }

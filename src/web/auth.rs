@@ -134,7 +134,12 @@ pub(super) async fn require_key(
     let state = request.app_data::<web::Data<State>>().cloned();
     let token = bearer(request.headers()).map(str::to_owned);
     let outcome = match (state, token) {
-        (Some(state), Some(token)) => authenticate(&state.store, token).await,
+        (Some(state), Some(token)) => {
+            authenticate(&state, request.request(), token).await.and_then(|caller| {
+                state.limits.check_key(caller.id)?;
+                Ok(caller)
+            })
+        }
         _ => Err(no_key()),
     };
     match outcome {
@@ -146,11 +151,23 @@ pub(super) async fn require_key(
     }
 }
 
-/// The caller behind a token, if it is in force.
+/// The caller behind a token, if it is in force. A wrong one counts against the address that it came from.
 ///
 /// # Errors
-/// 401, or what the store says.
-pub(super) async fn authenticate(store: &Store, token: String) -> Result<Caller, Problem> {
+/// 401, 429 for the many, or what the store says.
+pub(super) async fn authenticate(
+    state: &State,
+    request: &HttpRequest,
+    token: String,
+) -> Result<Caller, Problem> {
+    let outcome = look_up(&state.store, token).await;
+    if outcome.as_ref().is_err_and(|problem| problem.status() == StatusCode::UNAUTHORIZED) {
+        state.limits.note_wrong_key(request)?;
+    }
+    outcome
+}
+
+async fn look_up(store: &Store, token: String) -> Result<Caller, Problem> {
     let now = store.clock().now();
     let found = store.read(move |conn| api_keys::find_by_secret(conn, &token)).await?;
     let key = found.ok_or_else(|| Problem::unauthorized("There is no such API key."))?;

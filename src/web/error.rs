@@ -36,6 +36,8 @@ struct Parts {
     detail: String,
     errors: Vec<FieldError>,
     extra: Map<String, Value>,
+    /// When it is worth another try, in seconds.
+    retry_after: Option<u64>,
     /// For the log: never sent.
     cause: Option<String>,
 }
@@ -49,8 +51,16 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             extra: Map::new(),
+            retry_after: None,
             cause: None,
         }))
+    }
+
+    /// 429, and after how many seconds it is worth another try.
+    pub fn too_many(detail: impl Into<String>, retry_after: u64) -> Problem {
+        let mut problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, detail);
+        problem.0.retry_after = Some(retry_after);
+        problem
     }
 
     /// 400: the request can't be read at all.
@@ -114,6 +124,15 @@ impl Problem {
         self.0.code.as_deref() == Some(code)
     }
 
+    /// With its fields named otherwise.
+    #[must_use]
+    pub fn map_fields(mut self, name: impl Fn(&String) -> String) -> Problem {
+        for error in &mut self.0.errors {
+            error.field = name(&error.field);
+        }
+        self
+    }
+
     /// The fields at fault.
     pub fn into_fields(self) -> Vec<FieldError> {
         self.0.errors
@@ -164,13 +183,18 @@ impl Problem {
                 .map(|e| FieldError { field: text(&e["field"]), message: text(&e["message"]) })
                 .collect(),
             extra: kept["extra"].as_object().cloned().unwrap_or_default(),
+            retry_after: None,
             cause: None,
         }))
     }
 
     /// The answer, with the id of the request that it belongs to.
     pub fn respond(&self, request_id: &str) -> HttpResponse {
-        respond(self.0.status, self.members(), request_id)
+        let mut answer = respond(self.0.status, self.members(), request_id);
+        if let Some(seconds) = self.0.retry_after {
+            answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        answer
     }
 }
 

@@ -92,7 +92,7 @@ pub(super) async fn metrics(request: HttpRequest, state: web::Data<State>) -> Re
     let configured = config.server.metrics_token.expose_secret();
     let is_token = !configured.is_empty() && bool::from(configured.as_bytes().ct_eq(token.as_bytes()));
     if !is_token {
-        let caller = authenticate(&state.store, token.to_owned()).await?;
+        let caller = authenticate(&state, &request, token.to_owned()).await?;
         if !caller.scopes.contains(&Scope::Admin) {
             return Err(Problem::new(StatusCode::FORBIDDEN, "This key lacks the scope admin."));
         }

@@ -8,6 +8,7 @@ pub mod error;
 pub mod etag;
 pub mod health;
 pub mod idempotency;
+pub mod limits;
 pub mod openapi;
 pub mod page;
 pub mod pages;
@@ -48,6 +49,8 @@ pub struct State {
     pub contents: Contents,
     /// What is counted.
     pub metrics: Metrics,
+    /// How much one caller may ask.
+    pub limits: limits::Limits,
     /// Answers that stay open.
     pub streams: streams::Streams,
 }

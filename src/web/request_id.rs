@@ -6,7 +6,7 @@ use std::time::Instant;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest};
 
@@ -53,6 +53,9 @@ pub(super) async fn edge(
     if let Ok(value) = HeaderValue::from_str(&id.0) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
+    if response.request().path().starts_with("/api/") {
+        guard_headers(response.headers_mut());
+    }
     let route = response.request().match_pattern().unwrap_or_else(|| "unmatched".to_owned());
     let status = response.status();
     if let Some(state) = state {
@@ -61,6 +64,22 @@ pub(super) async fn edge(
     let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     tracing::debug!(request.id = %id.0, http.route = %route, http.status = status.as_u16(), millis, "answered");
     Ok(response)
+}
+
+/// Answers of the API are for the caller alone: no cache keeps them, no browser guesses what they are, and no
+/// other page frames them. There is no CORS header, so no page of another origin reads them either. A page or
+/// file that says otherwise about caching has its way.
+fn guard_headers(headers: &mut HeaderMap) {
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    if !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
 }
 
 /// Gives an error its shape and the request's id, and logs it if the fault is ours.

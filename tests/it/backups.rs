@@ -210,6 +210,16 @@ async fn a_restored_file_sends_nothing_until_stops_sent_since_were_fetched_and_i
     });
     assert!(place.done(&["release"]).contains("Nothing is held"));
     assert!(place.done(&["verify"]).contains("whole"));
+    let proof: Value = serde_json::from_str(&place.done(&["proof", "+12125550101"])).unwrap();
+    assert_eq!(
+        (&proof["consent"]["state"], &proof["stops"][0]["source"]),
+        (&json!("stop"), &json!("catch_up"))
+    );
+    let page = place.path("proof.html");
+    place.done(&["proof", "+12125550101", "--html", page.to_str().unwrap()]);
+    assert_eq!(std::fs::metadata(&page).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(std::fs::read_to_string(&page).unwrap().starts_with("<!doctype html>"));
+    place.refused(&["proof", "+12125550199"], "nothing is known");
     server.terminate();
     drop(place.store(name));
 }
@@ -265,7 +275,7 @@ async fn a_copy_is_one_moment_of_the_file_while_others_write_without_a_rest() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(StorePaths::inside(dir.path()), Clock::system()).unwrap();
     let grow =
-        "INSERT INTO settings (key, value, updated_at) VALUES (hex(randomblob(8)), hex(zeroblob(3000)), 0);
+        "INSERT INTO settings (key, value, version, updated_at) VALUES (hex(randomblob(8)), json_quote(hex(zeroblob(3000))), 1, 0);
                 INSERT INTO cursors (name, position) VALUES ('rows', 1)
                   ON CONFLICT (name) DO UPDATE SET position = position + 1";
     for _ in 0..800 {

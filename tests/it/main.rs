@@ -19,6 +19,7 @@ mod content;
 mod delivery;
 mod drill;
 mod gate_property;
+mod hold;
 mod hours;
 mod imports;
 mod inbound;

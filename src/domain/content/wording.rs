@@ -235,10 +235,13 @@ mod tests {
         assert_eq!(plain.body, "A { brace");
     }
 
+    /// A text, its samples, and the fields at fault.
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [&'a str]);
+
     #[test]
     fn each_rule_of_whatsapp_is_named_and_a_good_text_has_no_fault() {
         let long = "a".repeat(1_601);
-        let table: &[(&str, &[(&str, &str)], &[&str])] = &[
+        let table: &[Case<'_>] = &[
             ("Hello {{1}}, your order {{2}} is on its way to you.", &[("1", "Ana"), ("2", "A-1")], &[]),
             ("No variables at all.", &[], &[]),
             ("{{1}}, welcome to our little shop.", &[("1", "Ana")], &["body"]),

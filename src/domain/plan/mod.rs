@@ -58,7 +58,7 @@ pub enum Text {
         /// A Content template and its variables.
         content: Option<(String, ContentVariables)>,
         /// What is known of that template at Twilio.
-        known: Option<KnownContent>,
+        known: Option<Box<KnownContent>>,
     },
 }
 
@@ -193,7 +193,7 @@ impl Plan {
     /// What is known of its Content template.
     fn known(&self) -> Option<&KnownContent> {
         match &*self.text {
-            Text::Template { known, .. } => known.as_ref(),
+            Text::Template { known, .. } => known.as_deref(),
             Text::Literal { .. } => None,
         }
     }

@@ -39,7 +39,7 @@ pub fn wait(tries: u32, random: f64, asked: Option<u64>) -> Option<Millis> {
 
 /// What the endpoint asked for, in milliseconds.
 pub fn wish(asked: Option<u64>) -> Millis {
-    let seconds = asked.and_then(|seconds| Millis::try_from(seconds).ok()).unwrap_or(0);
+    let seconds = asked.map_or(0, |seconds| Millis::try_from(seconds).unwrap_or(Millis::MAX));
     seconds.saturating_mul(SECOND).min(LONGEST_WISH)
 }
 

@@ -82,8 +82,8 @@ pub fn pause(tx: &Tx<'_>, id: i64, reason: &str) -> Result<(), StoreError> {
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
-pub fn pause_by(tx: &Tx<'_>, id: i64, actor: &str) -> Result<(), StoreError> {
-    stop_sending(tx, id, &format!("Paused by {actor}.")).map(drop)
+pub fn pause_by(tx: &Tx<'_>, id: i64, reason: &str) -> Result<(), StoreError> {
+    stop_sending(tx, id, reason).map(drop)
 }
 
 fn stop_sending(tx: &Tx<'_>, id: i64, reason: &str) -> Result<bool, StoreError> {
@@ -138,7 +138,9 @@ pub fn rest(tx: &Tx<'_>, id: i64, rest: &Rest<'_>) -> Result<(), StoreError> {
     if move_to(tx, id, &[S::Launching, S::Running], S::Paused, Some(rest.reason))? {
         tx.conn.execute("UPDATE campaigns SET paused_until = ?2 WHERE id = ?1", (id, rest.until))?;
         let until = rest.until.map(rfc3339);
-        note(tx, id, EventType::CampaignPaused, json!({"reason": rest.reason, "until": until}))?;
+        let data = json!({"reason": rest.reason, "until": until});
+        note(tx, id, EventType::CampaignPaused, data.clone())?;
+        alert(tx, id, EventType::AlertCampaignPaused, data)?;
     }
     Ok(())
 }

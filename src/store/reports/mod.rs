@@ -3,6 +3,7 @@
 pub mod heard;
 pub mod inbound;
 pub mod messages;
+pub mod overview;
 pub mod proof;
 pub mod timeline;
 mod walk;

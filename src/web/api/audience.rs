@@ -7,10 +7,12 @@ use actix_web::web::{Data, Path};
 use serde_json::{Map, Value, json};
 
 use super::Answer;
+use super::campaigns::{cost_shape, units};
 use crate::campaign::{Bucket, Example, House, Waterfall, Way, look_at_audience};
 use crate::domain::gate::Reason;
 use crate::web::State;
 use crate::web::auth::{Read, Scoped};
+use crate::web::openapi::shapes::audience as shapes;
 use crate::web::page::Query;
 use crate::web::reply::{Reply, time, time_or_null};
 
@@ -27,7 +29,14 @@ pub(super) fn house(state: &State) -> House {
     }
 }
 
-/// `GET /campaigns/{id}/audience`. A million people take some seconds; who leaves ends the look.
+/// Tells what a launch would do.
+///
+/// Everybody in the segment goes through the gate as at the sending, at the moment of the start: who is taken out
+/// by an exclude segment, who leaves at which exit, who waits and who goes now, each with examples. Nothing is
+/// sampled: a million people take some seconds, one look goes at a time, and who leaves ends it.
+#[utoipa::path(get, path = "/campaigns/{id}/audience", operation_id = "get_campaign_audience",
+    params(shapes::AudienceFilters), responses((status = 200, body = shapes::CampaignAudience),
+        (status = 409, description = "It was launched: the report tells; or events start it.")))]
 pub(super) async fn show(_: Scoped<Read>, state: Data<State>, id: Path<i64>, request: HttpRequest) -> Answer {
     let mut query = Query::of(&request)?;
     let sample = query.integer("sample").unwrap_or(SAMPLE);
@@ -73,7 +82,10 @@ fn shape(id: i64, seen: &Waterfall) -> Value {
         "missing_variables": seen.missing,
         "parts": seen.parts,
         "parts_by_encoding": parts,
-        "cost": "unknown",
+        "cost": cost_shape(seen.cost),
+        "cost_known": units(seen.cost.known_micros),
+        "unpriced": seen.cost.unknown,
+        "currency": seen.currency.as_str(),
         "forecast": forecast(seen),
         "obstacles": obstacles.collect::<Value>(),
         "advice": advice(seen),

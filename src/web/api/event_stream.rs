@@ -21,6 +21,7 @@ use crate::store::{Store, api_keys};
 use crate::web::State;
 use crate::web::auth::{Read, Scoped};
 use crate::web::error::Problem;
+use crate::web::openapi::shapes::events as shapes;
 use crate::web::page::Query;
 use crate::web::streams::{MOST_STREAMS, Slot};
 
@@ -32,7 +33,19 @@ const REST: Duration = Duration::from_millis(50);
 /// What a client waits before it comes back, in milliseconds.
 const GREETING: &str = ": events follow\nretry: 1000\n\n";
 
-/// `GET /events/stream`. Without `Last-Event-ID` or `after` it begins with the oldest event that is kept.
+/// Follows the events as they happen.
+///
+/// Server-sent events with the ids of `/events`. Without `Last-Event-ID` or `after` it begins with the oldest event
+/// that is kept; with them it goes on behind that id, so who comes back misses nothing and sees nothing twice.
+/// Silence is filled with comments. The stream ends when the key is revoked or expires.
+#[utoipa::path(get, path = "/events/stream", operation_id = "stream_events",
+    params(("after" = Option<i64>, Query, description = "The last id that you have.", minimum = 0),
+        ("types" = Option<String>, Query, description = "Only these, with commas between."),
+        ("Last-Event-ID" = Option<String>, Header,
+            description = "The last id that you have; it goes before `after`. Browsers send it by themselves.")),
+    responses((status = 200, body = shapes::EventStream, content_type = "text/event-stream"),
+        (status = 410, description = "Not all behind the id is kept any more; `oldest_id` says what is."),
+        (status = 429, description = "Too many streams are open, or too many requests with this key.")))]
 pub(super) async fn show(
     caller: Scoped<Read>,
     state: Data<State>,

@@ -6,8 +6,10 @@ use serde_json::{Value, json};
 
 use super::Answer;
 use super::audience::house;
+use super::templates::CHANNELS;
 use super::users;
-use crate::campaign::{CampaignError, Explanation, Question, Standing, explain};
+use crate::campaign::{Explanation, Question, Standing, explain};
+use crate::clock::Millis;
 use crate::domain::encoding;
 use crate::domain::gate::{Reason, Verdict};
 use crate::domain::message::Kind;
@@ -15,18 +17,18 @@ use crate::domain::phone::Channel;
 use crate::web::State;
 use crate::web::auth::{Read, Scoped};
 use crate::web::error::Problem;
+use crate::web::openapi::shapes::audience as shapes;
 use crate::web::page::Query;
 use crate::web::reply::{Reply, time, time_or_null};
 
-/// What is told without a campaign: a plain message of each kind on each channel.
-const PLAIN: [(Channel, Kind); 4] = [
-    (Channel::Sms, Kind::Marketing),
-    (Channel::Sms, Kind::Transactional),
-    (Channel::Whatsapp, Kind::Marketing),
-    (Channel::Whatsapp, Kind::Transactional),
-];
+const KINDS: [&str; 2] = ["marketing", "transactional"];
 
-/// `GET /users/{phone}/explain?campaign_id=`.
+/// Explains what the gate says to a person.
+///
+/// About a campaign: at its start if that is to come, else now. Without `campaign_id`, about a plain message of the
+/// given `channel` and `kind`, now.
+#[utoipa::path(get, path = "/users/{person}/explain", operation_id = "explain_user",
+    params(shapes::ExplainFilters), responses((status = 200, body = shapes::Explanation)))]
 pub(super) async fn show(
     _: Scoped<Read>,
     state: Data<State>,
@@ -35,51 +37,32 @@ pub(super) async fn show(
 ) -> Answer {
     let mut query = Query::of(&request)?;
     let campaign_id = query.integer("campaign_id");
+    let channel = query.choice("channel", |word| word.parse().ok(), &CHANNELS);
+    let kind = query.choice("kind", |word| KINDS.contains(&word).then(|| Kind::parse(word))?, &KINDS);
+    for (name, is_given) in [("channel", channel.is_some()), ("kind", kind.is_some())] {
+        if is_given && campaign_id.is_some() {
+            query.error(name, "the campaign says it");
+        }
+    }
     query.finish()?;
+    let plain = Question::Plain(channel.unwrap_or(Channel::Sms), kind.unwrap_or(Kind::Marketing));
+    let question = campaign_id.map_or(plain, Question::Campaign);
     let (house, now) = (house(&state), state.store.clock().now());
     let body = state
         .store
         .read(move |conn| {
             let user = users::find(conn, &person)?;
-            let ask = |question| explain(conn, &house, user.id, question, now);
-            let who = json!({"id": user.id, "phone": user.phone, "consent": user.consent.as_str()});
-            match campaign_id {
-                Some(id) => {
-                    let mut body = shape(&ask(Question::Campaign(id))?);
-                    if let Some(members) = body.as_object_mut() {
-                        members.insert("user".to_owned(), who);
-                    }
-                    Ok::<_, Problem>(body)
-                }
-                None => {
-                    let shown = PLAIN.iter().map(|(channel, kind)| {
-                        let mut shown = shape(&ask(Question::Plain(*channel, *kind))?);
-                        if let Some(members) = shown.as_object_mut() {
-                            // The words were ours, and say nothing about the person.
-                            members.retain(|name, _| !OF_A_TEXT.contains(&name.as_str()));
-                        }
-                        Ok(shown)
-                    });
-                    let shown = shown.collect::<Result<Vec<Value>, CampaignError>>()?;
-                    Ok(json!({"user": who, "messages": shown}))
-                }
+            let told = explain(conn, &house, user.id, question, now)?;
+            let mut body = shape(&told);
+            if let Some(members) = body.as_object_mut() {
+                let who = json!({"id": user.id, "phone": user.phone, "consent": user.consent.as_str()});
+                members.shift_insert(0, "user".to_owned(), who);
             }
+            Ok::<_, Problem>(body)
         })
         .await?;
     Ok(Reply::ok(body))
 }
-
-/// Members that tell of a campaign or its text.
-const OF_A_TEXT: [&str; 8] = [
-    "campaign_id",
-    "campaign_status",
-    "in_audience",
-    "audience",
-    "expires_at",
-    "missing_variables",
-    "rendered",
-    "message",
-];
 
 fn shape(told: &Explanation) -> Value {
     let (in_audience, audience) = standing(&told.standing);
@@ -113,60 +96,52 @@ fn shape(told: &Explanation) -> Value {
 
 /// Whether they are in the audience, and a sentence about it.
 fn standing(standing: &Standing) -> (bool, Value) {
-    match standing {
-        Standing::NoAudience => (true, Value::Null),
-        Standing::In => (true, json!({"reason": null, "says": "The person is in the audience."})),
-        Standing::NotInSegment => (
-            false,
-            json!({"reason": "not_in_segment", "says": "The campaign's segment does not have the person."}),
-        ),
-        Standing::Excluded(id, name) => (
-            false,
-            json!({
-                "reason": "excluded",
-                "segment_id": id,
-                "says": format!("The exclude segment {name:?} takes the person out."),
-            }),
-        ),
-        Standing::CameLater => (
-            false,
-            json!({"reason": "came_later", "says": "The person was added after the audience was frozen."}),
-        ),
-    }
+    let (reason, segment_id, says) = match standing {
+        Standing::NoAudience => return (true, Value::Null),
+        Standing::In => (None, None, "The person is in the audience.".to_owned()),
+        Standing::NotInSegment => {
+            (Some("not_in_segment"), None, "The campaign's segment does not have the person.".to_owned())
+        }
+        Standing::Excluded(id, name) => {
+            (Some("excluded"), Some(*id), format!("The exclude segment {name:?} takes the person out."))
+        }
+        Standing::CameLater => {
+            (Some("came_later"), None, "The person was added after the audience was frozen.".to_owned())
+        }
+    };
+    (reason.is_none(), json!({"reason": reason, "segment_id": segment_id, "says": says}))
 }
 
 fn verdict(told: &Explanation, in_audience: bool) -> Value {
     if in_audience {
         return verdict_shape(&told.verdict, "send");
     }
-    json!({"verdict": "not_in_audience"})
+    members_of("not_in_audience", None, None, None)
 }
 
 fn verdict_shape(verdict: &Verdict, pass: &str) -> Value {
-    let refused = |word: &str, reason: Reason| {
-        json!({
-            "verdict": word,
-            "reason": reason.as_str(),
-            "says": reason.says(),
-            "what_to_do": reason.what_to_do(),
-        })
-    };
     match verdict {
-        Verdict::Send { closes_at } => json!({"verdict": pass, "closes_at": time_or_null(*closes_at)}),
-        Verdict::Skip(reason) => refused("skip", *reason),
-        Verdict::Expire(reason) => refused("expire", *reason),
-        Verdict::Defer { until, reason, .. } => {
-            let mut shown = refused("defer", *reason);
-            if let Some(members) = shown.as_object_mut() {
-                members.insert("until".to_owned(), time(*until));
-            }
-            shown
-        }
+        Verdict::Send { closes_at } => members_of(pass, None, None, *closes_at),
+        Verdict::Skip(reason) => members_of("skip", Some(*reason), None, None),
+        Verdict::Expire(reason) => members_of("expire", Some(*reason), None, None),
+        Verdict::Defer { until, reason, .. } => members_of("defer", Some(*reason), Some(*until), None),
     }
 }
 
+fn members_of(word: &str, reason: Option<Reason>, until: Option<Millis>, closes_at: Option<Millis>) -> Value {
+    json!({
+        "verdict": word,
+        "reason": reason.map(Reason::as_str),
+        "says": reason.map(Reason::says),
+        "what_to_do": reason.map(Reason::what_to_do),
+        "until": time_or_null(until),
+        "closes_at": time_or_null(closes_at),
+    })
+}
+
 fn rendered(told: &Explanation) -> Value {
-    let Some(rendered) = &told.rendered else {
+    // The words of a plain message would be ours, and say nothing about the person.
+    let Some(rendered) = told.rendered.as_ref().filter(|_| told.campaign.is_some()) else {
         return Value::Null;
     };
     let encoding = (told.channel == Channel::Sms).then(|| encoding::count(&rendered.body).encoding.as_str());

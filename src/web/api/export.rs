@@ -10,10 +10,15 @@ use crate::privacy::Export;
 use crate::web::State;
 use crate::web::auth::{Read, Scoped};
 use crate::web::error::Problem;
+use crate::web::openapi::shapes::privacy as shapes;
 use crate::web::page::Query;
 
-/// `GET /users/{person}/export`: one JSON document, written as it is read. If the store fails on the way the
-/// connection breaks off, so that nobody takes half of it for all.
+/// Hands out everything that is held about a person, as one document.
+///
+/// It is written as it is read. If the store fails on the way the connection breaks off, so that nobody takes half of
+/// it for all.
+#[utoipa::path(get, path = "/users/{person}/export", operation_id = "export_user",
+    responses((status = 200, body = shapes::PersonExport)))]
 pub(super) async fn show(
     _: Scoped<Read>,
     state: Data<State>,

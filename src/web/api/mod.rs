@@ -1,6 +1,7 @@
 //! `/api/v1`: what integrators call. This is the one table of its routes; each noun has a file of its own.
 //! Handlers read the request, call a flow or the store, and say what came of it.
 
+mod api_keys;
 mod audience;
 mod campaign_actions;
 mod campaign_plan;
@@ -15,9 +16,11 @@ mod imports;
 mod inbound;
 mod messages;
 pub(super) mod operations;
+mod overview;
 mod proof;
 mod report;
 mod segments;
+mod senders;
 mod settings;
 mod suppressions;
 mod templates;
@@ -29,6 +32,8 @@ mod users;
 mod webhook_deliveries;
 mod webhook_endpoints;
 
+use actix_web::guard;
+use actix_web::http::Method;
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
 
@@ -60,7 +65,7 @@ macro_rules! routes {
         ];
 
         fn mount(config: &mut ServiceConfig) {
-            $(config.service(web::resource($path)$(.route(web::$method().to($handler)))+);)+
+            $(config.service(web::resource($path)$(.route(way($path, $name).to($handler)))+);)+
         }
     };
 }
@@ -211,6 +216,23 @@ routes! {
     "/messages/{id}/cancel" {
         post "POST" "send" => messages::cancel,
     }
+    "/reports/overview" {
+        get "GET" "read" => overview::show,
+    }
+    "/senders" {
+        get "GET" "read" => senders::list,
+    }
+    "/senders/{id}" {
+        get "GET" "read" => senders::show,
+        patch "PATCH" "admin" => senders::update,
+    }
+    "/api-keys" {
+        get "GET" "admin" => api_keys::list,
+        post "POST" "admin" => api_keys::create,
+    }
+    "/api-keys/{id}" {
+        delete "DELETE" "admin" => api_keys::revoke,
+    }
     "/settings" {
         get "GET" "read" => settings::show,
         patch "PATCH" "admin" => settings::update,
@@ -250,6 +272,17 @@ routes! {
     }
     "/webhook-endpoints/{id}/deliveries/{delivery}/resend" {
         post "POST" "admin" => webhook_deliveries::resend,
+    }
+}
+
+/// The route of a method. Whoever may GET may ask by HEAD, but for a stream, which has no end.
+fn way(path: &str, method: &str) -> actix_web::Route {
+    match Method::from_bytes(method.as_bytes()) {
+        Ok(Method::GET) if !path.ends_with("/stream") => {
+            web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
+        }
+        Ok(method) => web::method(method),
+        Err(_) => web::route(),
     }
 }
 

@@ -3,19 +3,26 @@
 use utoipa::OpenApi;
 
 use super::{
-    campaign_actions, campaigns, consent, content_templates, events, imports, inbound, messages, report,
-    segments, templates, timeline, topics, triggers, users,
+    api_keys, audience, campaign_actions, campaigns, consent, content_templates, event_stream, events,
+    explain, export, imports, inbound, messages, overview, proof, report, segments, senders, settings,
+    suppressions, templates, timeline, topics, triggers, users, webhook_deliveries, webhook_endpoints,
 };
 use crate::web::openapi::serve;
 use crate::web::openapi::shapes::campaigns::CampaignStatus;
 use crate::web::openapi::shapes::content_templates::ContentStatus;
 use crate::web::openapi::shapes::messages::{InboundKind, MessageKind, MessageStatus};
+use crate::web::openapi::shapes::privacy::ProofFormat;
+use crate::web::openapi::shapes::suppressions::{GivenReason, SuppressionReason};
 use crate::web::openapi::shapes::{Problem, SheetFormat, Time};
 
 /// The operations as the handlers tell of them; `web::openapi` makes the document of it.
 #[derive(Debug, OpenApi)]
 #[openapi(
     paths(
+        api_keys::create,
+        api_keys::list,
+        api_keys::revoke,
+        audience::show,
         campaign_actions::cancel,
         campaign_actions::clone,
         campaign_actions::launch,
@@ -36,7 +43,10 @@ use crate::web::openapi::shapes::{Problem, SheetFormat, Time};
         content_templates::submit,
         content_templates::submit_own,
         content_templates::sync,
+        event_stream::show,
         events::list,
+        explain::show,
+        export::show,
         imports::create,
         imports::issues,
         imports::list,
@@ -47,6 +57,8 @@ use crate::web::openapi::shapes::{Problem, SheetFormat, Time};
         messages::create,
         messages::list,
         messages::show,
+        overview::show,
+        proof::show,
         report::people,
         report::show,
         segments::create,
@@ -55,7 +67,15 @@ use crate::web::openapi::shapes::{Problem, SheetFormat, Time};
         segments::remove,
         segments::replace,
         segments::show,
+        senders::list,
+        senders::show,
+        senders::update,
         serve::document,
+        settings::show,
+        settings::update,
+        suppressions::create,
+        suppressions::list,
+        suppressions::remove,
         templates::create,
         templates::list,
         templates::preview,
@@ -76,6 +96,16 @@ use crate::web::openapi::shapes::{Problem, SheetFormat, Time};
         users::list,
         users::show,
         users::update,
+        webhook_deliveries::list,
+        webhook_deliveries::resend,
+        webhook_deliveries::show,
+        webhook_deliveries::test,
+        webhook_endpoints::create,
+        webhook_endpoints::list,
+        webhook_endpoints::remove,
+        webhook_endpoints::rotate,
+        webhook_endpoints::show,
+        webhook_endpoints::update,
     ),
     components(schemas(
         Problem,
@@ -85,7 +115,10 @@ use crate::web::openapi::shapes::{Problem, SheetFormat, Time};
         MessageKind,
         InboundKind,
         CampaignStatus,
-        ContentStatus
+        ContentStatus,
+        GivenReason,
+        SuppressionReason,
+        ProofFormat
     ))
 )]
 pub(in crate::web) struct Operations;

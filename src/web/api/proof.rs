@@ -9,6 +9,7 @@ use crate::privacy;
 use crate::web::State;
 use crate::web::auth::{Read, Scoped};
 use crate::web::error::Problem;
+use crate::web::openapi::shapes::privacy as shapes;
 use crate::web::page::Query;
 use crate::web::pages;
 use crate::web::reply::Reply;
@@ -34,8 +35,14 @@ fn read_format(query: &mut Query, headers: &HeaderMap) -> Format {
     query.choice("format", read, &WORDS).unwrap_or(otherwise)
 }
 
-/// `GET /users/{person}/proof`. Works for numbers of which only the place on the list of suppressed ones is left,
-/// and for erased people by their id.
+/// Shows what a person agreed to and got, for a complaint.
+///
+/// Consent with its evidence, each text with its local time, raw webhooks, and the seconds from STOP to block. Works
+/// for numbers of which only the place on the list of suppressed ones is left, and for erased people by their id. As a
+/// page to print with `format=html`, or for who accepts HTML and not JSON.
+#[utoipa::path(get, path = "/users/{person}/proof", operation_id = "get_proof",
+    params(("format" = Option<shapes::ProofFormat>, Query, description = "By `Accept` if left out.")),
+    responses((status = 200, content((shapes::Proof = "application/json"), (shapes::ProofPage = "text/html")))))]
 pub(super) async fn show(
     _: Scoped<Read>,
     state: Data<State>,

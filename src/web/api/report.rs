@@ -128,7 +128,7 @@ fn failures(counts: &[CampaignCount]) -> Vec<Value> {
     rows.into_iter().map(|((code, reason), n)| failure(code, reason, n)).collect()
 }
 
-fn failure(code: i64, reason: &str, count: i64) -> Value {
+pub(super) fn failure(code: i64, reason: &str, count: i64) -> Value {
     if code != 0 {
         let known = explain(code);
         return json!({"code": code, "text": known.text, "what_to_do": known.what_to_do, "count": count});

@@ -16,6 +16,7 @@ use crate::web::auth::{Admin, Read, Scoped};
 use crate::web::body::Body;
 use crate::web::error::{FieldError, Problem};
 use crate::web::etag::IfMatch;
+use crate::web::openapi::shapes::settings as shapes;
 use crate::web::page::Query;
 use crate::web::reply::Reply;
 
@@ -45,14 +46,22 @@ fn shape(loaded: &Loaded) -> Value {
     json!({"version": loaded.settings.version, "settings": entries})
 }
 
-/// `GET /settings`.
+/// Shows the configuration in force, with the origin of each value.
+#[utoipa::path(get, path = "/settings", operation_id = "get_settings",
+    responses((status = 200, body = shapes::Settings)))]
 pub(super) async fn show(_: Scoped<Read>, state: Data<State>, request: HttpRequest) -> Answer {
     Query::of(&request)?.finish()?;
     let loaded = state.in_force.get();
     Ok(Reply::ok(shape(&loaded)).with_version(loaded.settings.version))
 }
 
-/// `PATCH /settings`: keys by their path, or nested as in the file.
+/// Changes settings: what neither file nor environment fixes.
+///
+/// A merge patch: keys by their path or nested as in the file, null takes a setting away. The whole is checked
+/// before anything is written, and takes effect at once but for keys that say `needs_restart`.
+#[utoipa::path(patch, path = "/settings", operation_id = "update_settings", request_body = shapes::SettingsPatch,
+    responses((status = 200, body = shapes::Settings),
+        (status = 409, description = "`locked`: file or environment fixes a key; `changed_meanwhile`.")))]
 pub(super) async fn update(
     caller: Scoped<Admin>,
     state: Data<State>,

@@ -14,6 +14,8 @@ use crate::web::auth::{Read, Scoped, Write};
 use crate::web::body::Fields;
 use crate::web::error::Problem;
 use crate::web::idempotency::Post;
+use crate::web::openapi::shapes::suppressions as shapes;
+use crate::web::openapi::shapes::{Page, Paging};
 use crate::web::page::Query;
 use crate::web::reply::{Reply, time, time_or_null};
 
@@ -40,7 +42,11 @@ fn shape(row: &Suppression) -> Value {
     })
 }
 
-/// `GET /suppressions`.
+/// Lists numbers never to be sent to, newest first.
+///
+/// The list keeps keyed hashes: it can be asked about a number, and can't be read out.
+#[utoipa::path(get, path = "/suppressions", operation_id = "list_suppressions",
+    params(Paging, shapes::SuppressionFilters), responses((status = 200, body = Page<shapes::Suppression>)))]
 pub(super) async fn list(_: Scoped<Read>, state: Data<State>, request: HttpRequest) -> Answer {
     let mut query = Query::of(&request)?;
     let page = query.page("suppressions");
@@ -104,8 +110,13 @@ fn read_new(mut fields: Fields) -> Result<Wanted, Problem> {
     Ok(Wanted { phones, reason, source })
 }
 
-/// `POST /suppressions`: 201 when a number joined the list, 200 when all stood there. From the answer on, no
-/// request to one of them begins; what waited is cancelled in the same write.
+/// Puts numbers on the list of those never to be sent to, whether we hold the person or not.
+///
+/// 201 when a number joined the list, 200 when all stood there. From the answer on no request to one of them begins;
+/// what waited is cancelled. Longer lists come as an import with `mode: suppress`.
+#[utoipa::path(post, path = "/suppressions", operation_id = "create_suppressions",
+    request_body = shapes::NewSuppressions,
+    responses((status = 201, body = shapes::Suppressed), (status = 200, body = shapes::Suppressed)))]
 pub(super) async fn create(caller: Scoped<Write>, state: Data<State>, post: Post) -> Answer {
     let wanted = read_new(post.body.fields()?)?;
     let actor = caller.actor();
@@ -125,8 +136,13 @@ fn insert(tx: &Tx<'_>, wanted: &Wanted, actor: &str) -> Answer {
     Ok(if added > 0 { Reply::created("/api/v1/suppressions", body) } else { Reply::ok(body) })
 }
 
-/// `DELETE /suppressions?phone=`: 409 for somebody who was erased: that they stay out is what they were
-/// promised, and only their own START leads back.
+/// Takes a number off the list.
+///
+/// What was cancelled stays so.
+#[utoipa::path(delete, path = "/suppressions", operation_id = "delete_suppression",
+    params(("phone" = String, Query, description = "Which number.", example = "+14155550101")),
+    responses((status = 204), (status = 404, description = "The number is not on the list."),
+        (status = 409, description = "The person was erased and promised to be left alone: only their own START leads back.")))]
 pub(super) async fn remove(caller: Scoped<Write>, state: Data<State>, request: HttpRequest) -> Answer {
     let mut query = Query::of(&request)?;
     let phone = users::read_phone(&mut query);

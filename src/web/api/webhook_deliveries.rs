@@ -16,6 +16,7 @@ use crate::web::State;
 use crate::web::auth::{Admin, Read, Scoped};
 use crate::web::error::Problem;
 use crate::web::idempotency::Post;
+use crate::web::openapi::shapes::{Page, Paging, webhooks as shapes};
 use crate::web::page::{NoQuery, Query};
 use crate::web::reply::{Reply, time, time_or_null};
 
@@ -41,7 +42,10 @@ fn find_delivery(conn: &Connection, endpoint_id: i64, event_id: i64) -> Result<D
         .ok_or_else(|| Problem::not_found(format!("There is no delivery {event_id} in the log.")))
 }
 
-/// `GET /webhook-endpoints/{id}/deliveries`, newest event first.
+/// Lists what was tried, newest event first.
+#[utoipa::path(get, path = "/webhook-endpoints/{id}/deliveries", operation_id = "list_webhook_deliveries",
+    params(Paging, ("status" = Option<shapes::DeliveryStatus>, Query, description = "Only these.")),
+    responses((status = 200, body = Page<shapes::WebhookDelivery>)))]
 pub(super) async fn list(_: Scoped<Read>, state: Data<State>, id: Path<i64>, request: HttpRequest) -> Answer {
     let mut query = Query::of(&request)?;
     let page = query.page("webhook-deliveries");
@@ -55,7 +59,9 @@ pub(super) async fn list(_: Scoped<Read>, state: Data<State>, id: Path<i64>, req
     Ok(Reply::ok(page.answer(rows.await?, |row| row.event_id, shape)))
 }
 
-/// `GET /webhook-endpoints/{id}/deliveries/{delivery}`.
+/// Shows one delivery.
+#[utoipa::path(get, path = "/webhook-endpoints/{id}/deliveries/{delivery}", operation_id = "get_webhook_delivery",
+    responses((status = 200, body = shapes::WebhookDelivery)))]
 pub(super) async fn show(_: Scoped<Read>, state: Data<State>, path: Path<(i64, i64)>, _: NoQuery) -> Answer {
     let (id, event_id) = path.into_inner();
     let delivery = state.store.read(move |conn| {
@@ -65,7 +71,10 @@ pub(super) async fn show(_: Scoped<Read>, state: Data<State>, path: Path<(i64, i
     Ok(Reply::ok(shape(&delivery.await?)))
 }
 
-/// `POST /webhook-endpoints/{id}/test`: an event that only this endpoint gets, by the road of all others.
+/// Sends an event of type `webhook.tested` to this endpoint alone, by the road of all others.
+#[utoipa::path(post, path = "/webhook-endpoints/{id}/test", operation_id = "test_webhook_endpoint",
+    responses((status = 202, body = shapes::WebhookDelivery),
+        (status = 409, description = "The endpoint is disabled.")))]
 pub(super) async fn test(caller: Scoped<Admin>, state: Data<State>, id: Path<i64>, post: Post) -> Answer {
     post.body.expect_nothing()?;
     let actor = caller.actor();
@@ -80,8 +89,13 @@ pub(super) async fn test(caller: Scoped<Admin>, state: Data<State>, id: Path<i64
         .await
 }
 
-/// `POST /webhook-endpoints/{id}/deliveries/{delivery}/resend`: any event that is kept, whatever became of it,
-/// under the same id.
+/// Sends an event again, under the same id.
+///
+/// Any event that is kept, whatever became of it, also one that the endpoint's filter passed over.
+#[utoipa::path(post, path = "/webhook-endpoints/{id}/deliveries/{delivery}/resend",
+    operation_id = "resend_webhook_delivery",
+    responses((status = 202, body = shapes::WebhookDelivery),
+        (status = 409, description = "The endpoint is disabled.")))]
 pub(super) async fn resend(
     _: Scoped<Admin>,
     state: Data<State>,

@@ -18,6 +18,7 @@ use crate::web::auth::{Admin, Read, Scoped};
 use crate::web::body::{Body, Fields};
 use crate::web::error::Problem;
 use crate::web::idempotency::Post;
+use crate::web::openapi::shapes::{Page, Paging, webhooks as shapes};
 use crate::web::page::{NoQuery, Query};
 use crate::web::reply::{Reply, time, time_or_null};
 
@@ -106,7 +107,9 @@ async fn check(state: &State, url: &str) -> Result<(), Problem> {
     check_url(&policy, &url, system_lookup()).await.map_err(|why| Problem::field("url", why))
 }
 
-/// `GET /webhook-endpoints`.
+/// Lists webhook endpoints, newest first.
+#[utoipa::path(get, path = "/webhook-endpoints", operation_id = "list_webhook_endpoints", params(Paging),
+    responses((status = 200, body = Page<shapes::WebhookEndpoint>)))]
 pub(super) async fn list(_: Scoped<Read>, state: Data<State>, request: HttpRequest) -> Answer {
     let mut query = Query::of(&request)?;
     let page = query.page("webhook-endpoints");
@@ -118,7 +121,14 @@ pub(super) async fn list(_: Scoped<Read>, state: Data<State>, request: HttpReque
     Ok(Reply::ok(page.answer(rows.await?, |(id, _)| *id, |(_, shown)| shown.clone())))
 }
 
-/// `POST /webhook-endpoints`: told of events from now on. The answer shows the secret, this once.
+/// Adds a webhook endpoint, which is told of events from now on.
+///
+/// Events are posted after the Standard Webhooks specification: signed, at least once, with an id that stays the same
+/// over retries, for some three days. The answer shows the secret, this once.
+#[utoipa::path(post, path = "/webhook-endpoints", operation_id = "create_webhook_endpoint",
+    request_body = shapes::NewWebhookEndpoint,
+    responses((status = 201, body = shapes::WebhookEndpointWithSecret),
+        (status = 409, description = "There are too many endpoints.")))]
 pub(super) async fn create(caller: Scoped<Admin>, state: Data<State>, post: Post) -> Answer {
     let mut fields = post.body.fields()?;
     let wish = read_wish(&mut fields, None);
@@ -139,13 +149,19 @@ pub(super) async fn create(caller: Scoped<Admin>, state: Data<State>, post: Post
         .await
 }
 
-/// `GET /webhook-endpoints/{id}`.
+/// Shows a webhook endpoint.
+#[utoipa::path(get, path = "/webhook-endpoints/{id}", operation_id = "get_webhook_endpoint",
+    responses((status = 200, body = shapes::WebhookEndpoint)))]
 pub(super) async fn show(_: Scoped<Read>, state: Data<State>, id: Path<i64>, _: NoQuery) -> Answer {
     let shown = state.store.read(move |conn| Ok::<_, Problem>(shape(conn, &find(conn, *id)?)?));
     Ok(Reply::ok(shown.await?))
 }
 
-/// `PATCH /webhook-endpoints/{id}`. One that is enabled again goes on with the event at which it stood.
+/// Changes a webhook endpoint.
+///
+/// One that is enabled again goes on with the event at which it stood.
+#[utoipa::path(patch, path = "/webhook-endpoints/{id}", operation_id = "update_webhook_endpoint",
+    request_body = shapes::WebhookEndpointPatch, responses((status = 200, body = shapes::WebhookEndpoint)))]
 pub(super) async fn update(caller: Scoped<Admin>, state: Data<State>, id: Path<i64>, body: Body) -> Answer {
     let patch = body.object()?;
     let id = *id;
@@ -172,10 +188,13 @@ fn read_patch(patch: Map<String, Value>, before: &Endpoint) -> Result<Wish, Prob
     Ok(wish)
 }
 
-/// `DELETE /webhook-endpoints/{id}`, with its log: a long one in steps, so that nobody waits for it.
+/// Removes a webhook endpoint and its log.
+#[utoipa::path(delete, path = "/webhook-endpoints/{id}", operation_id = "delete_webhook_endpoint",
+    responses((status = 204)))]
 pub(super) async fn remove(caller: Scoped<Admin>, state: Data<State>, id: Path<i64>, _: NoQuery) -> Answer {
     let (id, actor) = (*id, caller.actor());
     state.store.read(move |conn| find(conn, id)).await?;
+    // A long log goes in steps, so that no webhook waits for it.
     loop {
         let forgotten = state
             .store
@@ -194,7 +213,11 @@ pub(super) async fn remove(caller: Scoped<Admin>, state: Data<State>, id: Path<i
     Ok(Reply::no_content())
 }
 
-/// `POST /webhook-endpoints/{id}/rotate-secret`: a new secret, shown this once. For a day both sign.
+/// Makes a new secret for a webhook endpoint.
+///
+/// It is shown this once. For 24 hours both secrets sign, so the receiver can change over without a gap.
+#[utoipa::path(post, path = "/webhook-endpoints/{id}/rotate-secret", operation_id = "rotate_webhook_secret",
+    responses((status = 200, body = shapes::WebhookEndpointWithSecret)))]
 pub(super) async fn rotate(caller: Scoped<Admin>, state: Data<State>, id: Path<i64>, post: Post) -> Answer {
     post.body.expect_nothing()?;
     let actor = caller.actor();

@@ -11,7 +11,7 @@ use super::shapes::WHOLE;
 use crate::web::api::{OPEN, ROUTES, operations::Operations};
 
 /// Shapes whose answers carry the version of the edit as `ETag`, and whose PUT and PATCH take `If-Match`.
-const VERSIONED: [&str; 3] = ["Segment", "Template", "Campaign"];
+const VERSIONED: [&str; 5] = ["Segment", "Template", "Campaign", "Settings", "Sender"];
 /// Errors that every operation with a key may answer.
 const ALWAYS: [u16; 7] = [400, 401, 403, 422, 429, 500, 503];
 

@@ -179,6 +179,11 @@ pub(super) fn parameters() -> Value {
             "description": "The key.",
             "schema": {"type": "integer", "format": "int64", "minimum": 1}, "example": 1,
         },
+        "delivery": {
+            "name": "delivery", "in": "path", "required": true,
+            "description": "The delivery, by the id of its event.",
+            "schema": {"type": "integer", "format": "int64", "minimum": 1}, "example": 1,
+        },
         "sid": {
             "name": "sid", "in": "path", "required": true,
             "description": "A content template by its SID.",

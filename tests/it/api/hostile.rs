@@ -94,10 +94,10 @@ fn put(body: &mut Value, pointer: &str, value: Value) {
     *at = value;
 }
 
-/// Closed words, times and patterns let nothing of the above through.
+/// Closed words, times, numbers and patterns let nothing of the above through.
 fn is_narrow(schema: &Value) -> bool {
-    ["enum", "format", "pattern", "const"].iter().any(|rule| schema.get(rule).is_some())
-        || schema["type"] != "string"
+    let is_text = schema["type"] == "string" || schema["type"][0] == "string";
+    !is_text || ["enum", "format", "pattern", "const"].iter().any(|rule| schema.get(rule).is_some())
 }
 
 struct Operation {
@@ -351,7 +351,8 @@ async fn bytes_that_are_no_text_are_refused_in_query_path_and_header() {
         for (name, ..) in operation.parameters.iter().filter(|(_, place, _)| place == "path") {
             let broken = operation.filled(name, "@").replace("%40", "%ff%fe");
             let answer = send(app.request(&operation.method, &broken)).await;
-            assert!([400, 404].contains(&answer.status), "{} {broken}: {}", operation.method, answer.text);
+            // What else is wrong with the request may be told first.
+            assert!((400..500).contains(&answer.status), "{} {broken}: {}", operation.method, answer.text);
         }
         if operation.method == "POST" && operation.path != "/triggers" {
             let key = reqwest::header::HeaderValue::from_bytes(b"\xff\xfe").unwrap();

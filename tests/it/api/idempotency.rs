@@ -1,5 +1,10 @@
 //! A POST that is sent twice happens once.
 
+use event_stream_engine::app::App;
+use event_stream_engine::clock::Clock;
+use event_stream_engine::config::Config;
+use event_stream_engine::store::api_keys::{self, Scope};
+use secrecy::ExposeSecret;
 use serde_json::json;
 
 use crate::support::api::{Answer, TestApp, send};
@@ -91,4 +96,32 @@ async fn actions_of_several_writes_are_kept_too() {
     let clone = format!("/campaigns/{id}/clone");
     let first = post(&app, "k", &clone, &json!({})).await.expect(200)["id"].clone();
     assert_eq!(post(&app, "k", &clone, &json!({})).await.expect(200)["id"], first);
+}
+
+#[tokio::test]
+async fn an_answer_is_kept_over_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, place) = (dir.path().join("own.toml"), dir.path().display());
+    let text = format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\n[store]\npath = \"{place}/ese.db\"\nkey_file = \"{place}/ese.key\"\n"
+    );
+    std::fs::write(&file, text).unwrap();
+    let start = async || App::start(Config::load(Some(&file), []).unwrap(), Clock::system()).await.unwrap();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let post = async |app: &App, key: &str, name: &str| {
+        let url = format!("http://{}/api/v1/topics", app.address);
+        let request = client.post(url).bearer_auth(key).header("idempotency-key", "k");
+        let answer = request.json(&json!({"name": name})).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    let app = start().await;
+    let (_, key) =
+        app.store.write(|tx| api_keys::insert(tx, "k", &[Scope::Write], None, "test")).await.unwrap();
+    let first = post(&app, key.expose_secret(), "shoes").await;
+    assert_eq!(first.0, 201, "{}", first.1);
+    app.stop().await;
+    let app = start().await;
+    assert_eq!(post(&app, key.expose_secret(), "shoes").await, first);
+    assert_eq!(post(&app, key.expose_secret(), "hats").await.0, 422);
+    app.stop().await;
 }

@@ -1,6 +1,8 @@
 //! The HTTP API, over real HTTP against a real file.
 
+mod api_keys;
 mod audience;
+mod auth;
 mod basics;
 mod campaigns;
 mod caps;
@@ -9,7 +11,9 @@ mod idempotency;
 mod imports;
 mod lists;
 mod messages;
+mod overview;
 mod segments;
+mod senders;
 mod settings;
 mod stream;
 mod suppressions;

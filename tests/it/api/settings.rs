@@ -94,6 +94,7 @@ async fn every_fault_is_named_and_nothing_is_written() {
         "server.listen": "0.0.0.0:80",
         "twilio.api_key_secret": "x",
         "store": {"path": "/tmp/x"},
+        "webhooks": {"allow_private": true, "timeout_seconds": 20},
         "senders.+19995550000.rate_per_second": 3,
         "senders.+15005550006.address": "+1",
         "delivery.max_in_flight": 3,
@@ -111,6 +112,7 @@ async fn every_fault_is_named_and_nothing_is_written() {
             "server.listen",
             "store.path",
             "twilio.api_key_secret",
+            "webhooks.allow_private",
         ]
     );
     assert!(problem.to_string().contains("Did you mean delivery.max_attempts?"), "{problem}");

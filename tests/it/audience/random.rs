@@ -95,6 +95,12 @@ pub(super) struct Wish {
     has_content: bool,
     include: Value,
     exclude: Vec<Value>,
+    /// Very important people had another campaign just before.
+    pub(super) had_earlier: bool,
+    /// Marketing messages to one person, and within how many hours.
+    pub(super) cap: Option<(usize, i64)>,
+    /// What a first message says beside its text.
+    pub(super) introduces: bool,
 }
 
 pub(super) fn wish() -> impl Strategy<Value = Wish> {
@@ -136,9 +142,10 @@ pub(super) fn wish() -> impl Strategy<Value = Wish> {
         (select(bodies.to_vec()), any::<bool>()),
         select(includes.to_vec()),
         prop::sample::subsequence(excludes.to_vec(), 0..=2),
+        (any::<bool>(), option::of((1_usize..3, select(vec![3_i64, 20, 50]))), any::<bool>()),
     )
-        .prop_map(|(kind, channel, topic, quiet_hours, schedule, expires, text, include, exclude)| {
-            Wish {
+        .prop_map(
+            |(kind, channel, topic, quiet_hours, schedule, expires, text, include, exclude, house)| Wish {
                 kind,
                 channel,
                 topic,
@@ -149,8 +156,22 @@ pub(super) fn wish() -> impl Strategy<Value = Wish> {
                 has_content: text.1,
                 include,
                 exclude,
-            }
-        })
+                had_earlier: house.0,
+                cap: house.1,
+                introduces: house.2,
+            },
+        )
+}
+
+/// A campaign to the very important people alone, for the time before.
+pub(super) fn earlier(tx: &Tx<'_>) -> Result<i64, StoreError> {
+    let vip = json!({"attribute": "vip", "operator": "equals", "value": true});
+    let text = TemplateText::plain(Channel::Sms, "Earlier");
+    let template_id = templates::insert(tx, "earlier", &text)?;
+    let segment_id = segments::insert(tx, "earlier", &vip)?;
+    let plan =
+        CampaignPlan { quiet_hours: json!("off"), ..CampaignPlan::new("Earlier", segment_id, template_id) };
+    campaigns::insert(tx, &plan)
 }
 
 /// Adds the people and the draft. Returns their ids and the campaign's.

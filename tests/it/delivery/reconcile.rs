@@ -550,8 +550,8 @@ async fn a_thousand_are_worked_through_steadily_with_a_question_each() {
     // An outage in which each request counted: claimed, and the process ended. Twilio took every other one.
     engine
         .change(
-            "INSERT INTO attempts (message_id, number, sender_id, started_at)
-               SELECT id, 1, 1, created_at FROM messages;
+            "INSERT INTO attempts (message_id, number, sender_id, started_at, charge_micros)
+               SELECT id, 1, 1, created_at, 0 FROM messages;
              UPDATE messages SET status = 'sending', attempts = 1, sender_id = 1, parts = 1,
                body = (SELECT 'Hi ' || (attributes ->> 'name') FROM users WHERE users.id = user_id);
              UPDATE campaign_counts SET status = 'sending' WHERE status = 'queued'",

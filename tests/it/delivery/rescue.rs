@@ -39,7 +39,7 @@ async fn requests_under_way_at_a_crash_are_uncertain_and_never_sent_again_blindl
 async fn claim_silently(store: &Store, lane: i64) {
     let claimed = store.write::<_, _, StoreError>(move |tx| {
         let due = messages::due(tx.conn(), lane, tx.now(), 1)?.remove(0);
-        messages::claim(tx, &due, &Claim { sender_id: 1, body: "Hi", parts: 1, charge: None })
+        messages::claim(tx, &due, &Claim { sender_id: 1, body: "Hi", parts: 1, charge: Some(0) })
     });
     assert_eq!(claimed.await.unwrap(), 1);
 }

@@ -28,7 +28,7 @@ async fn after_an_erasure_number_and_name_are_nowhere_in_the_bytes_of_the_file()
             .change(&format!(
                 "UPDATE users SET attributes = jsonb('{{\"name\":\"{long}\"}}') WHERE id = 1;
                  UPDATE messages SET body = '{long}' WHERE user_id = 1;
-                 INSERT INTO settings (key, value, updated_at) VALUES ('{round}{MARK}', '{long}', 0);"
+                 INSERT INTO settings (key, value, version, updated_at) VALUES ('{round}{MARK}', json_quote('{long}'), 1, 0);"
             ))
             .await;
     }

@@ -74,7 +74,7 @@ async fn raw_webhooks_go_and_a_repeated_one_is_still_known_and_a_replay_passes_o
     let replayed = engine
         .store
         .write::<_, _, StoreError>(|tx| {
-            let policy = RetryPolicy::of(&crate::support::rules(), 3);
+            let policy = RetryPolicy { random: 0.5, ..RetryPolicy::of(&crate::support::rules(), 3) };
             inbound::replay(tx, Some(0), (0, 0), &KeywordTable::default(), &policy)
         })
         .await
@@ -131,6 +131,19 @@ async fn events_go_from_the_oldest_end_as_far_as_those_who_follow_them_have_come
     let days = RetentionDays { events_days: 9, ..FOR_GOOD };
     engine.store.write::<_, _, StoreError>(|tx| cursors::set(tx, events::POLL, 2)).await.unwrap();
     assert_eq!(retain(&engine, days).await, 2);
+    engine
+        .change(
+            "UPDATE cursors SET position = 1 << 40 WHERE name = 'poll';
+             INSERT INTO webhook_endpoints (id, url, secret, position, created_at, updated_at)
+               VALUES (1, 'https://example.com', zeroblob(1), 5, 0, 0);
+             INSERT INTO webhook_deliveries (endpoint_id, event_id, event_type, status, next_at, created_at, updated_at)
+               VALUES (1, 4, 'user.created', 'pending', 0, 0, 0);",
+        )
+        .await;
+    assert_eq!(retain(&engine, days).await, 1, "a delivery that is tried again is waited for");
+    engine.change("DELETE FROM webhook_deliveries").await;
+    assert_eq!(retain(&engine, days).await, 2, "and so is the endpoint's place");
+    engine.change("UPDATE webhook_endpoints SET is_enabled = 0").await;
     engine.store.write::<_, _, StoreError>(move |tx| cursors::set(tx, events::POLL, all)).await.unwrap();
     retain(&engine, days).await;
     let oldest: i64 = engine.value("SELECT min(at) FROM events");

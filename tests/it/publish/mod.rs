@@ -3,6 +3,7 @@
 
 mod alerts;
 mod clients;
+mod documentation;
 mod endpoints;
 mod guard;
 mod retries;

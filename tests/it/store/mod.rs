@@ -1,6 +1,7 @@
 //! The two doors of the store, and what happens when the disk, a neighbour or a closure fails.
 
 mod counts;
+mod deep_pages;
 mod guards;
 mod plans;
 

@@ -27,6 +27,8 @@ use super::contract;
 const READY: &str = r#"
 [server]
 metrics_token = "metrics-token"
+api_requests_per_second = 0.0
+wrong_keys_per_minute = 0
 [twilio]
 account_sid = "AC00000000000000000000000000000001"
 auth_token = "token"

@@ -332,7 +332,7 @@ impl Engine {
             account_rate_per_second: 100_000.0,
             senders: addresses.map(|address| (address.to_owned(), limit)).collect(),
         };
-        House { rules: Arc::new(rules()), limits: Arc::new(limits), setup: self.setup.clone() }
+        House { rules: self.rules().get(), limits: Arc::new(limits), setup: self.setup.clone() }
     }
 
     pub fn campaign(&self, id: i64) -> CampaignRow {

@@ -9,6 +9,9 @@ use crate::domain::event::EventType as Type;
 shape! {
     /// What happened.
     EventType = words(Type::ALL.iter().map(|kind| kind.as_str()));
+    /// Server-sent events: `id` and `event` are those of the JSON in `data`.
+    EventStream = json!({"type": "string", "examples": [
+        "id: 1\nevent: user.created\ndata: {\"id\":1,\"type\":\"user.created\"}\n\n"]});
     /// Particulars, by type.
     EventData = json!({"type": "object", "additionalProperties": true});
 }

@@ -5,23 +5,33 @@
 //! In a request `Option` is a field that may be left out, and null says the same. In an answer every field
 //! is always there, and `Option` may be null; a field that may be missing has `#[schema(nullable = false)]`.
 
+pub mod api_keys;
+pub mod audience;
 pub mod campaigns;
 pub mod content_templates;
 pub mod events;
 pub mod imports;
 pub mod messages;
+pub mod overview;
+pub mod privacy;
 pub mod report;
 pub mod segments;
+pub mod senders;
+pub mod settings;
+pub mod suppressions;
 pub mod templates;
 pub mod topics;
 pub mod triggers;
 pub mod users;
+pub mod webhooks;
 
 use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::extensions::ExtensionsBuilder;
 use utoipa::openapi::schema::{ObjectBuilder, Schema};
+
+use imports::Counts;
 
 /// The extension under which a whole schema is handed to `assemble`, which puts it in its place.
 pub(super) const WHOLE: &str = "x-whole";
@@ -138,9 +148,21 @@ pub struct Problem {
     /// On 409 `wrong_state`: the states in which it would be possible.
     #[schema(nullable = false, example = json!(["running"]))]
     pub allowed_in: Option<Vec<String>>,
+    /// On 409 `would_expire`: how many people would not get it before the deadline.
+    #[schema(nullable = false, example = 12)]
+    pub would_expire: Option<i64>,
+    /// On 409 `would_expire`: of how many.
+    #[schema(nullable = false, example = 400)]
+    pub people: Option<i64>,
+    /// On 409 `would_expire`: those whose own hours leave no time, by what they would wait for.
+    #[schema(nullable = false)]
+    pub by_reason: Option<Counts>,
     /// On 409 `in_use`: what uses it.
     #[schema(nullable = false, example = json!(["campaign Spring"]))]
     pub used_by: Option<Vec<String>>,
+    /// On 409 `locked`: who fixes the value, `file` or `environment`.
+    #[schema(nullable = false, example = "file")]
+    pub locked_by: Option<String>,
     /// The id under which this request is logged.
     #[schema(example = "4bf92f3577b34da6a3ce929d0e0e4736")]
     pub request_id: String,

@@ -1,7 +1,8 @@
 //! Puts the process together: opens the store, builds the client, starts HTTP and loops, and stops them in
-//! order.
+//! order. What the configuration means for each part is in `configured`.
 
-use std::collections::HashMap;
+mod configured;
+
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,11 +15,8 @@ use tokio::task::JoinHandle;
 
 use crate::campaign::{self, CampaignError, Setup};
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError, InForce, Loaded, UncertainPolicy};
-use crate::content::Contents;
-use crate::delivery::{self, Dispatcher, Poller, Reconciler, SenderLimits, Settings, UncertainRules};
-use crate::domain::consent::KeywordTable;
-use crate::domain::rules::Rules;
+use crate::config::Loaded;
+use crate::delivery::{self, Dispatcher, Poller, Reconciler, Settings};
 use crate::import::{self, Pace};
 use crate::inbound::{self, CatchUp};
 use crate::live::Live;
@@ -27,12 +25,16 @@ use crate::privacy;
 use crate::publish::watch::Thresholds;
 use crate::publish::{self, Publisher};
 use crate::store::outcomes::RetryPolicy;
-use crate::store::{Serving, Store, StoreError, StorePaths, senders, settings};
+use crate::store::{Serving, Store, StoreError, senders, settings};
 use crate::ticker::{self, Stop, StopHandle};
-use crate::twilio::client::{Client, Credentials, is_loopback};
-use crate::twilio::content::ContentClient;
+use crate::twilio::client::Client;
 use crate::web::streams::Streams;
 use crate::web::{self, State};
+
+pub use configured::{
+    client, contents, delivery_settings, open_store, publish_settings, rules, setup, state,
+    synchronize_senders, take_up_settings, uncertain_rules, with_settings,
+};
 
 /// Threads that serve HTTP.
 const HTTP_WORKERS: usize = 2;
@@ -55,162 +57,6 @@ pub struct App {
     stop: StopHandle,
     tasks: Vec<JoinHandle<()>>,
     serving: Serving,
-}
-
-/// Opens the store of `config`.
-///
-/// # Errors
-/// Says what is wrong with the file and what to do.
-pub fn open_store(config: &Config, clock: Clock) -> Result<Store> {
-    let paths = StorePaths { path: config.store.path.clone(), key_file: config.store.key_file.clone() };
-    Ok(Store::open(paths, clock)?)
-}
-
-/// Writes the senders of `config` into the store, where rows refer to them.
-///
-/// # Errors
-/// When the store can't be written.
-pub async fn synchronize_senders(store: &Store, config: &Config) -> Result<()> {
-    let configured: Vec<(String, String)> = config
-        .senders
-        .iter()
-        .map(|sender| (sender.address.clone(), sender.kind.as_str().to_owned()))
-        .collect();
-    Ok(store.write::<_, _, StoreError>(move |tx| senders::synchronize(tx, &configured)).await?)
-}
-
-/// `loaded` with the settings that `rows` hold. One that can't be taken any more is left out with a line in the
-/// log: the file may have changed since, and the server starts all the same.
-///
-/// # Errors
-/// When the configuration makes no sense even without them.
-pub fn with_settings(loaded: &Loaded, rows: settings::Rows) -> Result<Loaded, ConfigError> {
-    let settings = crate::config::Settings { version: rows.version, values: rows.values };
-    let (loaded, left_out) = loaded.with_usable_settings(settings)?;
-    for error in left_out {
-        tracing::warn!(%error, "a setting can't be taken and is left out");
-    }
-    Ok(loaded)
-}
-
-/// The state of a server, and what delivery needs of the configuration. Both follow its changes.
-///
-/// # Errors
-/// When no HTTP client can be made.
-pub fn state(
-    store: Store,
-    loaded: Loaded,
-    setup: Setup,
-    metrics: Metrics,
-) -> Result<(State, Live<Settings>)> {
-    let contents = contents(&loaded.config, &store)?;
-    let config = Live::new(loaded.config.clone());
-    let rules = Live::new(rules(&loaded.config));
-    let keywords = Live::new(KeywordTable::with_added(&loaded.config.keywords));
-    let delivery = Live::new(delivery_settings(&loaded.config));
-    let lives = (config.clone(), rules.clone(), keywords.clone(), delivery.clone(), store.clone());
-    let in_force = InForce::new(loaded, move |loaded| {
-        let (config, rules, keywords, delivery, store) = &lives;
-        config.set(loaded.config.clone());
-        rules.set(self::rules(&loaded.config));
-        keywords.set(KeywordTable::with_added(&loaded.config.keywords));
-        delivery.set(delivery_settings(&loaded.config));
-        store.plan_changed();
-    });
-    let streams = Streams::default();
-    Ok((State { store, config, setup, keywords, rules, contents, metrics, streams, in_force }, delivery))
-}
-
-/// What the configuration says about sending.
-pub fn setup(config: &Config) -> Setup {
-    Setup { problem: config.setup_problem(), is_simulated: is_loopback(&config.twilio.api_base) }
-}
-
-/// The client of the configured account; `None` while there is no account.
-///
-/// # Errors
-/// When no HTTP client can be made.
-pub fn client(config: &Config) -> Result<Option<Client>> {
-    let twilio = &config.twilio;
-    if twilio.account_sid.is_empty() {
-        return Ok(None);
-    }
-    let (user, password) = match twilio.api_key_sid.is_empty() {
-        true => (twilio.account_sid.clone(), twilio.auth_token.clone()),
-        false => (twilio.api_key_sid.clone(), twilio.api_key_secret.clone()),
-    };
-    let credentials = Credentials {
-        account_sid: twilio.account_sid.clone(),
-        user,
-        password,
-        api_base: twilio.api_base.clone(),
-    };
-    let patience = Duration::from_secs(twilio.request_timeout_seconds);
-    Ok(Some(Client::new(credentials)?.with_request_timeout(patience)))
-}
-
-/// What delivery needs of the configuration.
-pub fn delivery_settings(config: &Config) -> Settings {
-    let limits = |sender: &crate::config::Sender| SenderLimits {
-        rate_per_second: sender.rate_per_second(),
-        recipients_per_day: sender.recipients_per_day(),
-    };
-    Settings {
-        account_rate_per_second: config.delivery.account_rate_per_second,
-        max_in_flight: config.delivery.max_in_flight,
-        max_attempts: config.delivery.max_attempts,
-        public_base_url: config.server.public_base_url.as_str().trim_end_matches('/').to_owned(),
-        senders: config
-            .senders
-            .iter()
-            .map(|sender| (sender.address.clone(), limits(sender)))
-            .collect::<HashMap<_, _>>(),
-        rules: Arc::new(rules(config)),
-    }
-}
-
-/// Templates at Twilio. The credentials of a stand-in on this machine are told to nobody else.
-///
-/// # Errors
-/// When no HTTP client can be made.
-pub fn contents(config: &Config, store: &Store) -> Result<Contents> {
-    let twilio = &config.twilio;
-    let is_one_side = is_loopback(&twilio.api_base) == is_loopback(&twilio.content_base);
-    let client = client(config)?.filter(|_| is_one_side);
-    let client = client.map(|client| ContentClient::new(client, twilio.content_base.clone()));
-    Ok(Contents::new(store.clone(), client))
-}
-
-/// What the configuration says about every message.
-pub fn rules(config: &Config) -> Rules {
-    Rules {
-        presets: Arc::new(config.quiet_hours.clone()),
-        replies: Arc::new(config.replies.clone()),
-        introduction: config.first_message.introduction(),
-        frequency_cap: config.frequency_cap.cap(),
-        prices: Arc::new(config.prices.clone()),
-        cap_per_day: config.spending.cap_per_day(),
-        unreachable_after: config.delivery.unreachable_after,
-    }
-}
-
-/// What the configuration says about outbound webhooks.
-pub fn publish_settings(config: &Config) -> publish::Settings {
-    publish::Settings {
-        policy: config.webhooks.policy(),
-        in_flight_per_endpoint: config.webhooks.in_flight_per_endpoint,
-        timeout: Duration::from_secs(config.webhooks.timeout_seconds),
-    }
-}
-
-/// What the configuration says about messages whose answer was lost.
-pub fn uncertain_rules(config: &Config) -> UncertainRules {
-    let seconds = i64::try_from(config.delivery.uncertain_after_seconds).unwrap_or(i64::MAX);
-    UncertainRules {
-        after: seconds.saturating_mul(1_000),
-        resends: config.delivery.uncertain_policy == UncertainPolicy::Resend,
-        max_attempts: config.delivery.max_attempts,
-    }
 }
 
 impl App {
@@ -320,8 +166,8 @@ fn background(state: &State, delivery: Live<Settings>, stop: &Stop) -> Result<Ve
             async move { delivery::rescue_orphans(&store, &outbox).await.map(drop) }
         }));
     }
-    tasks.extend(content_templates(state, stop));
     tasks.push(changed_settings(state, stop));
+    tasks.extend(content_templates(state, stop));
     tasks.push(campaigns(state, stop));
     tasks.push(imports(state, stop));
     tasks.push(replays(state, stop));
@@ -344,8 +190,14 @@ fn background(state: &State, delivery: Live<Settings>, stop: &Stop) -> Result<Ve
 /// Events to webhook endpoints, their log, and alerts that no transaction tells.
 fn outbound(state: &State, stop: &Stop, tasks: &mut Vec<JoinHandle<()>>) -> Result<()> {
     let settings = Live::new(publish_settings(&state.config.get()));
-    let publisher = Publisher::new(state.store.clone(), settings, state.metrics.clone())?;
+    let publisher = Publisher::new(state.store.clone(), settings.clone(), state.metrics.clone())?;
     tasks.push(tokio::spawn(publisher.run(stop.clone().pulled())));
+    // A copy, taken from the configuration every second: settings change it while the server runs.
+    let config = state.config.clone();
+    tasks.push(spawn("webhook_settings", SECOND, stop, std::future::pending, move || {
+        settings.set(publish_settings(&config.get()));
+        async { Ok::<_, Infallible>(()) }
+    }));
     let (store, config) = (state.store.clone(), state.config.clone());
     tasks.push(spawn("webhook_log", SECOND * 3_600, stop, std::future::pending, move || {
         let (store, days) = (store.clone(), i64::from(config.get().webhooks.log_days));
@@ -370,18 +222,6 @@ fn changed_settings(state: &State, stop: &Stop) -> JoinHandle<()> {
         let (store, in_force) = (store.clone(), in_force.clone());
         async move { take_up_settings(&store, &in_force).await }
     })
-}
-
-/// Looks once whether the settings of the file are newer than those in force, and puts them in force.
-///
-/// # Errors
-/// When the file can't be read, or the settings can't be taken.
-pub async fn take_up_settings(store: &Store, in_force: &InForce) -> Result<()> {
-    if store.read(settings::version).await? > in_force.get().settings.version {
-        let rows = store.read(settings::all).await?;
-        in_force.put(with_settings(&in_force.get(), rows)?);
-    }
-    Ok(())
 }
 
 /// What became of messages, asked of Twilio. A stop waits for no answer: a question is asked again.
