@@ -147,7 +147,7 @@ async fn what_comes_back_after_its_event_was_taken_back_is_not_sent_again() {
     assert!(taken[0].notes[0].contains("had left already, or is under way"), "{taken:?}");
     engine
         .change(
-            "UPDATE attempts SET outcome = 'refused'; UPDATE messages SET status = 'queued';
+            "DELETE FROM attempts; UPDATE messages SET status = 'queued', attempts = 0;
                  UPDATE campaign_counts SET status = 'queued';",
         )
         .await;
