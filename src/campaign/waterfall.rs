@@ -260,7 +260,7 @@ impl Walk {
         self.through = audience::visit(conn, &band, |member| {
             self.take(conn, &member)?;
             seen += 1;
-            Ok::<_, CampaignError>(seen % 64 != 0 || started.elapsed() < LONGEST_PIECE)
+            Ok::<_, CampaignError>(!seen.is_multiple_of(64) || started.elapsed() < LONGEST_PIECE)
         })?;
         self.exclude = exclude;
         let scale = PIECE.as_secs_f64() / started.elapsed().as_secs_f64().max(0.001);
