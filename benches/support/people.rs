@@ -42,6 +42,11 @@ pub fn add(dir: &tempfile::TempDir, n: u64) {
     conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
 }
 
+/// The rules of the built-in configuration.
+pub fn rules() -> event_stream_engine::domain::rules::Rules {
+    event_stream_engine::app::rules(&Config::load(None, []).unwrap().config)
+}
+
 /// The hours of the built-in configuration.
 pub fn presets() -> Arc<Presets> {
     Arc::new(Config::load(None, []).unwrap().config.quiet_hours)
