@@ -193,11 +193,8 @@ impl Claimer<'_> {
             (Verdict::Defer { until, reason, closes_at }, _) => {
                 claims.refused += 1;
                 messages::defer(tx, &due.standing, until, reason.as_str(), closes_at)?;
-                // Replies wait in the lanes of single messages, and no limit holds those.
-                if reason == Reason::DailyLimit && self.lane.plan.is_some() {
-                    claims.rests_until = Some(until);
-                } else if let Some(limit) = bounds.daily.as_mut().filter(|_| reason == Reason::DailyLimit) {
-                    limit.wait_for_the_next(tx.conn())?;
+                if reason == Reason::DailyLimit {
+                    self.wait_for_a_place(tx, round, until)?;
                 }
             }
             (Verdict::Skip(reason), _) => {
@@ -208,6 +205,17 @@ impl Claimer<'_> {
                 claims.refused += 1;
                 refuse(tx, due, Status::Expired, reason, &facts)?;
             }
+        }
+        Ok(())
+    }
+
+    /// The sender may write to nobody new for now.
+    fn wait_for_a_place(&self, tx: &Tx<'_>, round: &mut Round<'_>, until: Millis) -> Result<(), StoreError> {
+        // Replies wait in the lanes of single messages, and no limit holds those.
+        if self.lane.plan.is_some() {
+            round.claims.rests_until = Some(until);
+        } else if let Some(limit) = round.bounds.daily.as_mut() {
+            limit.wait_for_the_next(tx.conn())?;
         }
         Ok(())
     }
