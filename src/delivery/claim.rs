@@ -150,8 +150,7 @@ impl Claimer<'_> {
     fn judge(&self, tx: &Tx<'_>, due: &Due, round: &mut Round<'_>) -> Result<(), StoreError> {
         let Round { claims, texts, bounds, .. } = round;
         if due.is_taken_back {
-            claims.refused += 1;
-            return messages::close(tx, &due.standing, Status::Cancelled, triggers::CANCELLED, json!({}));
+            return take_back(tx, due, claims);
         }
         let plan = match &self.lane.plan {
             Some(plan) => Arc::clone(plan),
@@ -305,6 +304,12 @@ fn wait_for_money(
         return refuse(tx, due, Status::Expired, reason, facts);
     }
     messages::defer(tx, &due.standing, until, reason.as_str(), None)
+}
+
+/// Its trigger was taken back before its turn came.
+fn take_back(tx: &Tx<'_>, due: &Due, claims: &mut Claims) -> Result<(), StoreError> {
+    claims.refused += 1;
+    messages::close(tx, &due.standing, Status::Cancelled, triggers::CANCELLED, json!({}))
 }
 
 fn refuse(tx: &Tx<'_>, due: &Due, status: Status, reason: Reason, facts: &Facts) -> Result<(), StoreError> {

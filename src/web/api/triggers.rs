@@ -229,7 +229,11 @@ impl Receiver {
     }
 
     async fn read_event(&self, line: usize, value: Value) -> Result<Line, Problem> {
-        let id = value["id"].as_str().filter(|id| id.chars().count() <= MAX_ID).map(str::to_owned);
+        let id = value
+            .get("id")
+            .and_then(Value::as_str)
+            .filter(|id| id.chars().count() <= MAX_ID)
+            .map(str::to_owned);
         let event = match read(value, self.context.store.clock().now()) {
             Ok(event) => event,
             Err(problem) => return Ok(rejected(line, id, sentence(problem))),
@@ -268,7 +272,7 @@ impl Receiver {
     }
 
     fn count(&self, word: &str) -> usize {
-        self.results.iter().filter(|result| result["result"] == word).count()
+        self.results.iter().filter(|result| result.get("result").is_some_and(|found| found == word)).count()
     }
 
     fn counts(&self) -> Value {
@@ -281,8 +285,15 @@ impl Receiver {
 
     fn answer(self) -> Value {
         let mut answer = self.counts();
-        answer["results"] = Value::Array(self.results);
+        set(&mut answer, "results", Value::Array(self.results));
         answer
+    }
+}
+
+/// Sets a member of an object.
+fn set(object: &mut Value, member: &str, value: Value) {
+    if let Some(object) = object.as_object_mut() {
+        object.insert(member.to_owned(), value);
     }
 }
 
@@ -361,19 +372,23 @@ fn message(made: &Made) -> Value {
 /// Completes the result of a line.
 fn tell(result: &mut Value, outcome: &Option<Taken>) {
     let Some(taken) = outcome else {
-        result["result"] = json!("rejected");
-        result["message"] = json!("Something went wrong here; it is logged. Nothing of this event was kept.");
+        set(result, "result", json!("rejected"));
+        set(
+            result,
+            "message",
+            json!("Something went wrong here; it is logged. Nothing of this event was kept."),
+        );
         return;
     };
-    result["result"] = json!(if taken.is_duplicate { "duplicate" } else { "accepted" });
-    result["message"] = taken.made.first().map_or(Value::Null, message);
+    set(result, "result", json!(if taken.is_duplicate { "duplicate" } else { "accepted" }));
+    set(result, "message", taken.made.first().map_or(Value::Null, message));
     if let Some(more) = taken.made.get(1..).filter(|more| !more.is_empty()) {
-        result["more_messages"] = more.iter().map(message).collect();
+        set(result, "more_messages", more.iter().map(message).collect());
     }
     if let Some(taken_back) = taken.taken_back {
-        result["cancelled"] = json!(taken_back);
+        set(result, "cancelled", json!(taken_back));
     }
     if !taken.notes.is_empty() {
-        result["note"] = json!(taken.notes.join(" "));
+        set(result, "note", json!(taken.notes.join(" ")));
     }
 }
