@@ -137,9 +137,7 @@ async fn overtake(bench: &mut Bench) {
         };
         let start = Instant::now();
         let id = store
-            .write(move |tx| {
-                campaign::send_single(tx, &message, &people::rules(), &people::setup(), "bench")
-            })
+            .write(move |tx| campaign::send_single(tx, &message, &people::rules(), &people::setup(), "bench"))
             .await
             .unwrap();
         let accepted = format!("SELECT count(*) FROM messages WHERE id = {id} AND sid IS NOT NULL");
