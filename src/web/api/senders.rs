@@ -161,10 +161,11 @@ pub(super) async fn update(
 
 fn pausing(id: i64, is_paused: bool, actor: String) -> Also {
     Arc::new(move |tx| {
-        Ok(match is_paused {
-            true => senders::pause_by_operator(tx, id, &actor)?,
-            false => senders::resume(tx, id, &actor)?,
-        })
+        let written = match is_paused {
+            true => senders::pause_by_operator(tx, id, &actor),
+            false => senders::resume(tx, id, &actor),
+        };
+        Ok(written?)
     })
 }
 
