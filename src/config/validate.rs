@@ -6,7 +6,7 @@ use super::{Config, ConfigError, Sender, SenderKind, wrong};
 
 impl Config {
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
-        positive("delivery.account_rate_per_second", self.delivery.account_rate_per_second)?;
+        rate("delivery.account_rate_per_second", self.delivery.account_rate_per_second)?;
         positive("delivery.max_in_flight", self.delivery.max_in_flight as f64)?;
         positive("delivery.max_attempts", f64::from(self.delivery.max_attempts))?;
         positive("delivery.uncertain_after_seconds", self.delivery.uncertain_after_seconds as f64)?;
@@ -91,13 +91,19 @@ impl Sender {
             )));
         }
         if let Some(rate) = self.rate_per_second {
-            positive(&format!("senders[{number}].rate_per_second"), rate)?;
+            self::rate(&format!("senders[{number}].rate_per_second"), rate)?;
         }
         if let Some(people) = self.recipients_per_day {
             positive(&format!("senders[{number}].recipients_per_day"), people as f64)?;
         }
         Ok(())
     }
+}
+
+/// A pace. What is beyond any that there is would be a slip of the hand, and no limit at all.
+fn rate(key: &str, value: f64) -> Result<(), ConfigError> {
+    positive(key, value)?;
+    if value <= 1_000_000.0 { Ok(()) } else { Err(wrong(format!("{key}: {value} is more than 1000000"))) }
 }
 
 fn positive(key: &str, value: f64) -> Result<(), ConfigError> {

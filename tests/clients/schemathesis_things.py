@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 import urllib.request
 
 BASE, KEY = sys.argv[1], sys.argv[2]
@@ -15,6 +16,7 @@ def post(path, body):
         return json.load(answer)
 
 
+in_a_week = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 7 * 86_400))
 for topic in ["offers", "news"]:
     post("/topics", {"name": topic, "default": "all_opted_in"})
 for n in range(1, 13):
@@ -31,6 +33,6 @@ for n in range(1, 13):
 for n in range(1, 4):
     post("/messages", {
         "to": f"+141555501{n:02}", "channel": "sms", "body": f"Order {n} is on its way.", "reference": f"order-{n}",
-        "send_at": "2099-01-01T00:00:00Z",
+        "send_at": in_a_week,
     })
     post(f"/campaigns/{n}/launch", {})
