@@ -115,6 +115,12 @@ pub struct Metrics {
     campaign_messages: Family<CampaignLabels, Gauge>,
     store_batches: Counter,
     store_closures: Counter,
+    catching_up: CatchingUp,
+}
+
+/// What was missed, and fetched.
+#[derive(Clone)]
+struct CatchingUp {
     gaps: Family<GapLabels, Counter>,
     marketing_waits: Gauge,
     catch_ups: Family<OutcomeLabels, Counter>,
@@ -196,6 +202,37 @@ fn add<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metri
     metric
 }
 
+impl CatchingUp {
+    fn new(all: &mut Registry) -> CatchingUp {
+        CatchingUp {
+            gaps: add(
+                all,
+                "gaps",
+                "Times in which messages from people may have been missed",
+                Default::default(),
+            ),
+            marketing_waits: add(
+                all,
+                "marketing_waits",
+                "1 while marketing waits until missed messages were looked for",
+                Default::default(),
+            ),
+            catch_ups: add(
+                all,
+                "catch_ups",
+                "Looks through Twilio's list for missed messages",
+                Default::default(),
+            ),
+            caught_up: add(
+                all,
+                "caught_up_messages",
+                "Missed messages that came out of it",
+                Default::default(),
+            ),
+        }
+    }
+}
+
 impl Default for Metrics {
     fn default() -> Metrics {
         let mut registry = Registry::with_prefix("ese");
@@ -239,30 +276,7 @@ impl Default for Metrics {
             ),
             store_batches: add(all, "store_batches", "Commits of the data file", Default::default()),
             store_closures: add(all, "store_closures", "Changes within those commits", Default::default()),
-            gaps: add(
-                all,
-                "gaps",
-                "Times in which messages from people may have been missed",
-                Default::default(),
-            ),
-            marketing_waits: add(
-                all,
-                "marketing_waits",
-                "1 while marketing waits until missed messages were looked for",
-                Default::default(),
-            ),
-            catch_ups: add(
-                all,
-                "catch_ups",
-                "Looks through Twilio's list for missed messages",
-                Default::default(),
-            ),
-            caught_up: add(
-                all,
-                "caught_up_messages",
-                "Missed messages that came out of it",
-                Default::default(),
-            ),
+            catching_up: CatchingUp::new(all),
             registry: Arc::new(std::sync::Mutex::new(registry)),
         }
     }
@@ -362,16 +376,16 @@ impl Metrics {
 
     /// Counts a look through Twilio's list, `done` or `failed`, and the messages that it brought.
     pub fn count_catch_up(&self, outcome: &'static str, messages: u64) {
-        self.catch_ups.get_or_create(&OutcomeLabels { outcome }).inc();
-        self.caught_up.inc_by(messages);
+        self.catching_up.catch_ups.get_or_create(&OutcomeLabels { outcome }).inc();
+        self.catching_up.caught_up.inc_by(messages);
     }
 
     /// Sets how many gaps of each kind there were, and whether marketing waits for one to be looked through.
     pub fn set_gaps(&self, totals: Vec<(&'static str, u64)>, marketing_waits: bool) {
         for (gap, total) in totals {
-            self.gaps.get_or_create(&GapLabels { gap }).inner().store(total, Ordering::Relaxed);
+            self.catching_up.gaps.get_or_create(&GapLabels { gap }).inner().store(total, Ordering::Relaxed);
         }
-        self.marketing_waits.set(i64::from(marketing_waits));
+        self.catching_up.marketing_waits.set(i64::from(marketing_waits));
     }
 
     /// Sets the number of messages of each live campaign by status; others are forgotten.

@@ -4,11 +4,9 @@
 use crate::clock::Millis;
 use crate::domain::event::EventType;
 use crate::store::events::{self, NewEvent};
-use crate::store::{self, Store, StoreError, cursors};
+use crate::store::{self, Store, StoreError, backup, cursors};
 use serde_json::{Value, json};
 
-/// The row of `cursors` in which whoever makes a backup notes when it ended, in milliseconds since 1970.
-pub const LAST_BACKUP: &str = "backup.finished_at";
 const HOUR: Millis = 3_600_000;
 const MB: u64 = 1_000_000;
 
@@ -29,7 +27,7 @@ pub async fn look(store: &Store, thresholds: Thresholds, free: Option<u64>) -> R
     let now = store.clock().now();
     let (age, told) = store
         .read(move |conn| {
-            let last = cursors::get(conn, LAST_BACKUP)?;
+            let last = backup::last_backup_at(conn)?;
             let since = last.map_or_else(|| store::created_at(conn), Ok)?;
             Ok::<_, StoreError>(((now - since) / HOUR, cursors::list(conn, "alert.")?))
         })

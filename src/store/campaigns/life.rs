@@ -102,7 +102,9 @@ fn alert(tx: &Tx<'_>, id: i64, kind: EventType, mut data: Value) -> Result<(), S
         .conn
         .prepare_cached("SELECT name FROM campaigns WHERE id = ?1")?
         .query_row([id], |row| row.get(0))?;
-    data["name"] = Value::String(name);
+    if let Some(members) = data.as_object_mut() {
+        members.insert("name".to_owned(), Value::String(name));
+    }
     note(tx, id, kind, data)
 }
 

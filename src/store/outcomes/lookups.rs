@@ -141,7 +141,7 @@ pub fn lost(conn: &Connection, user_id: i64, channel: Channel) -> Result<Option<
 /// # Errors
 /// [`StoreError`] from SQLite.
 pub fn is_bound(conn: &Connection, sid: &str) -> Result<bool, StoreError> {
-    Ok(super::attempt_of(conn, sid)?.is_some())
+    Ok(super::news::attempt_of(conn, sid)?.is_some())
 }
 
 /// How many attempts nobody knows the fate of.

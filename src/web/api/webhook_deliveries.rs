@@ -109,7 +109,8 @@ pub(super) async fn resend(
             let endpoint = find_enabled(tx.conn(), id)?;
             let event = events::find(tx.conn(), event_id)?
                 .filter(|event| {
-                    event.kind != EventType::WebhookTested.as_str() || event.data["endpoint_id"] == id
+                    event.kind != EventType::WebhookTested.as_str()
+                        || event.data.get("endpoint_id").is_some_and(|of| *of == id)
                 })
                 .ok_or_else(|| Problem::not_found(format!("The event {event_id} is not kept.")))?;
             ask(tx, &endpoint, event_id, &event.kind)

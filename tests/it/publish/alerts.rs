@@ -1,7 +1,8 @@
 //! What somebody should look at comes as an event of its own, once.
 
 use event_stream_engine::clock::Clock;
-use event_stream_engine::publish::watch::{LAST_BACKUP, Thresholds, look};
+use event_stream_engine::publish::watch::{Thresholds, look};
+use event_stream_engine::store::backup::LAST_BACKUP;
 use event_stream_engine::store::{Store, StoreError, StorePaths, cursors};
 use serde_json::{Value, json};
 
