@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the official Twilio libraries that the simulator is checked with, here or in
+# Installs the official Twilio libraries that the simulator is checked with, and Schemathesis for our own API, here or in
 # TWILIO_CLIENTS_DIR. Needs python3 with venv, and npm.
 set -eu
 scripts=$(cd "$(dirname "$0")" && pwd)

@@ -18,7 +18,7 @@ tools=${TWILIO_CLIENTS_DIR:-$scripts}/.venv/bin
 cd "$(mktemp -d)"
 trap 'rm -rf "$PWD"' EXIT
 # The stream of events has no end to wait for.
-"$tools/schemathesis" --config-file "$scripts/schemathesis.toml" run "$base/api/v1/openapi.json" \
+SCHEMATHESIS_HOOKS=schemathesis_hooks PYTHONPATH=$scripts "$tools/schemathesis" --config-file "$scripts/schemathesis.toml" run "$base/api/v1/openapi.json" \
     --header "Authorization: Bearer $key" \
     --exclude-operation-id stream_events \
     --checks not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance,ignored_auth \
