@@ -4,7 +4,9 @@
 #
 #     tests/clients/schemathesis.sh http://127.0.0.1:8080 KEY [EXAMPLES [SEED]]
 #
-# The key needs every scope. Few examples take a minute or two; 100 and another seed are for an evening.
+# The key needs every scope and is the only one; the file of the server says api_requests_per_second = 0 and
+# wrong_keys_per_minute = 0, or most of it would be told to come later.
+# Few examples take a minute or two; 100 and another seed are for an evening.
 # Never against a server whose people or account matter: it sends, erases and changes whatever it can name.
 set -eu
 base=$1

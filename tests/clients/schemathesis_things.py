@@ -30,6 +30,7 @@ for n in range(1, 13):
     post("/campaigns", {
         "name": f"Campaign {n}", "channel": "sms", "template_id": n, "segment_id": n, "quiet_hours": "off",
     })
+post("/api-keys", {"name": "to be revoked", "scopes": ["read"]})
 for n in range(1, 4):
     post("/messages", {
         "to": f"+141555501{n:02}", "channel": "sms", "body": f"Order {n} is on its way.", "reference": f"order-{n}",

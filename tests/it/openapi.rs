@@ -192,6 +192,8 @@ fn requests_made_up_from_the_document_get_answers_that_it_declares() {
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(python.exists() && output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    // Nobody was kept out: what is not let in is not tried.
+    assert!(!said.contains("Authentication failed") && !said.contains("Rate limited"), "{said}");
     // All that can be tried was tried: the stream of events has no end to wait for, and the document itself was read.
     let selected = said.split("Selected: ").nth(1).and_then(|rest| rest.split('/').next());
     let selected: usize = selected.and_then(|number| number.parse().ok()).unwrap_or_default();

@@ -45,6 +45,7 @@ impl Place {
         let port = free_port();
         let text = format!(
             "[server]\nlisten = \"127.0.0.1:{port}\"\npublic_base_url = \"http://127.0.0.1:{port}\"\n\
+             api_requests_per_second = 0.0\nwrong_keys_per_minute = 0\n\
              [store]\npath = \"{0}/ese.db\"\nkey_file = \"{0}/ese.key\"\n\
              [twilio]\naccount_sid = \"{ACCOUNT}\"\nauth_token = \"{TOKEN}\"\n\
              api_base = \"http://127.0.0.1:{simulator_port}\"\ncontent_base = \"http://127.0.0.1:{simulator_port}\"\n\
