@@ -78,7 +78,7 @@ fn put(body: &mut Value, pointer: &str, value: Value) {
     for step in pointer.split('/').skip(1) {
         at = match step.parse::<usize>() {
             Ok(_) => {
-                if !at.as_array().is_some_and(|items| !items.is_empty()) {
+                if at.as_array().is_none_or(Vec::is_empty) {
                     *at = json!([null]);
                 }
                 &mut at[0]
