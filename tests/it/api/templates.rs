@@ -69,10 +69,11 @@ async fn a_preview_is_what_the_person_would_get() {
     app.post("/users", &json!({"phone": "+14155550101", "attributes": {"name": "Zoë"}})).await.expect(201);
     app.add_template("hi", "Hi {name}, {city|default(\"you\")} {phone}").await;
     let shown = app.post("/templates/1/preview", &json!({"phone": "+14155550101"})).await.expect(200);
-    assert_eq!(shown["body"], "Hi Zoë, you +14155550101");
+    // The first that a person gets says how to end it.
+    assert_eq!(shown["body"], "Hi Zoë, you +14155550101\nReply STOP to unsubscribe.");
     assert_eq!(
         (&shown["encoding"], &shown["parts"], &shown["characters"], &shown["missing"]),
-        (&json!("UCS-2"), &json!(1), &json!(24), &json!([]))
+        (&json!("UCS-2"), &json!(1), &json!(51), &json!([]))
     );
     let shown = app.post("/templates/1/preview", &json!({"attributes": {"name": ""}})).await.expect(200);
     assert_eq!((&shown["body"], &shown["missing"]), (&Value::Null, &json!(["name", "phone"])));
