@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::schedule::sweep;
 use super::template::check_approved;
 use super::{Audience, CampaignError, Clearance};
+use crate::clock::Millis;
 use crate::domain::campaign::{Action, CampaignStatus as S};
 use crate::domain::event::EventType;
 use crate::domain::message::Kind;
@@ -71,9 +72,26 @@ pub fn launch_cleared(
         let at = campaign.plan.schedule.as_ref().map(|(at, zone)| json!({"at": at, "timezone": zone}));
         campaigns::note(tx, id, EventType::CampaignScheduled, at.unwrap_or(Value::Null))?;
     } else {
+        check_not_long_past(&campaign, tx.now())?;
         begin(tx, &campaign, setup, clearance)?;
     }
     find(tx, id)
+}
+
+/// A start that lies further back than `late_hours` is a slip of the pen, or a draft that was forgotten. Where the
+/// hour counts for each person, it has come for the last of them 26 hours after the first.
+fn check_not_long_past(campaign: &CampaignRow, now: Millis) -> Result<(), CampaignError> {
+    let plan = &campaign.plan;
+    let around_the_earth = if plan.is_local_to_recipient { 26.0 } else { 0.0 };
+    let latest = plan.starts_at.map(|at| at + ((plan.late_hours + around_the_earth) * HOUR) as i64);
+    if latest.is_some_and(|latest| latest < now) {
+        let text = format!(
+            "lies further back than late_hours ({}) allows; change it, or set schedule to null to start now",
+            plan.late_hours
+        );
+        return Err(CampaignError::invalid("schedule.at", text));
+    }
+    Ok(())
 }
 
 fn check_sendable(conn: &Connection, campaign: &CampaignRow, setup: &Setup) -> Result<(), CampaignError> {
@@ -235,10 +253,12 @@ pub async fn retry_failed(
             let closings: SharedClosings = Arc::new(Mutex::new(campaign.plan.closings(&presets)));
             Action::RetryFailed.check(campaign.status)?;
             check_approved(tx.conn(), &campaign)?;
-            campaigns::move_to(tx, id, &[S::Finished], S::Running, None)?;
-            campaigns::note(tx, id, EventType::CampaignRetried, json!({"actor": actor}))?;
             // In the same write: a campaign that runs with nothing open would be finished at once.
-            let (_, last) = messages::requeue_failed(tx, id, (0, RETRY_CHUNK), &closings)?;
+            let (queued, last) = messages::requeue_failed(tx, id, (0, RETRY_CHUNK), &closings)?;
+            if queued > 0 {
+                campaigns::move_to(tx, id, &[S::Finished], S::Running, None)?;
+                campaigns::note(tx, id, EventType::CampaignRetried, json!({"actor": actor}))?;
+            }
             Ok::<_, CampaignError>((last, closings))
         })
         .await?;

@@ -315,10 +315,11 @@ async fn retry_failed_asks_the_gate_again() {
 async fn a_clone_is_a_draft_with_the_same_plan_and_no_schedule() {
     let mut engine = Engine::start().await;
     engine.add_many(1).await;
+    let now = engine.clock.now();
     let id = engine
-        .draft(|plan| {
+        .draft(move |plan| {
             plan.schedule = Some(("2026-12-01T09:00:00".to_owned(), "Asia/Colombo".to_owned()));
-            plan.starts_at = Some(1);
+            plan.starts_at = Some(now);
             plan.is_local_to_recipient = true;
             plan.max_recipients = Some(9);
         })
@@ -479,5 +480,19 @@ async fn an_edit_after_the_launch_changes_nothing_that_was_launched() {
     engine.launch(next).await;
     engine.settle().await;
     assert_eq!(engine.simulator.messages().last().unwrap().body, "new");
+    engine.check_and_stop().await;
+}
+
+#[tokio::test]
+async fn a_retry_with_nothing_that_failed_leaves_a_finished_campaign_finished() {
+    let mut engine = Engine::start().await;
+    engine.add_many(3).await;
+    let id = engine.draft(|_| {}).await;
+    engine.launch(id).await;
+    engine.settle().await;
+    assert_eq!(engine.campaign(id).status, S::Finished);
+    let before: i64 = engine.value("SELECT max(id) FROM events");
+    let after = campaign::retry_failed(&engine.store, &presets(), id, "test".to_owned()).await.unwrap();
+    assert_eq!((after.status, engine.value::<i64>("SELECT max(id) FROM events")), (S::Finished, before));
     engine.check_and_stop().await;
 }

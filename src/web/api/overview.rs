@@ -12,6 +12,7 @@ use super::{Answer, report};
 use crate::store::reports::overview::{Overview, overview};
 use crate::web::State;
 use crate::web::auth::{Read, Scoped};
+use crate::web::body::parse_time;
 use crate::web::error::Problem;
 use crate::web::openapi::shapes::overview as shapes;
 use crate::web::page::Query;
@@ -46,9 +47,15 @@ fn span(mut query: Query, now: i64) -> Result<(Date, Date), Problem> {
     let today = date(now.div_euclid(86_400_000));
     let mut read = |name: &str| {
         let text = query.text(name)?;
-        let parsed = text.parse::<Date>().ok().filter(|date| (1970..=9000).contains(&date.year()));
+        let day = text.parse::<Date>().ok().filter(|_| !text.contains('T'));
+        // An instant names the UTC day in which it lies.
+        let day = day.or_else(|| {
+            let at = parse_time(&text.replace(' ', "+")).ok()?;
+            Some(date(at.div_euclid(86_400_000)))
+        });
+        let parsed = day.filter(|date| (1970..=9000).contains(&date.year()));
         if parsed.is_none() {
-            query.error(name, "must be a day such as 2026-11-23");
+            query.error(name, "must be a day such as 2026-11-23, or an instant in it");
         }
         parsed
     };

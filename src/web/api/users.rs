@@ -48,12 +48,15 @@ pub(super) fn shape(conn: &Connection, user: &User) -> Result<Value, StoreError>
 
 /// Whom a path names: a number, or an id.
 pub(super) fn read_key(person: &str) -> Result<UserKey, Problem> {
-    Ok(match Phone::from_e164(person) {
-        Some(phone) => UserKey::Phone(phone.as_str().to_owned()),
-        None => UserKey::Id(person.parse().map_err(|_| {
-            Problem::not_found("A person is named by a number such as +14155550101, or by their id.")
-        })?),
-    })
+    if let Some(phone) = Phone::from_e164(person) {
+        return Ok(UserKey::Phone(phone.as_str().to_owned()));
+    }
+    // A number that was cut off is nobody's id.
+    let is_id = person.bytes().all(|byte| byte.is_ascii_digit()) && !person.starts_with('0');
+    match person.parse() {
+        Ok(id) if is_id => Ok(UserKey::Id(id)),
+        _ => Err(Problem::not_found("A person is named by a number such as +14155550101, or by their id.")),
+    }
 }
 
 /// The person whom a path names. Erased people are nobody.

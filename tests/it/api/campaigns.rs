@@ -332,3 +332,18 @@ async fn everybody_is_one_row_also_in_the_sheet() {
     assert_eq!(app.get(&format!("{path}?format=xml")).await.fields(), ["format"]);
     app.get("/campaigns/99/messages?format=csv").await.problem(404);
 }
+
+#[actix_web::test]
+async fn a_start_that_lies_long_past_is_refused_at_the_launch() {
+    let app = TestApp::start().await;
+    app.add_user("+14155550100", "opt_in").await;
+    let id = app.add_campaign("spring").await;
+    let at = |at: &str| json!({"schedule": {"at": at, "timezone": "Etc/UTC"}});
+    let path = format!("/campaigns/{id}");
+    app.patch(&path, &at("2020-12-01T09:00:00")).await.expect(200);
+    assert_eq!(act(&app, id, "launch").await.fields(), ["schedule.at"]);
+    assert_eq!(app.get(&path).await.expect(200)["status"], "draft");
+    // It is noon: three hours are within late_hours.
+    app.patch(&path, &at("2026-11-23T09:00:00")).await.expect(200);
+    act(&app, id, "launch").await.expect(202);
+}

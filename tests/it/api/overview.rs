@@ -24,6 +24,9 @@ async fn a_span_is_checked() {
     }
     let one = app.get("/reports/overview?from=2026-11-23&to=2026-11-23").await.expect(200);
     assert_eq!(one["days"][0]["day"], "2026-11-23");
+    let instants = "from=2026-11-22T23:30:00Z&to=2026-11-23T01:00:00%2B02:00";
+    let one = app.get(&format!("/reports/overview?{instants}")).await.expect(200);
+    assert_eq!((&one["from"], &one["to"]), (&json!("2026-11-22"), &json!("2026-11-22")), "by UTC");
     let leap = app.get("/reports/overview?from=2028-02-28&to=2028-03-01").await.expect(200);
     assert_eq!(leap["days"].as_array().unwrap().len(), 3);
 }

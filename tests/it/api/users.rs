@@ -257,3 +257,20 @@ async fn a_proof_is_json_or_a_strict_page() {
         (&Value::Null, &json!("do_not_contact"))
     );
 }
+
+#[actix_web::test]
+async fn a_number_that_was_cut_off_names_nobody() {
+    let app = TestApp::start().await;
+    for n in 0..3 {
+        app.add_user(&format!("+1415555010{n}"), "opt_in").await;
+    }
+    for name in ["+2", "+1", "+0000003", "%2B2", "02", "-1", "1.0", " 1", "+"] {
+        let path = format!("/users/{name}");
+        app.get(&path).await.problem(404);
+        app.delete(&path).await.problem(404);
+        app.get(&format!("{path}/export")).await.problem(404);
+        app.get(&format!("{path}/proof")).await.problem(404);
+    }
+    assert_eq!(app.get("/users").await.expect(200)["data"].as_array().unwrap().len(), 3);
+    assert_eq!(app.get("/users/2").await.expect(200)["id"], 2);
+}
