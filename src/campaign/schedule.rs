@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::actions::begin;
 use super::clearance::clear_start;
+use super::template::check_approved;
 use super::{CampaignError, Clearance, Setup};
 use crate::clock::Millis;
 use crate::domain::campaign::CampaignStatus as S;
@@ -51,8 +52,9 @@ pub async fn tick(store: &Store, setup: &Setup) -> Result<(), CampaignError> {
             ))
         })
         .await?;
-    // In safe hold no start comes about: once it is over, the campaign's policy about missed starts decides.
-    for campaign in live.into_iter().filter(|campaign| !is_held || campaign.status != S::Scheduled) {
+    // In safe hold no start comes about and no rest ends: who got it after the copy was made is not known here.
+    let waits = |campaign: &CampaignRow| matches!(campaign.status, S::Scheduled | S::Paused);
+    for campaign in live.into_iter().filter(|campaign| !is_held || !waits(campaign)) {
         let id = campaign.id;
         match look_after(store, setup, campaign).await {
             Err(CampaignError::Store(error)) if error.is_transient() => return Err(error.into()),
@@ -152,13 +154,23 @@ fn start(tx: &Tx<'_>, id: i64, setup: &Setup, clearance: &Clearance) -> Result<(
     }
 }
 
-/// What a campaign rested for is there again.
+/// What a campaign rested for is there again. Its template may have been paused meanwhile: whoever is sent to then
+/// is skipped for good, so it waits for somebody instead.
 fn end_rest(tx: &Tx<'_>, id: i64) -> Result<(), CampaignError> {
     let Some(campaign) = campaigns::find(tx.conn(), id)? else {
         return Ok(());
     };
-    let is_over = campaign.paused_until.is_some_and(|at| at <= tx.now());
-    if is_over && campaigns::go_on(tx, &campaign)? {
+    if campaign.status != S::Paused || campaign.paused_until.is_none_or(|at| at > tx.now()) {
+        return Ok(());
+    }
+    match check_approved(tx.conn(), &campaign) {
+        Ok(()) => {}
+        Err(CampaignError::TemplateNotApproved(refusal)) => {
+            return Ok(campaigns::stay_paused(tx, id, &format!("{refusal} Then resume."))?);
+        }
+        Err(error) => return Err(error),
+    }
+    if campaigns::go_on(tx, &campaign)? {
         campaigns::note(tx, id, EventType::CampaignResumed, json!({"actor": "calendar"}))?;
     }
     Ok(())

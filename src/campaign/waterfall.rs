@@ -2,7 +2,8 @@
 //! launched. The same plan and gate as at the sending, so nothing is sampled and nothing guessed.
 //!
 //! A million people take some seconds. They are walked by id in pieces, each a snapshot of its own and short
-//! enough to keep no other request waiting; one walk goes at a time, and a caller who leaves ends it.
+//! enough to keep no other request waiting; one look goes at a time, with at most one launch beside it, and a caller
+//! who leaves ends it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -26,8 +27,10 @@ use crate::store::circumstances::{self, Asked};
 use crate::store::segment_sql::Predicate;
 use crate::store::{Connection, Store, segments};
 
-/// Walks at the same time: one keeps a core busy.
-static TURN: Semaphore = Semaphore::const_new(1);
+/// Walks at the same time: one keeps a core busy. Launches have a turn of their own, so that those who only look
+/// keep none of them waiting.
+static LOOKS: Semaphore = Semaphore::const_new(1);
+static LAUNCHES: Semaphore = Semaphore::const_new(1);
 /// Ids looked at in the first piece; later ones follow the time that it took.
 const FIRST_PIECE: i64 = 4_000;
 const LARGEST_PIECE: i64 = 100_000;
@@ -142,7 +145,20 @@ pub async fn audience(
     sample: usize,
 ) -> Result<Waterfall, CampaignError> {
     // Never closed; without a turn one would walk beside others, no more.
-    let _turn = TURN.acquire().await;
+    let _turn = LOOKS.acquire().await;
+    walk(store, house, id, sample).await
+}
+
+/// The same before a launch, which waits for other launches alone.
+///
+/// # Errors
+/// As [`audience`].
+pub(super) async fn before_launch(store: &Store, house: &House, id: i64) -> Result<Waterfall, CampaignError> {
+    let _turn = LAUNCHES.acquire().await;
+    walk(store, house, id, 0).await
+}
+
+async fn walk(store: &Store, house: &House, id: i64, sample: usize) -> Result<Waterfall, CampaignError> {
     let (now, own) = (store.clock().now(), house.clone());
     let mut walk = store.read(move |conn| Walk::begin(conn, id, &own, (now, sample))).await?;
     while !walk.is_done() {

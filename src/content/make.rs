@@ -163,14 +163,16 @@ impl Contents {
         })?;
         check_text(&row)?;
         let name = submission.name.clone().unwrap_or_else(|| whatsapp_name(&row.friendly_name));
+        let asked_at = self.store.clock().now();
         let approval = client.submit(sid, &name, category.as_str()).await?;
         let resource = client.fetch(sid).await?;
-        self.keep_one(seen(resource, Some(approval))).await
+        self.keep_one(seen(resource, Some(approval)), asked_at).await
     }
 
     /// Asks Twilio about one template and its approval.
     async fn refresh(&self, sid: &str) -> Result<ContentRow, ContentsError> {
         let client = self.client()?;
+        let asked_at = self.store.clock().now();
         let resource = match client.fetch(sid).await {
             Err(ContentError::NotFound) => {
                 return Err(ContentsError::NotFound(format!("content template {sid} at Twilio")));
@@ -178,13 +180,18 @@ impl Contents {
             other => other?,
         };
         let approval = client.approval(sid).await?;
-        self.keep_one(seen(resource, Some(approval))).await
+        self.keep_one(seen(resource, Some(approval)), asked_at).await
     }
 
-    async fn keep_one(&self, seen: content_templates::SeenContent) -> Result<ContentRow, ContentsError> {
+    /// Keeps what Twilio was asked for at `asked_at`: a judgement that came at a sending since then is newer.
+    async fn keep_one(
+        &self,
+        seen: content_templates::SeenContent,
+        asked_at: Millis,
+    ) -> Result<ContentRow, ContentsError> {
         self.store
             .write(move |tx| {
-                content_templates::see(tx, &seen, tx.now())?;
+                content_templates::see(tx, &seen, asked_at)?;
                 content_templates::find(tx.conn(), &seen.sid)?
                     .ok_or_else(|| ContentsError::NotFound(format!("content template {}", seen.sid)))
             })

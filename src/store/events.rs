@@ -122,6 +122,14 @@ pub fn list_after(
     limit: usize,
 ) -> Result<(Vec<Event>, i64), StoreError> {
     const WINDOW: i64 = 20_000;
+    // Ids jump where a file was restored: the window begins at the next event, not at the next id.
+    let first: Option<i64> = conn
+        .prepare_cached("SELECT min(id) FROM events WHERE id > ?1")?
+        .query_row([after], |row| row.get(0))?;
+    let Some(first) = first else {
+        return Ok((Vec::new(), after));
+    };
+    let after = first - 1;
     let wanted: Vec<&str> = types.iter().map(|kind| kind.as_str()).collect();
     let wanted = serde_json::to_string(&wanted).unwrap_or_default();
     let sql = format!(

@@ -28,21 +28,56 @@ pub fn since(conn: &Connection) -> Result<Option<Millis>, StoreError> {
         .optional()?)
 }
 
-/// Puts the file on hold, and pauses every campaign that would go on by itself: who got it after the copy was made
-/// would get it again.
+/// What a campaign says that stood in the copy.
+const RESTORED: &str = "The data file was restored from a copy. Whoever got this campaign after the copy was made would get it again: compare with Twilio's log, then resume or cancel.";
+
+/// Puts the file on hold, and pauses every campaign that would go on by itself, now or at its time: who got it
+/// after the copy was made would get it again. One that is paused already says so too, since whoever resumes it
+/// has the same to compare. Ids given after the copy was made are not given again: [`skip_ids`].
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
 pub fn begin(tx: &Tx<'_>, actor: &str) -> Result<(), StoreError> {
+    skip_ids(tx)?;
     tx.conn.execute("UPDATE store_identity SET safe_hold = 1, held_at = ?1 WHERE id = 1", [tx.now])?;
     for campaign in campaigns::live(tx.conn)? {
-        if matches!(campaign.status, CampaignStatus::Launching | CampaignStatus::Running) {
-            let reason = "The data file was restored from a copy. Whoever got this campaign after the copy was made would get it again: compare with Twilio's log, then resume or cancel.";
-            campaigns::pause(tx, campaign.id, reason)?;
+        match (campaign.status, campaign.paused_until, &campaign.pause_reason) {
+            (CampaignStatus::Paused, None, Some(said)) if said.starts_with(RESTORED) => {}
+            (CampaignStatus::Paused, None, Some(said)) => {
+                let reason = format!("{RESTORED} It was paused before: {said}");
+                campaigns::stay_paused(tx, campaign.id, &reason)?;
+            }
+            (CampaignStatus::Paused, ..) => campaigns::stay_paused(tx, campaign.id, RESTORED)?,
+            _ => campaigns::pause(tx, campaign.id, RESTORED)?,
         }
     }
     tx.change_plan();
     note(tx, true, actor)
+}
+
+/// How far ids jump: further than any file comes within the age of a copy. Messages and events come by the
+/// million a day, all else by hand.
+const MANY_IDS: i64 = 1_000_000_000;
+const SOME_IDS: i64 = 1_000_000;
+/// Ids stay below what JSON readers hold exactly (2^53), however often a file is restored.
+const LAST_JUMP: i64 = 1 << 52;
+
+/// Lets ids go on far behind those of the copy. What was made after the copy is known elsewhere by its id: a
+/// receiver drops an event that it has under the same `webhook-id`, a late callback of Twilio's names its message.
+/// People, inbound messages and business events have ids without AUTOINCREMENT and can't jump.
+fn skip_ids(tx: &Tx<'_>) -> Result<(), StoreError> {
+    tx.conn.execute(
+        "INSERT INTO sqlite_sequence (name, seq)
+         SELECT s.name, 0 FROM sqlite_schema s WHERE s.type = 'table' AND s.sql LIKE '%AUTOINCREMENT%'
+           AND NOT EXISTS (SELECT 1 FROM sqlite_sequence q WHERE q.name = s.name)",
+        [],
+    )?;
+    tx.conn.execute(
+        "UPDATE sqlite_sequence SET seq = seq + CASE WHEN name IN ('messages', 'events') THEN ?1 ELSE ?2 END
+         WHERE seq < ?3",
+        (MANY_IDS, SOME_IDS, LAST_JUMP),
+    )?;
+    Ok(())
 }
 
 fn note(tx: &Tx<'_>, is_on: bool, actor: &str) -> Result<(), StoreError> {

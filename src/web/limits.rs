@@ -1,4 +1,5 @@
-//! How much one caller may ask: requests a second with one API key, and wrong keys a minute from one address.
+//! How much one caller may ask: requests a second with one API key, and wrong keys a minute from one address. And
+//! how many may ask at once for what takes seconds.
 //! A wrong key is no secret worth guessing at (256 bits); the limit spares the work.
 
 use std::net::{IpAddr, Ipv6Addr};
@@ -12,6 +13,7 @@ use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::error::Problem;
 use crate::clock::Clock;
@@ -34,6 +36,17 @@ struct Inner {
     wrong_keys: Option<Keyed<IpAddr>>,
     trusted_proxies: Vec<IpAddr>,
     clock: Clock,
+    looks: Arc<Semaphore>,
+}
+
+/// Looks at an audience that go or wait at once. They go one by one and take seconds each: who would come behind
+/// these comes back later instead.
+pub const MOST_LOOKS: usize = 8;
+
+/// A place among those who look at an audience.
+#[derive(Debug)]
+pub struct Look {
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Limits {
@@ -45,7 +58,20 @@ impl Limits {
             wrong_keys: keyed(f64::from(per_minute) / 60.0, per_minute, clock),
             trusted_proxies: server.trusted_proxies.iter().map(IpAddr::to_canonical).collect(),
             clock: clock.clone(),
+            looks: Arc::new(Semaphore::new(MOST_LOOKS)),
         }))
+    }
+
+    /// A place among those who look at an audience.
+    ///
+    /// # Errors
+    /// 429 when [`MOST_LOOKS`] go or wait already.
+    pub fn look(&self) -> Result<Look, Problem> {
+        let detail = format!("{MOST_LOOKS} looks at an audience go or wait already. Try again in 5 s.");
+        let permit = Arc::clone(&self.0.looks).try_acquire_owned();
+        permit
+            .map(|permit| Look { _permit: permit })
+            .map_err(|_| Problem::too_many(detail, 5).with_code("too_many_looks"))
     }
 
     /// Counts a request with this key.

@@ -1,14 +1,19 @@
-//! Answers that stay open: how many at once, and that all of them end when the process does. A worker that
+//! Answers that stay open: how many at once, in all and with one key, and that all of them end when the process does. A worker that
 //! still has one would keep a stop waiting.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 
 /// Open streams at once. Each costs a connection, a page of events, and a read when something happens.
 pub const MOST_STREAMS: usize = 64;
+
+/// Of these with one API key, so that no key takes every place.
+pub const MOST_OF_KEY: usize = 16;
 
 /// A comment is sent after this much silence, so that proxies keep the connection and a dead one is noticed.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -18,7 +23,7 @@ const KEY_CHECK: Duration = Duration::from_secs(3);
 /// The open streams of the process. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Streams {
-    slots: Arc<Semaphore>,
+    open: Arc<Mutex<HashMap<i64, usize>>>,
     closed: watch::Sender<bool>,
     sent: Arc<AtomicU64>,
     pace: Pace,
@@ -45,7 +50,35 @@ pub(super) struct Slot {
     closed: watch::Receiver<bool>,
     sent: Arc<AtomicU64>,
     pub(super) pace: Pace,
-    _permit: OwnedSemaphorePermit,
+    _place: Place,
+}
+
+/// Why there is no place for one more.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Full {
+    /// [`MOST_OF_KEY`] are open with this key.
+    OfKey,
+    /// [`MOST_STREAMS`] are open.
+    OfAll,
+}
+
+/// One of a key's places, given back when it is dropped.
+#[derive(Debug)]
+struct Place {
+    open: Arc<Mutex<HashMap<i64, usize>>>,
+    api_key_id: i64,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Entry::Occupied(mut own) = open.entry(self.api_key_id) {
+            *own.get_mut() -= 1;
+            if *own.get() == 0 {
+                own.remove();
+            }
+        }
+    }
 }
 
 impl Streams {
@@ -53,23 +86,34 @@ impl Streams {
     /// looked at.
     pub fn new(heartbeat: Duration, key_check: Duration) -> Streams {
         Streams {
-            slots: Arc::new(Semaphore::new(MOST_STREAMS)),
+            open: Arc::default(),
             closed: watch::channel(false).0,
             sent: Arc::default(),
             pace: Pace { heartbeat, key_check },
         }
     }
 
-    /// A place for one more, if there is one.
-    pub(super) fn take(&self) -> Option<Slot> {
-        let permit = Arc::clone(&self.slots).try_acquire_owned().ok()?;
+    /// A place for one more of this API key.
+    ///
+    /// # Errors
+    /// How many are open already, when that is the most.
+    pub(super) fn take(&self, api_key_id: i64) -> Result<Slot, Full> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.get(&api_key_id).is_some_and(|own| *own >= MOST_OF_KEY) {
+            return Err(Full::OfKey);
+        }
+        if open.values().sum::<usize>() >= MOST_STREAMS {
+            return Err(Full::OfAll);
+        }
+        *open.entry(api_key_id).or_default() += 1;
+        let place = Place { open: Arc::clone(&self.open), api_key_id };
         let (closed, sent) = (self.closed.subscribe(), Arc::clone(&self.sent));
-        Some(Slot { closed, sent, pace: self.pace, _permit: permit })
+        Ok(Slot { closed, sent, pace: self.pace, _place: place })
     }
 
     /// How many are open.
     pub fn open(&self) -> usize {
-        MOST_STREAMS - self.slots.available_permits()
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
     }
 
     /// Events handed to sockets since the start.

@@ -78,6 +78,21 @@ pub fn pause(tx: &Tx<'_>, id: i64, reason: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// A paused campaign stays so until somebody resumes it, whatever it rested for, with the line that mends it: an
+/// alert. Nothing happens to one that is not paused.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn stay_paused(tx: &Tx<'_>, id: i64, reason: &str) -> Result<(), StoreError> {
+    use CampaignStatus as S;
+    if move_to(tx, id, &[S::Paused], S::Paused, Some(reason))? {
+        note(tx, id, EventType::CampaignPaused, json!({"reason": reason}))?;
+        tx.withdraw(Withdrawal::Campaign(id));
+        alert(tx, id, EventType::AlertCampaignPaused, json!({"reason": reason}))?;
+    }
+    Ok(())
+}
+
 /// The same because somebody wanted it, who needs no alert.
 ///
 /// # Errors

@@ -13,7 +13,7 @@ use crate::store::StoreError;
 const TIMED: Timed = Timed {
     from: "SELECT id, received_at FROM inbound WHERE id >= ?1 AND source = 'webhook' ORDER BY id LIMIT 1",
     lowest: "SELECT min(id) FROM inbound",
-    highest: "SELECT max(id) FROM inbound",
+    highest_below: "SELECT max(id) FROM inbound WHERE id < ?1",
 };
 
 /// How a message from a person can have been understood.

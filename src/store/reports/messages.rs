@@ -12,7 +12,7 @@ use crate::store::StoreError;
 const TIMED: Timed = Timed {
     from: "SELECT id, created_at FROM messages WHERE id >= ?1 ORDER BY id LIMIT 1",
     lowest: "SELECT min(id) FROM messages",
-    highest: "SELECT max(id) FROM messages",
+    highest_below: "SELECT max(id) FROM messages WHERE id < ?1",
 };
 
 /// A message with its person's number and its campaign's name.

@@ -21,12 +21,12 @@ pub struct Slice<Row, Place> {
     pub reached: Option<Place>,
 }
 
-/// A table in order of time: `(id, time)` of the first row from an id on whose time is that of its arrival, and
-/// the lowest and the highest id of all.
+/// A table in order of time: `(id, time)` of the first row from an id on whose time is that of its arrival, the
+/// lowest id of all, and the highest below an id.
 pub(super) struct Timed {
     pub(super) from: &'static str,
     pub(super) lowest: &'static str,
-    pub(super) highest: &'static str,
+    pub(super) highest_below: &'static str,
 }
 
 /// The part of a table that one page looks at: ids from `low` up to, not including, `high`.
@@ -46,7 +46,9 @@ impl Window {
         before: i64,
         since: Option<Millis>,
     ) -> Result<Window, StoreError> {
-        let highest: Option<i64> = conn.prepare_cached(table.highest)?.query_row([], |row| row.get(0))?;
+        let highest: Option<i64> =
+            conn.prepare_cached(table.highest_below)?.query_row([before], |row| row.get(0))?;
+        // Ids jump where a file was restored: the window begins at a row.
         let high = before.min(highest.unwrap_or(0) + 1);
         let end = match since {
             Some(since) => first_since(conn, table, high, since - SET_BACK)?,
@@ -82,7 +84,7 @@ mod tests {
     const TABLE: Timed = Timed {
         from: "SELECT id, at FROM t WHERE id >= ?1 ORDER BY id LIMIT 1",
         lowest: "SELECT min(id) FROM t",
-        highest: "SELECT max(id) FROM t",
+        highest_below: "SELECT max(id) FROM t WHERE id < ?1",
     };
 
     #[test]
@@ -104,5 +106,8 @@ mod tests {
         assert_eq!(below(i64::MAX, since(49_994)), Window { low: 49_994, high: 50_001, goes_on: false });
         assert_eq!(below(i64::MAX, since(90_000)), Window { low: 50_001, high: 50_001, goes_on: false });
         assert_eq!(below(40_000, since(45_000)), Window { low: 40_000, high: 40_000, goes_on: false });
+        conn.execute("INSERT INTO t VALUES (9000000, 60000000)", []).unwrap();
+        assert_eq!(below(i64::MAX, None), Window { low: 8_980_001, high: 9_000_001, goes_on: true });
+        assert_eq!(below(8_980_001, None), Window { low: 30_001, high: 50_001, goes_on: true });
     }
 }

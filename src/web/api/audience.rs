@@ -36,7 +36,8 @@ pub(super) fn house(state: &State) -> House {
 /// sampled: a million people take some seconds, one look goes at a time, and who leaves ends it.
 #[utoipa::path(get, path = "/campaigns/{id}/audience", operation_id = "get_campaign_audience",
     params(shapes::AudienceFilters), responses((status = 200, body = shapes::CampaignAudience),
-        (status = 409, description = "It was launched: the report tells; or events start it.")))]
+        (status = 409, description = "It was launched: the report tells; or events start it."),
+        (status = 429, description = "Too many looks wait already, or too many requests with this key.")))]
 pub(super) async fn show(_: Scoped<Read>, state: Data<State>, id: Path<i64>, request: HttpRequest) -> Answer {
     let mut query = Query::of(&request)?;
     let sample = query.integer("sample").unwrap_or(SAMPLE);
@@ -45,6 +46,7 @@ pub(super) async fn show(_: Scoped<Read>, state: Data<State>, id: Path<i64>, req
     }
     query.finish()?;
     let sample = usize::try_from(sample).unwrap_or(0);
+    let _look = state.limits.look()?;
     let seen = look_at_audience(&state.store, &house(&state), *id, sample).await?;
     Ok(Reply::ok(shape(*id, &seen)))
 }

@@ -23,7 +23,7 @@ use crate::web::auth::{Read, Scoped};
 use crate::web::error::Problem;
 use crate::web::openapi::shapes::events as shapes;
 use crate::web::page::Query;
-use crate::web::streams::{MOST_STREAMS, Slot};
+use crate::web::streams::{Full, MOST_OF_KEY, MOST_STREAMS, Slot};
 
 /// Events of one page.
 const PAGE: usize = 100;
@@ -44,8 +44,9 @@ const GREETING: &str = ": events follow\nretry: 1000\n\n";
         ("Last-Event-ID" = Option<String>, Header,
             description = "The last id that you have; it goes before `after`. Browsers send it by themselves.")),
     responses((status = 200, body = shapes::EventStream, content_type = "text/event-stream"),
-        (status = 410, description = "Not all behind the id is kept any more; `oldest_id` says what is."),
-        (status = 429, description = "Too many streams are open, or too many requests with this key.")))]
+        (status = 410, description = "Not all behind the id is kept any more, or no event has it yet; \
+            `oldest_id` says where to go on."),
+        (status = 429, description = "Too many streams are open, in all or with this key, or too many requests with it.")))]
 pub(super) async fn show(
     caller: Scoped<Read>,
     state: Data<State>,
@@ -57,7 +58,7 @@ pub(super) async fn show(
     query.finish()?;
     // A browser that comes back repeats its first address: the header knows better.
     let after = last_event_id(&request)?.or(given);
-    let slot = state.streams.take().ok_or_else(too_many)?;
+    let slot = state.streams.take(caller.id).map_err(too_many)?;
     let newest = state.store.watch_events();
     let after = state.store.read(move |conn| begin(conn, after)).await?;
     let follower = Follower {
@@ -83,8 +84,12 @@ pub(super) async fn show(
         .streaming(body))
 }
 
-fn too_many() -> Problem {
-    let detail = format!("{MOST_STREAMS} streams are open already. Close one, or read /events instead.");
+fn too_many(full: Full) -> Problem {
+    let open = match full {
+        Full::OfKey => format!("{MOST_OF_KEY} streams are open with this key"),
+        Full::OfAll => format!("{MOST_STREAMS} streams are open"),
+    };
+    let detail = format!("{open} already. Close one, or read /events instead.");
     Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).with_code("too_many_streams")
 }
 

@@ -43,14 +43,18 @@ pub(super) fn unknown_type(word: &str) -> String {
 /// Where a reader begins that has seen `after`; without it, before the oldest event that is kept.
 ///
 /// # Errors
-/// 410 when what follows `after` is not kept any more.
+/// 410 when what follows `after` is not kept any more, or when no event has that id yet: the file was restored
+/// from a copy, and what the reader saw since is not in it.
 pub(super) fn begin(conn: &Connection, after: Option<i64>) -> Result<i64, Problem> {
     let oldest_id = events::oldest_id(conn)?;
+    let gone = |detail| Err(Problem::new(StatusCode::GONE, detail).with("oldest_id", json!(oldest_id)));
     match after {
         Some(after) if after < oldest_id - 1 => {
-            let detail = format!("Events before {oldest_id} are not kept any more. Go on from there.");
-            Err(Problem::new(StatusCode::GONE, detail).with("oldest_id", json!(oldest_id)))
+            gone(format!("Events before {oldest_id} are not kept any more. Go on from there."))
         }
+        Some(after) if after >= oldest_id && after > events::newest_id(conn)? => gone(format!(
+            "No event has the id {after} yet: the data file is another, or was restored from a copy. Go on from {oldest_id}."
+        )),
         after => Ok(after.unwrap_or(oldest_id - 1)),
     }
 }
@@ -63,7 +67,8 @@ pub(super) fn begin(conn: &Connection, after: Option<i64>) -> Result<i64, Proble
         ("types" = Option<String>, Query, description = "Only these, with commas between."),
         ("limit" = Option<i64>, Query, description = "Events at once.", minimum = 1, maximum = 200)),
     responses((status = 200, body = shapes::EventPage),
-        (status = 410, description = "Not all behind `after` is kept any more; `oldest_id` says what is.")))]
+        (status = 410, description = "Not all behind `after` is kept any more, or no event has that id yet; \
+            `oldest_id` says where to go on.")))]
 pub(super) async fn list(_: Scoped<Read>, state: Data<State>, request: HttpRequest) -> Answer {
     let mut query = Query::of(&request)?;
     let after = query.integer("after");

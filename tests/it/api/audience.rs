@@ -1,5 +1,6 @@
 //! `/campaigns/{id}/audience`, `/users/{phone}/explain`, and a launch that asks first.
 
+use event_stream_engine::web::limits::MOST_LOOKS;
 use serde_json::{Value, json};
 
 use crate::support::api::{TestApp, send};
@@ -217,4 +218,21 @@ async fn without_a_campaign_each_kind_of_message_is_explained() {
     }
     let both = app.get("/users/+4915112345601/explain?campaign_id=1&kind=marketing").await;
     assert_eq!(both.fields(), ["kind"]);
+}
+
+#[tokio::test]
+async fn a_look_behind_many_others_is_asked_to_come_back_later() {
+    let (app, id) = with_people().await;
+    let path = format!("/campaigns/{id}/audience");
+    let mut waiting: Vec<_> = (0..MOST_LOOKS).map(|_| app.state.limits.look().unwrap()).collect();
+    let refused = app.get(&path).await;
+    assert_eq!(refused.header("retry-after"), Some("5"));
+    assert_eq!(refused.problem(429)["code"], "too_many_looks");
+    // A launch with a deadline looks too, and is none of them.
+    let deadline = json!({"expires_after_hours": 48});
+    app.patch(&format!("/campaigns/{id}"), &deadline).await.expect(200);
+    app.post(&format!("/campaigns/{id}/launch"), &json!({})).await.expect(202);
+    waiting.pop();
+    app.get(&path).await.problem(409);
+    app.get("/campaigns/999/audience").await.problem(404);
 }

@@ -11,7 +11,7 @@ use event_stream_engine::domain::event::EventType;
 use event_stream_engine::store::api_keys::{self, Scope};
 use event_stream_engine::store::events::{self, NewEvent};
 use event_stream_engine::store::{Store, StoreError, StorePaths};
-use event_stream_engine::web::streams::MOST_STREAMS;
+use event_stream_engine::web::streams::{MOST_OF_KEY, MOST_STREAMS};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
@@ -191,8 +191,23 @@ async fn what_is_asked_wrongly_is_named() {
         let answer = send(stream(&app, "").header("Last-Event-ID", id)).await;
         assert_eq!(answer.fields(), ["Last-Event-ID"], "{id}");
     }
-    let answer = app.get("/events?after=9223372036854775807").await.expect(200);
-    assert_eq!(answer["next_after"], i64::MAX);
+}
+
+#[actix_web::test]
+async fn who_saw_more_than_there_is_is_told_so_and_where_to_go_on() {
+    let app = TestApp::start().await;
+    let last = happen(&app.store, EventType::UserUpdated, 5, "x").await;
+    for after in [last + 1, i64::MAX] {
+        for path in ["/events", "/events/stream"] {
+            let told = app.get(&format!("{path}?after={after}")).await.problem(410);
+            assert_eq!(told["oldest_id"], 1, "{told}");
+        }
+    }
+    let page = app.get(&format!("/events?after={last}")).await.expect(200);
+    assert_eq!((page["data"].as_array().unwrap().len(), &page["next_after"]), (0, &json!(last)));
+    forget_through(&app.store, last).await;
+    app.get(&format!("/events?after={last}")).await.expect(200);
+    assert_eq!(app.get(&format!("/events?after={}", last + 1)).await.problem(410)["oldest_id"], last + 1);
 }
 
 #[actix_web::test]
@@ -277,15 +292,25 @@ async fn a_stream_ends_with_its_key() {
 }
 
 #[actix_web::test]
-async fn streams_are_counted_and_one_too_many_is_refused() {
+async fn streams_are_counted_and_one_too_many_is_refused_of_a_key_and_of_all() {
     let app = TestApp::start().await;
     let mut open = Vec::new();
-    for _ in 0..MOST_STREAMS {
-        open.push(Reader::open(stream(&app, "")).await);
+    let path = "/api/v1/events/stream";
+    while open.len() < MOST_STREAMS {
+        let key = app.add_key(&[Scope::Read], None).await;
+        for _ in 0..MOST_OF_KEY.min(MOST_STREAMS - open.len()) {
+            open.push(Reader::open(app.bare("GET", path).bearer_auth(&key)).await);
+        }
+        let refused = send(app.bare("GET", path).bearer_auth(&key)).await;
+        assert!(refused.header("retry-after").is_some());
+        let refused = refused.problem(429);
+        assert_eq!(refused["code"], "too_many_streams");
+        assert!(refused["detail"].as_str().unwrap().contains("with this key"), "{refused}");
     }
-    let answer = app.get("/events/stream").await;
-    assert!(answer.header("retry-after").is_some());
-    assert_eq!(answer.problem(429)["code"], "too_many_streams");
+    // Another key's turn: all places are taken.
+    let refused = app.get("/events/stream").await.problem(429);
+    assert_eq!(refused["code"], "too_many_streams");
+    assert!(!refused["detail"].as_str().unwrap().contains("with this key"), "{refused}");
     app.get("/events").await.expect(200);
     open.pop();
     let end = Instant::now() + PATIENCE;

@@ -6,6 +6,7 @@ use event_stream_engine::domain::consent::Consent;
 use event_stream_engine::domain::gate::Reason;
 use event_stream_engine::store::campaigns::CampaignRow;
 use event_stream_engine::store::{StoreError, segments};
+use futures_util::FutureExt;
 use serde_json::json;
 
 use crate::support::{Engine, Wanted, phone};
@@ -176,5 +177,25 @@ async fn who_enters_an_exclusion_after_the_audience_was_frozen_still_gets_it() {
     engine.change(&format!("UPDATE users SET attributes = jsonb('{{\"vip\":true}}') WHERE id = {id}")).await;
     engine.settle().await;
     assert_eq!(engine.counts(campaign_id).get("delivered"), Some(&1), "the audience is that of the launch");
+    engine.check_and_stop().await;
+}
+
+#[tokio::test]
+async fn a_launch_does_not_wait_for_those_who_only_look() {
+    let engine = Engine::start().await;
+    engine.add_many(2).await;
+    let id = engine.draft(|plan| plan.expires_after_hours = Some(12.0)).await;
+    let house = engine.house();
+    // Looks that hold their turn and never come to an end.
+    let mut looks: Vec<_> =
+        (0..3).map(|_| Box::pin(campaign::look_at_audience(&engine.store, &house, id, 0))).collect();
+    for look in &mut looks {
+        assert!(look.now_or_never().is_none());
+    }
+    let launch = engine.look_and_launch(id, false);
+    let launched = tokio::time::timeout(std::time::Duration::from_secs(10), launch).await;
+    assert_eq!(launched.expect("the launch waits for looks").unwrap().status, S::Launching);
+    drop(looks);
+    engine.change("UPDATE campaigns SET status = 'cancelled'").await;
     engine.check_and_stop().await;
 }

@@ -6,7 +6,8 @@ use event_stream_engine::domain::consent::Consent;
 use event_stream_engine::domain::message::Kind;
 use event_stream_engine::domain::phone::Channel;
 use event_stream_engine::simulator::{ErrorFault, Faults};
-use event_stream_engine::store::campaigns::CampaignRow;
+use event_stream_engine::store::StoreError;
+use event_stream_engine::store::campaigns::{self, CampaignRow};
 use event_stream_engine::store::templates::TemplateText;
 use serde_json::{Value, json};
 
@@ -253,6 +254,36 @@ async fn a_scheduled_campaign_whose_template_was_paused_stops_at_its_start() {
     assert_eq!(stopped.status, CampaignStatus::Paused);
     assert!(stopped.pause_reason.unwrap().contains("paused at Twilio"));
     assert!(engine.simulator.messages().is_empty());
+    engine.check_and_stop().await;
+}
+
+#[tokio::test]
+async fn a_rest_that_ends_by_itself_does_not_go_on_with_a_template_that_was_paused_meanwhile() {
+    let mut engine = Engine::start().await;
+    engine.add_many(3).await;
+    contents(&engine).sync().await.unwrap();
+    let id = order_draft(&engine).await;
+    try_launch(&engine, id).await.unwrap();
+    let until = engine.clock.now() + 60_000;
+    engine
+        .store
+        .write::<_, _, StoreError>(move |tx| {
+            let rest = campaigns::Rest { reason: "The cap of the day is reached.", until: Some(until) };
+            campaigns::rest(tx, id, &rest)
+        })
+        .await
+        .unwrap();
+    judged(&engine, ORDER, "paused").await;
+    engine.drain_after(120).await;
+    let standing = engine.campaign(id);
+    assert_eq!((standing.status, standing.paused_until), (CampaignStatus::Paused, None));
+    let reason = standing.pause_reason.unwrap();
+    assert!(reason.contains(ORDER) && reason.contains("Then resume"), "{reason}");
+    assert_eq!(engine.reasons(id).get("skipped:template_not_approved"), None, "{:?}", engine.reasons(id));
+    judged(&engine, ORDER, "approved").await;
+    try_resume(&engine, id).await.unwrap();
+    engine.settle().await;
+    assert_eq!(engine.counts(id).get("delivered"), Some(&3), "{:?}", engine.reasons(id));
     engine.check_and_stop().await;
 }
 

@@ -1,10 +1,19 @@
 //! Making templates at Twilio and submitting them, whatever is lost on the way.
 
+use actix_web::web::{Data, get};
+use actix_web::{App, HttpResponse, HttpServer};
+use event_stream_engine::clock::Clock;
+use event_stream_engine::content::{Contents, Submission};
+use event_stream_engine::domain::content::Approval;
 use event_stream_engine::simulator::{Faults, Simulator};
+use event_stream_engine::store::{Store, StoreError, content_templates};
+use event_stream_engine::twilio::client::{Client, Credentials};
+use event_stream_engine::twilio::content::ContentClient;
 use serde_json::{Value, json};
 
-use super::app_with_twilio;
+use super::{ORDER, app_with_twilio};
 use crate::support::api::{TestApp, send};
+use crate::support::{Engine, quick_simulator};
 
 fn wanted() -> Value {
     json!({"name": "news", "language": "en", "body": "Hello {{1}}, there is news for you.",
@@ -142,4 +151,45 @@ async fn a_sync_between_the_loss_and_the_repetition_leaves_one_row() {
     assert_eq!(listed["data"].as_array().unwrap().len(), 5);
     assert_eq!(count(&simulator, "news"), 1);
     simulator.stop().await;
+}
+
+/// Twilio's answer about a template is under way when a sending is refused with 63041.
+#[actix_web::test]
+async fn a_judgement_that_comes_while_twilio_is_asked_is_not_undone_by_the_older_answer() {
+    let engine = Engine::start().await;
+    super::contents(&engine).sync().await.unwrap();
+    let heard = Data::new((engine.store.clone(), engine.clock.clone()));
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(Data::clone(&heard))
+            .route("/v1/Content/{sid}", get().to(async || HttpResponse::Ok().json(json!({"sid": ORDER}))))
+            .route("/v1/Content/{sid}/ApprovalRequests", get().to(approved_until_now))
+    });
+    let server = server.workers(1).disable_signals().bind("127.0.0.1:0").unwrap();
+    let base: url::Url = format!("http://{}", server.addrs()[0]).parse().unwrap();
+    let server = server.run();
+    let handle = server.handle();
+    tokio::spawn(server);
+    let options = quick_simulator();
+    let credentials = Credentials {
+        account_sid: options.account_sid.clone(),
+        user: options.account_sid,
+        password: options.auth_token.into(),
+        api_base: base.clone(),
+    };
+    let client = ContentClient::new(Client::new(credentials).unwrap(), base);
+    let contents = Contents::new(engine.store.clone(), Some(client));
+    let row = contents.submit(ORDER, &Submission::default()).await;
+    let status: String = engine.value(&format!("SELECT status FROM content_templates WHERE sid = '{ORDER}'"));
+    assert_eq!(status, "paused", "{row:?}");
+    handle.stop(false).await;
+    engine.check_and_stop().await;
+}
+
+async fn approved_until_now(heard: Data<(Store, Clock)>) -> HttpResponse {
+    heard.1.advance(1_000);
+    let judged =
+        heard.0.write::<_, _, StoreError>(|tx| content_templates::judged(tx, ORDER, Approval::Paused));
+    judged.await.unwrap();
+    HttpResponse::Ok().json(json!({"whatsapp": {"status": "approved"}}))
 }
