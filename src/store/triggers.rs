@@ -4,6 +4,7 @@
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::{Value, json};
 
+use super::campaigns::Added;
 use super::effects::Withdrawal;
 use super::events::{self, NewEvent};
 use super::messages::{self, STANDING, Standing, standing_from_row};
@@ -302,16 +303,11 @@ pub fn close_audience(tx: &Tx<'_>, audience: &TriggerAudience) -> Result<bool, S
 }
 
 /// Takes back what still waits of a cancelled audience, for its people up to `through` and at most `rows` of them;
-/// the trigger's own event tells of them all. Returns how many there were.
+/// the trigger's own event tells of them all. Returns how many there were, and how far it came.
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
-pub fn sweep(
-    tx: &Tx<'_>,
-    audience: &TriggerAudience,
-    through: i64,
-    rows: i64,
-) -> Result<usize, StoreError> {
+pub fn sweep(tx: &Tx<'_>, audience: &TriggerAudience, through: i64, rows: i64) -> Result<Added, StoreError> {
     let waiting: Vec<Standing> = tx
         .conn
         .prepare_cached(&format!(
@@ -335,7 +331,7 @@ pub fn sweep(
     let is_full = waiting.len() as i64 >= rows;
     let reached = waiting.last().filter(|_| is_full).map_or(through, |last| last.user_id);
     advance(tx, audience, reached)?;
-    Ok(waiting.len())
+    Ok(Added { rows: waiting.len(), through: reached })
 }
 
 /// Takes back the messages to one person that still wait. Returns how many, and how many had left already.
