@@ -13,7 +13,7 @@ use actix_web::{App as HttpApp, HttpServer};
 use anyhow::{Context, Result};
 use tokio::task::JoinHandle;
 
-use crate::campaign::{self, CampaignError, Setup};
+use crate::campaign::{self, Setup};
 use crate::clock::Clock;
 use crate::config::Loaded;
 use crate::delivery::{self, Dispatcher, Poller, Reconciler, Settings};
@@ -169,6 +169,7 @@ fn background(state: &State, delivery: Live<Settings>, stop: &Stop) -> Result<Ve
     tasks.push(changed_settings(state, stop));
     tasks.extend(content_templates(state, stop));
     tasks.push(campaigns(state, stop));
+    tasks.push(segment_triggers(state, stop));
     tasks.push(imports(state, stop));
     tasks.push(replays(state, stop));
     tasks.push(retention(state, stop));
@@ -284,11 +285,28 @@ fn campaigns(state: &State, stop: &Stop) -> JoinHandle<()> {
     spawn("campaigns", SECOND, stop, wake, move || {
         let (store, setup, presets) = (store.clone(), setup.clone(), Arc::clone(&rules.get().presets));
         async move {
-            campaign::freeze_all(&store, &presets, setup.is_simulated).await?;
-            campaign::expand_all(&store, &presets, setup.is_simulated).await?;
-            campaign::tick(&store, &setup).await?;
-            Ok::<_, CampaignError>(())
+            // What stops the one does not stop the other.
+            let frozen = campaign::freeze_all(&store, &presets, setup.is_simulated).await;
+            let looked_after = campaign::tick(&store, &setup).await;
+            frozen.and(looked_after)
         }
+    })
+}
+
+/// Turns the people of events' segments into messages: a loop of its own, so that no start waits for them.
+fn segment_triggers(state: &State, stop: &Stop) -> JoinHandle<()> {
+    let (store, rules) = (state.store.clone(), state.rules.clone());
+    let is_simulated = state.setup.is_simulated;
+    let woken = store.clone();
+    let wake = move || {
+        let store = woken.clone();
+        async move { store.triggers_woken().await }
+    };
+    let flag = stop.flag();
+    spawn("triggers", SECOND, stop, wake, move || {
+        let (store, flag) = (store.clone(), Arc::clone(&flag));
+        let presets = Arc::clone(&rules.get().presets);
+        async move { campaign::expand_all(&store, &presets, is_simulated, &flag).await }
     })
 }
 

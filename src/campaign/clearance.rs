@@ -7,10 +7,13 @@ use crate::clock::Millis;
 use crate::domain::campaign::CampaignStatus;
 use crate::domain::gate::Reason;
 use crate::store::campaigns::{self, CampaignRow};
+use crate::store::segment_sql::Predicate;
 use crate::store::{Connection, Store, StoreError, Tx, audience, segments};
 
-/// Ids that are counted in one read.
+/// Ids that are counted in one read, at first.
 const PIECE: i64 = 100_000;
+/// Fewer are not tried where a read took too long.
+const SMALLEST_PIECE: i64 = 1_000;
 
 /// What was found. The default is: nothing was looked up, the writer counts for itself.
 #[derive(Clone, Debug, Default)]
@@ -141,17 +144,29 @@ async fn count(
             Ok::<_, CampaignError>((audience.predicate(at), audience::last_id(conn)?))
         })
         .await?;
-    let mut counted = Counted { marks, through: 0, people: 0 };
-    while counted.through < last && counted.people <= most {
-        let (predicate, after) = (whole.clone(), counted.through);
-        let through = last.min(after + PIECE);
-        counted.people += store
-            .read(move |conn| audience::count(conn, &predicate, after, through))
-            .await
-            .map_err(CampaignError::Store)?;
-        counted.through = through;
+    let (through, people) = count_pieces(store, &whole, last, most).await?;
+    Ok(Counted { marks, through, people })
+}
+
+/// Counts the people with ids up to `last` until there are more than `most`, in pieces, so that no read takes too
+/// long. Returns the id up to which it counted, and how many there are.
+pub(super) async fn count_pieces(
+    store: &Store,
+    whole: &Predicate,
+    last: i64,
+    most: i64,
+) -> Result<(i64, i64), CampaignError> {
+    let (mut through, mut people, mut piece) = (0, 0, PIECE.min(last));
+    while through < last && people <= most {
+        let (predicate, after, end) = (whole.clone(), through, last.min(through + piece));
+        match store.read(move |conn| audience::count(conn, &predicate, after, end)).await {
+            Ok(found) => (through, people) = (end, people + found),
+            // What a condition costs for one person depends on how much there is of them.
+            Err(StoreError::TooSlow(_)) if piece > SMALLEST_PIECE => piece = SMALLEST_PIECE.max(piece / 8),
+            Err(error) => return Err(CampaignError::Store(error)),
+        }
     }
-    Ok(counted)
+    Ok((through, people))
 }
 
 impl Clearance {

@@ -4,17 +4,12 @@
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use super::stride::{Step, Stride};
 use super::{Audience, CampaignError};
 use crate::domain::campaign::CampaignStatus;
 use crate::domain::quiet_hours::Presets;
 use crate::store::campaigns::{self, CampaignRow, Chunk};
 use crate::store::{SharedClosings, Store, Tx};
-
-/// Ids looked at in the first chunk; later ones follow the time that it took.
-const FIRST_CHUNK: i64 = 2_000;
-const LARGEST_CHUNK: i64 = 50_000;
-/// What a chunk should take, in milliseconds: well under the writer's 20.
-const CHUNK_MILLIS: f64 = 12.0;
 
 /// Freezes every campaign that is launching, to the end.
 ///
@@ -48,58 +43,58 @@ async fn freeze(
     closings: &SharedClosings,
     is_simulated: bool,
 ) -> Result<(), CampaignError> {
-    let mut chunk = FIRST_CHUNK;
+    let mut stride = Stride::default();
     loop {
         let closings = Arc::clone(closings);
-        let (is_done, millis) =
-            store.write(move |tx| freeze_next(tx, id, (chunk, is_simulated), &closings)).await?;
-        if is_done {
+        let step = store.write(move |tx| freeze_next(tx, id, (stride, is_simulated), &closings)).await?;
+        if step.is_done {
             return Ok(());
         }
-        let scaled = chunk as f64 * (CHUNK_MILLIS / millis.max(0.5)).clamp(0.25, 4.0);
-        chunk = (scaled as i64).clamp(200, LARGEST_CHUNK);
+        stride = stride.after(&step);
     }
 }
 
-/// One chunk. Returns whether the freezing is over, and how long the chunk took, in milliseconds.
+/// One chunk.
 fn freeze_next(
     tx: &Tx<'_>,
     id: i64,
-    (ids, is_simulated): (i64, bool),
+    (stride, is_simulated): (Stride, bool),
     closings: &SharedClosings,
-) -> Result<(bool, f64), CampaignError> {
+) -> Result<Step, CampaignError> {
     let started = Instant::now();
     let Some(campaign) = campaigns::find(tx.conn(), id)? else {
-        return Ok((true, 0.0));
+        return Ok(Step::DONE);
     };
     if campaign.status != CampaignStatus::Launching {
         // Paused or cancelled meanwhile; a resume comes back here.
-        return Ok((true, 0.0));
+        return Ok(Step::DONE);
     }
     let (Some(through), Some(last)) = (campaign.frozen_through, campaign.frozen_last) else {
-        return Ok((true, 0.0));
+        return Ok(Step::DONE);
     };
     if through < last {
-        let end = last.min(through + ids);
+        let end = last.min(through + stride.ids);
         let audience = Audience::of_frozen(campaign.definition.as_ref().unwrap_or(&serde_json::Value::Null))?;
         let predicate = audience.predicate(campaign.launched_at.unwrap_or_else(|| tx.now()));
         let chunk = Chunk {
             predicate: &predicate,
             after: through,
             through: end,
+            rows: stride.rows,
             occasion: "",
             due_at: tx.now(),
             expires_at: campaign.expires_at,
             is_simulated,
             closings,
         };
-        campaigns::freeze_chunk(tx, &campaign, &chunk)?;
-        if end < last {
-            return Ok((false, started.elapsed().as_secs_f64() * 1_000.0));
+        let added = campaigns::freeze_chunk(tx, &campaign, &chunk)?;
+        if added.through < last {
+            let millis = started.elapsed().as_secs_f64() * 1_000.0;
+            return Ok(Step { is_done: false, rows: added.rows, millis });
         }
     }
     is_frozen(tx, &campaign)?;
-    Ok((true, 0.0))
+    Ok(Step::DONE)
 }
 
 fn is_frozen(tx: &Tx<'_>, campaign: &CampaignRow) -> Result<(), CampaignError> {

@@ -12,6 +12,7 @@ mod freeze;
 mod outlook;
 mod schedule;
 mod single;
+mod stride;
 mod template;
 mod triggers;
 mod waterfall;

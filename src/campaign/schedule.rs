@@ -12,7 +12,7 @@ use crate::clock::Millis;
 use crate::domain::campaign::CampaignStatus as S;
 use crate::domain::event::EventType;
 use crate::store::campaigns::{self, CampaignRow};
-use crate::store::{Store, Tx, hold, messages, senders};
+use crate::store::{Store, StoreError, Tx, hold, messages, senders};
 
 /// A start this much late is on time: the loop looks every second, and a restart takes a while.
 const ON_TIME: Millis = 300_000;
@@ -52,11 +52,14 @@ pub async fn tick(store: &Store, setup: &Setup) -> Result<(), CampaignError> {
             ))
         })
         .await?;
+    let mut outcome = Ok(());
     // In safe hold no start comes about and no rest ends: who got it after the copy was made is not known here.
     let waits = |campaign: &CampaignRow| matches!(campaign.status, S::Scheduled | S::Paused);
     for campaign in live.into_iter().filter(|campaign| !is_held || !waits(campaign)) {
         let id = campaign.id;
         match look_after(store, setup, campaign).await {
+            // Its own audience is what takes so long: the others need not wait for it.
+            Err(error @ CampaignError::Store(StoreError::TooSlow(_))) => outcome = outcome.and(Err(error)),
             Err(CampaignError::Store(error)) if error.is_transient() => return Err(error.into()),
             // A defect of one campaign stops that one; the others go on.
             Err(error) => {
@@ -69,7 +72,7 @@ pub async fn tick(store: &Store, setup: &Setup) -> Result<(), CampaignError> {
     for id in left_over {
         sweep(store, id).await?;
     }
-    Ok(())
+    outcome
 }
 
 async fn look_after(store: &Store, setup: &Setup, campaign: CampaignRow) -> Result<(), CampaignError> {

@@ -5,7 +5,8 @@
 pub const MAX_TYPE: usize = 100;
 /// Longest id, in characters.
 pub const MAX_ID: usize = 200;
-/// Ids that begin so name test sends: a message that is one is outside all counts.
+/// Ids that begin so name test sends: a message that is one is outside all counts. Reserved in any case of its
+/// letters, so that no id resembles one.
 const RESERVED: &str = "test:";
 
 /// Checks a type: letters, digits, and `.` `_` `-` `:` `/` between them. A campaign waits for exactly this
@@ -37,7 +38,7 @@ pub fn check_id(text: &str) -> Result<(), String> {
         Err(format!("at most {MAX_ID} characters"))
     } else if text.chars().any(char::is_control) {
         Err("no control characters".to_owned())
-    } else if text.starts_with(RESERVED) {
+    } else if text.get(..RESERVED.len()).is_some_and(|start| start.eq_ignore_ascii_case(RESERVED)) {
         Err(format!("{RESERVED} at the beginning is reserved for test sends"))
     } else {
         Ok(())
@@ -61,10 +62,10 @@ mod tests {
 
     #[test]
     fn ids_are_any_short_text_but_that_of_a_test_send() {
-        for good in ["1", "ord-17", "e 1", "évènement", "Test:1", &"x".repeat(MAX_ID)] {
+        for good in ["1", "ord-17", "e 1", "évènement", "tests:1", "testé:1", &"x".repeat(MAX_ID)] {
             assert_eq!(check_id(good), Ok(()), "{good}");
         }
-        for bad in ["", "  ", "a\nb", "a\0", "test:1", &"x".repeat(MAX_ID + 1)] {
+        for bad in ["", "  ", "a\nb", "a\0", "test:1", "Test:1", "TEST:", &"x".repeat(MAX_ID + 1)] {
             assert!(check_id(bad).is_err(), "{bad:?}");
         }
     }

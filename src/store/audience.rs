@@ -145,7 +145,7 @@ pub fn place_of(conn: &Connection, campaign_id: i64, user_id: i64) -> Result<Opt
     Ok(conn
         .prepare_cached(
             "SELECT id, status, reason, due_at FROM messages
-             WHERE campaign_id = ?1 AND user_id = ?2 AND occasion NOT LIKE 'test:%' ORDER BY id DESC LIMIT 1",
+             WHERE campaign_id = ?1 AND user_id = ?2 AND occasion NOT GLOB 'test:*' ORDER BY id DESC LIMIT 1",
         )?
         .query_row((campaign_id, user_id), |row| {
             let status: String = row.get(1)?;

@@ -54,7 +54,7 @@ pub(super) struct Effects {
     pub(super) withdrawals: Vec<Withdrawal>,
     pub(super) wakes_delivery: bool,
     pub(super) wakes_import: bool,
-    pub(super) wakes_campaigns: bool,
+    pub(super) wakes_triggers: bool,
     pub(super) changes_plan: bool,
     pub(super) last_event_id: i64,
 }
@@ -84,7 +84,7 @@ impl Effects {
         self.withdrawals.extend(other.withdrawals);
         self.wakes_delivery |= other.wakes_delivery;
         self.wakes_import |= other.wakes_import;
-        self.wakes_campaigns |= other.wakes_campaigns;
+        self.wakes_triggers |= other.wakes_triggers;
         self.changes_plan |= other.changes_plan;
         self.last_event_id = self.last_event_id.max(other.last_event_id);
     }

@@ -99,6 +99,7 @@ struct SharedInner {
     delivery: Notify,
     import: Notify,
     campaigns: Notify,
+    triggers: Notify,
     gaps: Gaps,
     plan_version: AtomicU64,
     last_event: watch::Sender<i64>,
@@ -118,8 +119,11 @@ impl Shared {
         if effects.changes_plan {
             inner.plan_version.fetch_add(1, Ordering::SeqCst);
         }
-        if effects.wakes_campaigns || effects.changes_plan {
+        if effects.changes_plan {
             inner.campaigns.notify_one();
+        }
+        if effects.wakes_triggers {
+            inner.triggers.notify_one();
         }
         if effects.wakes_delivery || effects.changes_plan {
             inner.delivery.notify_one();
@@ -168,6 +172,7 @@ impl Store {
                 delivery: Notify::new(),
                 import: Notify::new(),
                 campaigns: Notify::new(),
+                triggers: Notify::new(),
                 gaps,
                 plan_version: AtomicU64::new(0),
                 last_event: watch::channel(0).0,
@@ -262,6 +267,11 @@ impl Store {
     /// Resolves when a campaign, sender or template changed.
     pub async fn campaigns_woken(&self) {
         self.shared.inner.campaigns.notified().await;
+    }
+
+    /// Resolves when an event named a segment, or one that did was taken back.
+    pub async fn triggers_woken(&self) {
+        self.shared.inner.triggers.notified().await;
     }
 
     /// Times in which messages from people may have been missed.

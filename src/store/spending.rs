@@ -88,7 +88,7 @@ pub fn charge(tx: &Tx<'_>, key: AttemptKey, charge: i64) -> Result<(), StoreErro
         .conn
         .prepare_cached(
             "SELECT a.charge_micros, a.started_at,
-                    CASE WHEN m.occasion NOT LIKE 'test:%' THEN m.campaign_id END
+                    CASE WHEN m.occasion NOT GLOB 'test:*' THEN m.campaign_id END
              FROM attempts a JOIN messages m ON m.id = a.message_id WHERE a.message_id = ?1 AND a.number = ?2",
         )?
         .query_row((key.message_id, key.number), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
@@ -149,7 +149,7 @@ pub(super) fn problems(conn: &Connection, problems: &mut Vec<String>) -> Result<
            SELECT m.campaign_id AS id, coalesce(sum(a.charge_micros), 0) AS spent,
                   count(*) - count(a.charge_micros) AS unpriced
            FROM messages m CROSS JOIN attempts a ON a.message_id = m.id
-           WHERE m.campaign_id IS NOT NULL AND m.occasion NOT LIKE 'test:%' GROUP BY 1)
+           WHERE m.campaign_id IS NOT NULL AND m.occasion NOT GLOB 'test:*' GROUP BY 1)
          SELECT c.id, coalesce(s.spent_micros, 0), coalesce(s.unpriced, 0), coalesce(n.spent, 0),
                 coalesce(n.unpriced, 0)
          FROM campaigns c LEFT JOIN campaign_sums s ON s.campaign_id = c.id LEFT JOIN counted n ON n.id = c.id

@@ -4,6 +4,7 @@
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::{Value, json};
 
+use super::campaigns::Added;
 use super::effects::Withdrawal;
 use super::events::{self, NewEvent};
 use super::messages::{self, STANDING, Standing, standing_from_row};
@@ -155,15 +156,7 @@ pub fn cancel(tx: &Tx<'_>, id: &str, by: &str) -> Result<bool, StoreError> {
     if changed == 0 {
         return Ok(false);
     }
-    let claimed: Vec<i64> = tx
-        .conn
-        .prepare_cached(
-            "SELECT m.id FROM attempts a JOIN messages m ON m.id = a.message_id
-             WHERE a.outcome = 'pending' AND m.occasion = ?1 AND m.status = 'sending'",
-        )?
-        .query_map([id], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
-    for message_id in claimed {
+    for message_id in claimed(tx.conn, id)? {
         tx.withdraw(Withdrawal::Message(message_id));
     }
     // What was frozen so far is walked once more, to be taken back; the rest is never frozen.
@@ -175,9 +168,26 @@ pub fn cancel(tx: &Tx<'_>, id: &str, by: &str) -> Result<bool, StoreError> {
         )?
         .execute([id])?;
     if audiences > 0 {
-        tx.wake_campaigns();
+        tx.wake_triggers();
     }
     Ok(true)
+}
+
+/// The messages of an event that are claimed.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn claimed(conn: &Connection, id: &str) -> Result<Vec<i64>, StoreError> {
+    // The first condition is that of the index, word for word: without it every attempt there is would be read.
+    let found = conn
+        .prepare_cached(
+            "SELECT m.id FROM attempts a JOIN messages m ON m.id = a.message_id
+             WHERE a.outcome IN ('pending', 'uncertain') AND a.outcome = 'pending' AND m.occasion = ?1
+               AND m.status = 'sending'",
+        )?
+        .query_map([id], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    Ok(found)
 }
 
 /// The people of a trigger's segment on their way to become messages of a campaign, or those messages on their
@@ -207,7 +217,7 @@ pub fn add_audience(tx: &Tx<'_>, campaign_id: i64, trigger_id: &str) -> Result<(
              VALUES (?1, ?2, (SELECT coalesce(max(id), 0) FROM users))",
         )?
         .execute((campaign_id, trigger_id))?;
-    tx.wake_campaigns();
+    tx.wake_triggers();
     Ok(())
 }
 
@@ -223,14 +233,23 @@ fn audience_from_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<TriggerAudienc
     })
 }
 
-/// At most `limit` audiences of which something is left to be done.
+/// At most `limit` audiences of which something is left to be done, in the order of campaign and event, behind
+/// those of `after`.
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
-pub fn open_audiences(conn: &Connection, limit: usize) -> Result<Vec<TriggerAudience>, StoreError> {
+pub fn open_audiences(
+    conn: &Connection,
+    after: (i64, &str),
+    limit: usize,
+) -> Result<Vec<TriggerAudience>, StoreError> {
     let found = conn
-        .prepare_cached(&format!("SELECT {AUDIENCE} FROM trigger_audiences WHERE is_open = 1 LIMIT ?1"))?
-        .query_map([limit as i64], audience_from_row)?
+        .prepare_cached(&format!(
+            "SELECT {AUDIENCE} FROM trigger_audiences
+             WHERE is_open = 1 AND (campaign_id, trigger_id) > (?1, ?2)
+             ORDER BY campaign_id, trigger_id LIMIT ?3"
+        ))?
+        .query_map((after.0, after.1, limit as i64), audience_from_row)?
         .collect::<Result<_, _>>()?;
     Ok(found)
 }
@@ -267,34 +286,37 @@ pub fn advance(tx: &Tx<'_>, audience: &TriggerAudience, through: i64) -> Result<
     Ok(())
 }
 
-/// Ends the work on an audience where it stands.
+/// Ends the work on an audience where it stands, unless its event was taken back since it was read: the sweep is
+/// another work. Returns whether it ended.
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
-pub fn close_audience(tx: &Tx<'_>, audience: &TriggerAudience) -> Result<(), StoreError> {
-    tx.conn
+pub fn close_audience(tx: &Tx<'_>, audience: &TriggerAudience) -> Result<bool, StoreError> {
+    let closed = tx
+        .conn
         .prepare_cached(
-            "UPDATE trigger_audiences SET is_open = 0 WHERE campaign_id = ?1 AND trigger_id = ?2",
+            "UPDATE trigger_audiences SET is_open = 0
+             WHERE campaign_id = ?1 AND trigger_id = ?2 AND is_open = 1 AND is_cancelled = ?3",
         )?
-        .execute((audience.campaign_id, &audience.trigger_id))?;
-    Ok(())
+        .execute((audience.campaign_id, &audience.trigger_id, audience.is_cancelled))?;
+    Ok(closed > 0)
 }
 
-/// Takes back what still waits of a cancelled audience, for its people up to `through`; the trigger's own event
-/// tells of them all.
+/// Takes back what still waits of a cancelled audience, for its people up to `through` and at most `rows` of them;
+/// the trigger's own event tells of them all. Returns how many there were, and how far it came.
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
-pub fn sweep(tx: &Tx<'_>, audience: &TriggerAudience, through: i64) -> Result<(), StoreError> {
+pub fn sweep(tx: &Tx<'_>, audience: &TriggerAudience, through: i64, rows: i64) -> Result<Added, StoreError> {
     let waiting: Vec<Standing> = tx
         .conn
         .prepare_cached(&format!(
             "SELECT {STANDING} FROM messages m
              WHERE m.campaign_id = ?1 AND m.user_id > ?2 AND m.user_id <= ?3 AND m.occasion = ?4
-               AND m.status = 'queued'"
+               AND m.status = 'queued' ORDER BY m.user_id LIMIT ?5"
         ))?
         .query_map(
-            (audience.campaign_id, audience.through, through, &audience.trigger_id),
+            (audience.campaign_id, audience.through, through, &audience.trigger_id, rows),
             standing_from_row,
         )?
         .collect::<Result<_, _>>()?;
@@ -306,7 +328,10 @@ pub fn sweep(tx: &Tx<'_>, audience: &TriggerAudience, through: i64) -> Result<()
             .execute((standing.id, CANCELLED))?;
         standing.count_move(tx, Status::Cancelled, Some(CANCELLED), standing.error_code);
     }
-    advance(tx, audience, through)
+    let is_full = waiting.len() as i64 >= rows;
+    let reached = waiting.last().filter(|_| is_full).map_or(through, |last| last.user_id);
+    advance(tx, audience, reached)?;
+    Ok(Added { rows: waiting.len(), through: reached })
 }
 
 /// Takes back the messages to one person that still wait. Returns how many, and how many had left already.

@@ -60,9 +60,9 @@ impl<'a> Tx<'a> {
         self.effects.borrow_mut().wakes_import = true;
     }
 
-    /// After the commit, let the calendar of campaigns look for audiences to freeze.
-    pub fn wake_campaigns(&self) {
-        self.effects.borrow_mut().wakes_campaigns = true;
+    /// After the commit, let the people of events' segments be looked at.
+    pub fn wake_triggers(&self) {
+        self.effects.borrow_mut().wakes_triggers = true;
     }
 
     /// Campaigns, senders, templates or settings changed: nothing cached of them holds any more.

@@ -58,7 +58,7 @@ fn price_problems(conn: &Connection, problems: &mut Vec<String>) -> Result<(), S
     let mut sums = conn.prepare(
         "SELECT s.campaign_id, s.priced, s.price_micros, count(m.price_micros), coalesce(sum(m.price_micros), 0)
          FROM campaign_sums s
-           LEFT JOIN messages m ON m.campaign_id = s.campaign_id AND m.occasion NOT LIKE 'test:%'
+           LEFT JOIN messages m ON m.campaign_id = s.campaign_id AND m.occasion NOT GLOB 'test:*'
          GROUP BY s.campaign_id
          HAVING s.priced <> count(m.price_micros) OR s.price_micros <> coalesce(sum(m.price_micros), 0)",
     )?;

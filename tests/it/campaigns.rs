@@ -9,7 +9,7 @@ use event_stream_engine::store::messages::{self, NewMessage};
 use event_stream_engine::store::{StoreError, campaigns, segments, senders};
 use serde_json::json;
 
-use crate::support::{Engine, SENDER, Wanted, phone, quick_simulator};
+use crate::support::{Engine, SENDER, Wanted, phone, presets, quick_simulator};
 
 async fn act(engine: &Engine, action: Action, id: i64) -> Result<S, CampaignError> {
     let setup = engine.setup.clone();

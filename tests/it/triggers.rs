@@ -2,6 +2,7 @@
 //! dies in between.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use event_stream_engine::campaign::{self, CampaignError, Intake, Taken, Trigger, Whom};
@@ -74,7 +75,7 @@ fn bodies(engine: &Engine) -> Vec<String> {
 }
 
 async fn expand(engine: &Engine) {
-    campaign::expand_all(&engine.store, &presets(), true).await.unwrap();
+    campaign::expand_all(&engine.store, &presets(), true, &AtomicBool::new(false)).await.unwrap();
 }
 
 #[tokio::test]
@@ -172,7 +173,8 @@ async fn crowd(engine: &Engine, n: usize) {
 /// Begins to expand and drops it once the first chunk is on disk and not the last, as a crash would.
 async fn expand_a_little(engine: &Engine) -> i64 {
     let presets = presets();
-    let expanding = campaign::expand_all(&engine.store, &presets, true);
+    let stop = AtomicBool::new(false);
+    let expanding = campaign::expand_all(&engine.store, &presets, true, &stop);
     tokio::pin!(expanding);
     loop {
         tokio::select! {

@@ -65,8 +65,8 @@ impl Started {
     }
 
     /// Queues the message to this person, or keeps it as refused; `None` when the campaign leaves them out. What
-    /// goes out at once is judged at once, so that the caller learns of a refusal; what is for later is judged
-    /// then, because much may change until then.
+    /// goes out at once is judged at once, so that the caller learns of a refusal; what is for later, or for a
+    /// campaign that stands still, is judged then, because much may change until then.
     pub(super) fn start(
         &self,
         tx: &Tx<'_>,
@@ -97,7 +97,8 @@ impl Started {
         found.circumstances.variables = event.data.clone();
         let presets = &desk.intake.rules.presets;
         let (facts, _) = self.plan.judge(&person, &found.circumstances, presets, due_at);
-        let refused = if due_at > tx.now() { None } else { refusal(&facts, due_at) };
+        let goes_out_now = due_at <= tx.now() && campaign.status.is_sending();
+        let refused = if goes_out_now { refusal(&facts, due_at) } else { None };
         let new = NewMessage {
             user_id,
             campaign_id: Some(campaign.id),

@@ -39,7 +39,7 @@ pub fn recount(conn: &Connection, id: i64) -> Result<Vec<CampaignCount>, StoreEr
     read_counts(
         conn,
         "SELECT status, coalesce(reason, ''), coalesce(error_code, 0), count(*) FROM messages
-         WHERE campaign_id = ?1 AND occasion NOT LIKE 'test:%'
+         WHERE campaign_id = ?1 AND occasion NOT GLOB 'test:*'
          GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
         id,
     )
@@ -131,7 +131,7 @@ pub fn credit_reply(
         .prepare_cached(
             "SELECT campaign_id FROM messages
              WHERE user_id = ?1 AND campaign_id IS NOT NULL AND accepted_at > ?2 AND accepted_at <= ?3
-               AND occasion NOT LIKE 'test:%'
+               AND occasion NOT GLOB 'test:*'
              ORDER BY id DESC LIMIT 1",
         )?
         .query_row((user_id, at - within, at + CLOCKS_DIFFER), |row| row.get(0))

@@ -231,8 +231,10 @@ pub struct Chunk<'a> {
     pub predicate: &'a Predicate,
     /// Behind this `users.id` …
     pub after: i64,
-    /// … and up to this one.
+    /// … and up to this one …
     pub through: i64,
+    /// … at most so many people.
+    pub rows: i64,
     /// '' of a launch, or a trigger's id.
     pub occasion: &'a str,
     /// Not before.
@@ -245,31 +247,69 @@ pub struct Chunk<'a> {
     pub closings: &'a SharedClosings,
 }
 
+/// What became of a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Added {
+    /// How many people became rows.
+    pub rows: usize,
+    /// Everybody up to this `users.id` is looked at.
+    pub through: i64,
+}
+
 /// The people of a launch's next chunk become queued rows, and the campaign knows how far it came. Repeating a
-/// chunk adds nothing. Returns how many were added.
+/// chunk adds nothing.
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
-pub fn freeze_chunk(tx: &Tx<'_>, campaign: &CampaignRow, chunk: &Chunk<'_>) -> Result<usize, StoreError> {
+pub fn freeze_chunk(tx: &Tx<'_>, campaign: &CampaignRow, chunk: &Chunk<'_>) -> Result<Added, StoreError> {
     let added = add_people(tx, campaign, chunk)?;
     tx.conn
         .prepare_cached("UPDATE campaigns SET frozen_through = ?2 WHERE id = ?1")?
-        .execute((campaign.id, chunk.through))?;
+        .execute((campaign.id, added.through))?;
     Ok(added)
 }
 
 /// The people of a chunk become queued rows, each with the end of the person's window. Repeating a chunk
-/// adds nothing. Returns how many were added.
+/// adds nothing.
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
-pub fn add_people(tx: &Tx<'_>, campaign: &CampaignRow, chunk: &Chunk<'_>) -> Result<usize, StoreError> {
+pub fn add_people(tx: &Tx<'_>, campaign: &CampaignRow, chunk: &Chunk<'_>) -> Result<Added, StoreError> {
+    let (mut added, mut met) = insert_people(tx, campaign, chunk, chunk.rows)?;
+    if added == 0 && met as i64 >= chunk.rows {
+        // All of them were there before: nothing tells where they end, and passing over the rest costs little.
+        (added, met) = insert_people(tx, campaign, chunk, NO_LIMIT)?;
+    }
+    let key = CountKey { campaign_id: campaign.id, status: "queued", reason: String::new(), error_code: 0 };
+    *tx.effects.borrow_mut().counts.entry(key).or_default() += added as i64;
+    tx.wake_delivery();
+    let through = if added > 0 && met as i64 >= chunk.rows {
+        tx.conn
+            .prepare_cached("SELECT user_id FROM messages WHERE id = ?1")?
+            .query_row([tx.conn.last_insert_rowid()], |row| row.get(0))?
+    } else {
+        chunk.through
+    };
+    Ok(Added { rows: added, through })
+}
+
+/// SQLite's word for it.
+const NO_LIMIT: i64 = -1;
+
+/// Returns how many rows were added, and how many people were met in the order of their ids, `limit` at most.
+fn insert_people(
+    tx: &Tx<'_>,
+    campaign: &CampaignRow,
+    chunk: &Chunk<'_>,
+    limit: i64,
+) -> Result<(usize, usize), StoreError> {
     let plan = &campaign.plan;
     let sql = format!(
         "INSERT INTO messages (campaign_id, user_id, occasion, status, kind, channel, lane, due_at,
            expires_at, topic_id, template_id, template_version, is_simulated, created_at, closes_at)
          SELECT ?, u.id, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, {}
          FROM users u WHERE u.id > ? AND u.id <= ? AND u.erased_at IS NULL AND {}
+         ORDER BY u.id LIMIT ?
          ON CONFLICT DO NOTHING",
         closings::expression(chunk.closings),
         chunk.predicate.sql
@@ -292,11 +332,8 @@ pub fn add_people(tx: &Tx<'_>, campaign: &CampaignRow, chunk: &Chunk<'_>) -> Res
         SqlValue::from(chunk.through),
     ];
     values.extend(chunk.predicate.params.iter().cloned());
-    let added = closings::with(chunk.closings, chunk.due_at, || {
+    values.push(SqlValue::from(limit));
+    closings::with(chunk.closings, chunk.due_at, || {
         Ok(tx.conn.prepare_cached(&sql)?.execute(params_from_iter(values))?)
-    })?;
-    let key = CountKey { campaign_id: campaign.id, status: "queued", reason: String::new(), error_code: 0 };
-    *tx.effects.borrow_mut().counts.entry(key).or_default() += added as i64;
-    tx.wake_delivery();
-    Ok(added)
+    })
 }

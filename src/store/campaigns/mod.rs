@@ -23,7 +23,7 @@ use crate::domain::quiet_hours::{Policy, Presets};
 
 pub use counts::{CampaignCount, CampaignSums, counts, credit_reply, recount, sums};
 pub use life::{
-    Chunk, Freeze, Rest, add_people, begin_launch, finish, freeze_chunk, go_on, move_to, note, pause,
+    Added, Chunk, Freeze, Rest, add_people, begin_launch, finish, freeze_chunk, go_on, move_to, note, pause,
     pause_all, pause_by, reopen, rest, rest_marketing, stay_paused,
 };
 

@@ -245,7 +245,7 @@ pub fn has_open(conn: &Connection, campaign_id: i64) -> Result<bool, StoreError>
         .prepare_cached(
             "SELECT 1 FROM attempts a JOIN messages m ON m.id = a.message_id
              WHERE a.outcome IN ('pending', 'uncertain') AND m.campaign_id = ?1
-               AND m.status IN ('sending', 'uncertain') AND m.occasion NOT LIKE 'test:%' LIMIT 1",
+               AND m.status IN ('sending', 'uncertain') AND m.occasion NOT GLOB 'test:*' LIMIT 1",
         )?
         .exists([campaign_id])?)
 }

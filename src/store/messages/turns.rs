@@ -158,7 +158,7 @@ pub fn requeue_failed(
         .conn
         .prepare_cached(&format!(
             "SELECT {STANDING} FROM messages m
-             WHERE m.campaign_id = ?1 AND m.user_id >= ?2 AND m.occasion NOT LIKE 'test:%'
+             WHERE m.campaign_id = ?1 AND m.user_id >= ?2 AND m.occasion NOT GLOB 'test:*'
                AND m.status IN ('failed', 'undelivered', 'expired')
              ORDER BY m.campaign_id, m.user_id, m.occasion LIMIT ?3"
         ))?

@@ -277,7 +277,7 @@ pub fn of_campaign(
         false => end_of_window(conn, page)?,
     };
     if !page.with_tests {
-        conditions.push("m.occasion NOT LIKE 'test:%'");
+        conditions.push("m.occasion NOT GLOB 'test:*'");
     }
     let mut values = vec![
         SqlValue::from(page.campaign_id),

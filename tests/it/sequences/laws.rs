@@ -13,7 +13,7 @@ const NEVER: [(&str, &str); 9] = [
         "a finished campaign has an open message",
         "SELECT m.id FROM messages m JOIN campaigns c ON c.id = m.campaign_id
          WHERE c.status IN ('finished', 'draft') AND m.status IN ('queued', 'sending', 'uncertain')
-           AND m.occasion NOT LIKE 'test:%'",
+           AND m.occasion NOT GLOB 'test:*'",
     ),
     (
         "a message is under way though nobody works",
@@ -45,7 +45,7 @@ const NEVER: [(&str, &str); 9] = [
         "SELECT c.id FROM campaigns c WHERE
            coalesce((SELECT s.accepted FROM campaign_sums s WHERE s.campaign_id = c.id), 0) <>
            (SELECT count(*) FROM messages m WHERE m.campaign_id = c.id AND m.accepted_at IS NOT NULL
-              AND m.occasion NOT LIKE 'test:%')",
+              AND m.occasion NOT GLOB 'test:*')",
     ),
     (
         "the events of a day were counted wrong",
