@@ -26,7 +26,10 @@ pub use clearance::{Clearance, WouldExpire, clear};
 pub use explain::{Clocks, Explanation, Question, SenderSaid, Standing, explain};
 pub use freeze::freeze_all;
 pub use schedule::{resolve_start, tick};
-pub use single::{SingleMessage, cancel_single, close_removed_senders, send_single};
+pub use single::{
+    SingleMessage, TakenBack, cancel_by_reference, cancel_single, close_removed_senders, not_waiting,
+    send_single,
+};
 pub use template::warnings;
 pub use triggers::{Intake, Made, Taken, Trigger, Whom, expand_all, take};
 pub use waterfall::{Bucket, Example, Excluded, Waterfall, Way, audience as look_at_audience};

@@ -206,6 +206,61 @@ pub async fn close_removed_senders(store: &Store) -> Result<usize, CampaignError
     Ok(closed)
 }
 
+/// Messages with one reference that are taken back by one request.
+const MOST_TAKEN_BACK: usize = 50_000;
+/// Of them in one write.
+const TAKEN_BACK_AT_ONCE: usize = 200;
+
+/// What became of the messages with a reference that waited.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TakenBack {
+    /// How many were taken back.
+    pub cancelled: usize,
+    /// How many still wait, because they are more than one request takes back.
+    pub remaining: usize,
+}
+
+/// Takes back all messages with a reference that wait, in several writes. Each is safe to happen twice.
+///
+/// # Errors
+/// [`CampaignError`] when the store can't; what was taken back stays so.
+pub async fn cancel_by_reference(
+    store: &Store,
+    reference: &str,
+    actor: &str,
+) -> Result<TakenBack, CampaignError> {
+    let wanted = reference.to_owned();
+    let mut waiting: Vec<i64> = store
+        .read(move |conn| {
+            let found = messages::by_reference(conn, &wanted, Some(Status::Queued), usize::MAX >> 1)?;
+            Ok::<_, StoreError>(found.into_iter().map(|standing| standing.id).collect())
+        })
+        .await?;
+    // The oldest first: they are the next to go out.
+    waiting.reverse();
+    let remaining = waiting.len().saturating_sub(MOST_TAKEN_BACK);
+    waiting.truncate(MOST_TAKEN_BACK);
+    let mut cancelled = 0;
+    for ids in waiting.chunks(TAKEN_BACK_AT_ONCE) {
+        let (ids, actor) = (ids.to_vec(), actor.to_owned());
+        cancelled += store
+            .write(move |tx| {
+                let mut n = 0;
+                for id in ids {
+                    // Some may have left since they were found.
+                    let standing = messages::standing(tx.conn(), id)?;
+                    if let Some(standing) = standing.filter(|found| found.status == Status::Queued) {
+                        cancel_single(tx, &standing, &actor)?;
+                        n += 1;
+                    }
+                }
+                Ok::<_, CampaignError>(n)
+            })
+            .await?;
+    }
+    Ok(TakenBack { cancelled, remaining })
+}
+
 /// Takes back a message that still waits.
 ///
 /// # Errors
@@ -217,10 +272,12 @@ pub fn cancel_single(tx: &Tx<'_>, standing: &Standing, actor: &str) -> Result<()
             Ok(messages::close(tx, standing, Status::Cancelled, "cancelled_by_request", data)?)
         }
         Status::Cancelled => Ok(()),
-        status => Err(CampaignError::Conflict(format!(
-            "Message {} is {}. Only a queued one can be cancelled.",
-            standing.id,
-            status.as_str()
-        ))),
+        _ => Err(not_waiting(standing)),
     }
+}
+
+/// What to say of a message that can't be taken back any more.
+pub fn not_waiting(standing: &Standing) -> CampaignError {
+    let (id, status) = (standing.id, standing.status.as_str());
+    CampaignError::Conflict(format!("Message {id} is {status}. Only a queued one can be cancelled."))
 }

@@ -10,6 +10,8 @@ use crate::clock::Millis;
 pub const KEPT_FOR: Millis = 86_400_000;
 /// Answers forgotten at each new one: more than come in, so the table never grows beyond a day.
 const FORGOTTEN_AT_ONCE: usize = 20;
+/// Bytes of answers forgotten at once, but for the last: a long one is given back page by page.
+const FORGOTTEN_BYTES: i64 = 512 * 1024;
 
 /// Which request: the caller's key for it is unique to the API key and the path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,14 +76,29 @@ pub fn insert(tx: &Tx<'_>, request: &RequestKey, status: u16, body: &str) -> Res
     Ok(())
 }
 
-/// Forgets at most `limit` answers that are older than a day. Returns how many.
+/// Forgets at most `limit` answers that are older than a day, fewer where they are long. Returns how many.
 pub(super) fn forget(tx: &Tx<'_>, limit: usize) -> Result<usize, StoreError> {
-    Ok(tx
+    type Old = (i64, String, String, i64);
+    let old: Vec<Old> = tx
         .conn
         .prepare_cached(
-            "DELETE FROM idempotency_keys WHERE (api_key_id, path, key) IN (
-               SELECT api_key_id, path, key FROM idempotency_keys
-               WHERE created_at <= ?1 ORDER BY created_at LIMIT ?2)",
+            "SELECT api_key_id, path, key, octet_length(body) FROM idempotency_keys
+             WHERE created_at <= ?1 ORDER BY created_at LIMIT ?2",
         )?
-        .execute((tx.now - KEPT_FOR, limit as i64))?)
+        .query_map((tx.now - KEPT_FOR, limit as i64), |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        })?
+        .collect::<Result<_, _>>()?;
+    let (mut forgotten, mut bytes) = (0, 0);
+    for (api_key_id, path, key, length) in &old {
+        if bytes >= FORGOTTEN_BYTES {
+            break;
+        }
+        bytes += length;
+        forgotten += tx
+            .conn
+            .prepare_cached("DELETE FROM idempotency_keys WHERE api_key_id = ?1 AND path = ?2 AND key = ?3")?
+            .execute((api_key_id, path, key))?;
+    }
+    Ok(forgotten)
 }

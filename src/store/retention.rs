@@ -277,5 +277,6 @@ fn remove_events(tx: &Tx<'_>, before: Millis) -> Result<Step, StoreError> {
 
 fn remove_answers(tx: &Tx<'_>) -> Result<Step, StoreError> {
     let removed = idempotency::forget(tx, PAGE)?;
-    Ok(Step { removed: removed as u64, is_done: removed < PAGE })
+    // Long ones make a page shorter.
+    Ok(Step { removed: removed as u64, is_done: removed == 0 })
 }

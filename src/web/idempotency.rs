@@ -24,6 +24,8 @@ use crate::store::{Store, StoreError, Tx};
 const HEADER: &str = "Idempotency-Key";
 /// Longest key, in bytes.
 const MAX_KEY: usize = 255;
+/// Longest answer that is kept whole where there is a shorter one, in bytes.
+const MAX_KEPT: usize = 256 * 1024;
 
 /// The body of a POST, and what makes the request the same as an earlier one.
 #[derive(Debug)]
@@ -132,7 +134,8 @@ impl Once {
             if outcome.as_ref().err().is_some_and(|problem| !is_kept(problem.status())) {
                 return outcome.map(Ok);
             }
-            keep(tx, &key, &outcome)?;
+            let (status, text) = text_of(&outcome);
+            idempotency::insert(tx, &key, status.as_u16(), &text)?;
             Ok(outcome)
         });
         answer.await?
@@ -158,15 +161,25 @@ impl Once {
         if outcome.as_ref().err().is_some_and(|problem| !is_kept(problem.status())) {
             return outcome;
         }
-        let answer = store.write(move |tx| -> Result<Result<Reply, Problem>, Problem> {
-            if let Some(kept) = idempotency::find(tx.conn(), &key, tx.now())? {
-                return Ok(repeat(&key, &kept));
-            }
-            keep(tx, &key, &outcome)?;
-            Ok(outcome)
-        });
-        answer.await?
+        keep_first(store, key, text_of(&outcome), outcome).await
     }
+}
+
+/// Keeps an answer, written out before the write. Of two at once the first to arrive is kept, and given to both.
+async fn keep_first(
+    store: &Store,
+    key: RequestKey,
+    (status, text): (StatusCode, String),
+    outcome: Result<Reply, Problem>,
+) -> Result<Reply, Problem> {
+    let earlier = store.write(move |tx| -> Result<Option<Result<Reply, Problem>>, Problem> {
+        if let Some(kept) = idempotency::find(tx.conn(), &key, tx.now())? {
+            return Ok(Some(repeat(&key, &kept)));
+        }
+        idempotency::insert(tx, &key, status.as_u16(), &text)?;
+        Ok(None)
+    });
+    earlier.await?.unwrap_or(outcome)
 }
 
 /// For a body that is not held as a whole: what was said before is looked up before it is read, and compared and
@@ -195,24 +208,26 @@ impl Once {
         }
     }
 
-    /// Keeps a good answer to a body with this digest. Of two at once the first to arrive is kept, and given to
-    /// both.
+    /// Keeps a good answer to a body with this digest; in place of a long one, what `shorten` makes of it. Of two
+    /// at once the first to arrive is kept, and given to both.
     ///
     /// # Errors
     /// 422 when the key was used for another body meanwhile.
-    pub async fn settle(self, store: &Store, digest: [u8; 32], reply: Reply) -> Result<Reply, Problem> {
+    pub async fn settle(
+        self,
+        store: &Store,
+        digest: [u8; 32],
+        reply: Reply,
+        shorten: impl FnOnce() -> Reply,
+    ) -> Result<Reply, Problem> {
         let Some(key) = self.with_digest(digest).0 else {
             return Ok(reply);
         };
-        let answer = store.write(move |tx| -> Result<Result<Reply, Problem>, Problem> {
-            if let Some(kept) = idempotency::find(tx.conn(), &key, tx.now())? {
-                return Ok(repeat(&key, &kept));
-            }
-            let outcome = Ok(reply);
-            keep(tx, &key, &outcome)?;
-            Ok(outcome)
-        });
-        answer.await?
+        let mut text = reply.to_kept();
+        if text.len() > MAX_KEPT {
+            text = shorten().to_kept();
+        }
+        keep_first(store, key, (reply.status(), text), Ok(reply)).await
     }
 }
 
@@ -231,12 +246,11 @@ fn is_kept(status: StatusCode) -> bool {
         && !matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS)
 }
 
-fn keep(tx: &Tx<'_>, key: &RequestKey, outcome: &Result<Reply, Problem>) -> Result<(), StoreError> {
-    let (status, body) = match outcome {
-        Ok(reply) => (reply.status(), reply.to_json()),
-        Err(problem) => (problem.status(), problem.to_json()),
-    };
-    idempotency::insert(tx, key, status.as_u16(), &body.to_string())
+fn text_of(outcome: &Result<Reply, Problem>) -> (StatusCode, String) {
+    match outcome {
+        Ok(reply) => (reply.status(), reply.to_kept()),
+        Err(problem) => (problem.status(), problem.to_json().to_string()),
+    }
 }
 
 fn repeat(key: &RequestKey, kept: &Answer) -> Result<Reply, Problem> {

@@ -5,10 +5,19 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, Responder};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use crate::clock::Millis;
 use crate::store::messages::rfc3339;
+
+/// What is kept of a reply.
+#[derive(Serialize)]
+struct Kept<'a> {
+    body: &'a Option<Value>,
+    location: &'a Option<String>,
+    version: Option<i64>,
+}
 
 /// An answer with a JSON body, or none.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,12 +93,13 @@ impl Reply {
         self.status
     }
 
-    /// What has to be kept to say the same again.
-    pub fn to_json(&self) -> Value {
-        json!({"body": self.body, "location": self.location, "version": self.version})
+    /// What has to be kept to say the same again, as text.
+    pub fn to_kept(&self) -> String {
+        let kept = Kept { body: &self.body, location: &self.location, version: self.version };
+        serde_json::to_string(&kept).expect("values have text keys")
     }
 
-    /// The reply that [`Reply::to_json`] kept.
+    /// The reply that [`Reply::to_kept`] told.
     pub fn from_json(status: StatusCode, kept: &Value) -> Reply {
         Reply {
             status,

@@ -264,16 +264,22 @@ pub fn waiting_in(conn: &Connection, lane: i64, limit: usize) -> Result<Vec<Stan
     Ok(found)
 }
 
-/// The open message or messages with this reference.
+/// The newest messages with this reference, at most `limit`; in one state only, if given.
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
-pub fn by_reference(conn: &Connection, reference: &str) -> Result<Vec<Standing>, StoreError> {
+pub fn by_reference(
+    conn: &Connection,
+    reference: &str,
+    status: Option<Status>,
+    limit: usize,
+) -> Result<Vec<Standing>, StoreError> {
     let found = conn
         .prepare_cached(&format!(
-            "SELECT {STANDING} FROM messages m WHERE m.reference = ?1 ORDER BY m.id DESC LIMIT 200"
+            "SELECT {STANDING} FROM messages m WHERE m.reference = ?1 AND (?2 IS NULL OR m.status = ?2)
+             ORDER BY m.id DESC LIMIT ?3"
         ))?
-        .query_map([reference], standing_from_row)?
+        .query_map((reference, status.map(Status::as_str), limit as i64), standing_from_row)?
         .collect::<Result<_, _>>()?;
     Ok(found)
 }

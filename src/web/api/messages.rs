@@ -24,7 +24,7 @@ use crate::web::auth::{Read, Scoped, Send};
 use crate::web::body::Fields;
 use crate::web::error::Problem;
 use crate::web::idempotency::{Post, PostWithQuery};
-use crate::web::openapi::shapes::{Page, Paging, Rows, messages as shapes};
+use crate::web::openapi::shapes::{Page, Paging, messages as shapes};
 use crate::web::page::{Query, encode, paged_until};
 use crate::web::reply::{Reply, time, time_or_null};
 
@@ -304,10 +304,16 @@ pub(super) async fn cancel(caller: Scoped<Send>, state: Data<State>, id: Path<i6
         .await
 }
 
+/// Rows that the answer to a cancel by reference shows.
+const SHOWN: usize = 200;
+
 /// Takes back every message with a reference that still waits.
+///
+/// At most 50,000 of them; `remaining` says how many wait beyond that, for another request. The answer shows the
+/// newest 200 that are cancelled, also those that were before.
 #[utoipa::path(post, path = "/messages/cancel", operation_id = "cancel_messages_by_reference",
     params(("reference" = String, Query, description = "Your own name for them.", example = "order-1001")),
-    responses((status = 200, body = Rows<shapes::Message>), (status = 404, description = "There is none."),
+    responses((status = 200, body = shapes::CancelledMessages), (status = 404, description = "There is none."),
         (status = 409, description = "None of them waits any more.")))]
 pub(super) async fn cancel_by_reference(
     caller: Scoped<Send>,
@@ -322,25 +328,24 @@ pub(super) async fn cancel_by_reference(
     }
     query.finish()?;
     post.body.fields()?.finish()?;
-    let actor = caller.actor();
-    post.once
-        .write(&state.store, move |tx| {
-            let found = by_reference(tx.conn(), &reference)?;
-            if found.is_empty() {
-                return Err(Problem::not_found("There is no message with this reference."));
-            }
-            let (waiting, gone): (Vec<_>, Vec<_>) = found
-                .into_iter()
-                .partition(|message| matches!(message.status, Status::Queued | Status::Cancelled));
-            if let (true, Some(first)) = (waiting.is_empty(), gone.first()) {
-                campaign::cancel_single(tx, first, &actor)?;
-            }
-            let mut cancelled = Vec::with_capacity(waiting.len());
-            for message in &waiting {
-                campaign::cancel_single(tx, message, &actor)?;
-                cancelled.push(shape(&find(tx.conn(), message.id)?));
-            }
-            Ok(Reply::ok(json!({"data": cancelled})))
-        })
-        .await
+    let (store, actor) = (state.store.clone(), caller.actor());
+    let effect = async move {
+        let taken_back = campaign::cancel_by_reference(&store, &reference, &actor).await?;
+        let shown = store.read(move |conn| show_cancelled(conn, &reference)).await?;
+        let (cancelled, remaining) = (taken_back.cancelled, taken_back.remaining);
+        Ok(Reply::ok(json!({"data": shown, "cancelled": cancelled, "remaining": remaining})))
+    };
+    post.once.around(&state.store, effect).await
+}
+
+/// The newest messages with a reference that are cancelled. None: 404, or 409 where there are others.
+fn show_cancelled(conn: &Connection, reference: &str) -> Result<Vec<Value>, Problem> {
+    let cancelled = by_reference(conn, reference, Some(Status::Cancelled), SHOWN)?;
+    if cancelled.is_empty() {
+        let newest = by_reference(conn, reference, None, 1)?;
+        let newest =
+            newest.first().ok_or_else(|| Problem::not_found("There is no message with this reference."))?;
+        return Err(campaign::not_waiting(newest).into());
+    }
+    cancelled.iter().map(|message| Ok(shape(&find(conn, message.id)?))).collect()
 }

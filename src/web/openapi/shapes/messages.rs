@@ -261,3 +261,16 @@ pub struct Inbound {
     /// When it came.
     pub received_at: Time,
 }
+
+/// What a cancel by reference took back.
+#[derive(Debug, ToSchema)]
+pub struct CancelledMessages {
+    /// The newest 200 with this reference that are cancelled.
+    pub data: Vec<Message>,
+    /// How many this request took back.
+    #[schema(example = 1)]
+    pub cancelled: i64,
+    /// How many still wait, because they are more than one request takes back; send it again.
+    #[schema(example = 0)]
+    pub remaining: i64,
+}

@@ -99,6 +99,9 @@ pub struct TriggersTaken {
     /// Lines that can't be taken.
     #[schema(example = 0)]
     pub rejected: i64,
-    /// Each line, in order.
+    /// Each line, in order. Empty where a key came before and the first answer was longer than 256 KiB.
     pub results: Vec<TriggerResult>,
+    /// Why `results` is empty then.
+    #[schema(nullable = false)]
+    pub note: Option<String>,
 }
