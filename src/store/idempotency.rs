@@ -102,3 +102,35 @@ pub(super) fn forget(tx: &Tx<'_>, limit: usize) -> Result<usize, StoreError> {
     }
     Ok(forgotten)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::store::api_keys::{self, Scope};
+    use crate::store::{Store, StorePaths};
+
+    #[tokio::test]
+    async fn long_answers_are_forgotten_a_few_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Clock::manual("2026-11-23T12:00:00Z".parse().unwrap());
+        let store = Store::open(StorePaths::inside(dir.path()), clock.clone()).unwrap();
+        let (api_key_id, _) =
+            store.write(|tx| api_keys::insert(tx, "k", &[Scope::Write], None, "test")).await.unwrap();
+        let key = move |n: usize| RequestKey {
+            api_key_id,
+            path: "/x".into(),
+            key: n.to_string(),
+            body_hash: [1; 32],
+        };
+        for n in 0..10 {
+            let text = "x".repeat(256 * 1024);
+            store.write(move |tx| insert(tx, &key(n), 200, &text)).await.unwrap();
+        }
+        clock.advance(KEPT_FOR + 1);
+        for expected in [2, 2, 2, 2, 2, 0] {
+            let forgotten = store.write(|tx| forget(tx, 64)).await.unwrap();
+            assert_eq!(forgotten, expected);
+        }
+    }
+}

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use event_stream_engine::campaign::{self, CampaignError, Intake, Taken, Trigger, Whom};
 use event_stream_engine::domain::consent::Consent;
-use event_stream_engine::domain::message::Kind;
+use event_stream_engine::domain::message::{Kind, Status};
 use event_stream_engine::domain::phone::Phone;
-use event_stream_engine::store::campaigns::CampaignPlan;
-use event_stream_engine::store::{Store, StoreError, segments};
+use event_stream_engine::store::campaigns::{self, CampaignPlan};
+use event_stream_engine::store::{Store, StoreError, segments, triggers};
 use proptest::prelude::*;
 use proptest::test_runner::{TestCaseError, TestRunner};
 use serde_json::json;
@@ -442,4 +442,177 @@ fn any_sequence_of_events_cancels_and_crashes_keeps_every_promise() {
             })
         })
         .unwrap();
+}
+
+#[tokio::test]
+async fn a_campaign_that_stands_still_queues_whom_it_could_not_reach_now() {
+    let mut engine = Engine::start().await;
+    engine.add(&phone(0), Consent::Unknown, json!({})).await;
+    let id = waiting_campaign(&engine, |plan| plan.kind = Kind::Marketing).await;
+    engine.store.write(move |tx| campaigns::pause(tx, id, "its template is paused")).await.unwrap();
+    let taken = take(&engine.store, vec![to_person("e1", 0)]).await;
+    assert_eq!(taken[0].made[0].status, Status::Queued, "{taken:?}");
+    engine
+        .change(
+            "UPDATE users SET consent = 'opt_in';
+             UPDATE user_counts SET n = CASE consent WHEN 'opt_in' THEN 1 ELSE 0 END;
+             INSERT OR IGNORE INTO user_counts (consent, n) VALUES ('opt_in', 1);",
+        )
+        .await;
+    let setup = engine.setup.clone();
+    engine.store.write(move |tx| campaign::resume(tx, id, &setup, "test")).await.unwrap();
+    engine.settle().await;
+    assert_eq!(bodies(&engine), ["e1 for Data"]);
+    engine.check_and_stop().await;
+}
+
+#[tokio::test]
+async fn an_id_that_resembles_a_test_send_counts_as_any_other() {
+    let mut engine = Engine::start().await;
+    engine.add_many(1).await;
+    let id = waiting_campaign(&engine, |_| {}).await;
+    // The border refuses it; a row that is there all the same is counted the same everywhere.
+    take(&engine.store, vec![to_person("Test:1", 0)]).await;
+    engine.settle().await;
+    assert_eq!(engine.counts(id).get("delivered"), Some(&1));
+    engine.check_and_stop().await;
+}
+
+#[tokio::test]
+async fn who_comes_after_the_event_does_not_count_for_max_recipients() {
+    let mut engine = Engine::start().await;
+    engine.add_many(2).await;
+    waiting_campaign(&engine, |plan| plan.max_recipients = Some(2)).await;
+    take(&engine.store, vec![to_everybody("e1")]).await;
+    engine.add("+14155550199", Consent::OptIn, json!({})).await;
+    expand(&engine).await;
+    engine.settle().await;
+    assert_eq!(bodies(&engine).len(), 2);
+    engine.check_and_stop().await;
+}
+
+#[tokio::test]
+async fn an_audience_that_cant_be_counted_in_time_holds_up_no_other() {
+    let engine = Engine::start().await;
+    engine.add_many(1).await;
+    let waiting = waiting_campaign(&engine, |plan| plan.max_recipients = Some(5)).await;
+    // A person with so long a history that a hundred questions about it take longer than a read may.
+    engine
+        .change(
+            "INSERT INTO messages (user_id, kind, channel, lane, due_at, created_at, status)
+             WITH RECURSIVE k (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM k WHERE n + 1 < 150000)
+             SELECT 1, 'marketing', 'sms', -2, 0, 0, 'skipped' FROM k;",
+        )
+        .await;
+    let asked = json!({"any": vec![json!({"engagement": {"kind": "sent"}}); 100]});
+    let slow = event("a-slow", Whom::Segment(asked));
+    take(&engine.store, vec![slow, to_everybody("b-quick")]).await;
+    let outcome = campaign::expand_all(&engine.store, &presets(), true, &AtomicBool::new(false)).await;
+    assert!(matches!(outcome, Err(CampaignError::Store(StoreError::TooSlow(_)))), "{outcome:?}");
+    let made: i64 = engine.value(&format!("SELECT count(*) FROM messages WHERE campaign_id = {waiting}"));
+    assert_eq!(made, 1, "the quick one was not held up");
+    assert_eq!(engine.value::<i64>("SELECT count(*) FROM trigger_audiences WHERE is_open"), 1);
+}
+
+#[tokio::test]
+async fn a_stop_ends_the_work_on_a_segment_between_two_chunks() {
+    let engine = Engine::start().await;
+    crowd(&engine, 3_000).await;
+    waiting_campaign(&engine, |_| {}).await;
+    take(&engine.store, vec![to_everybody("e1")]).await;
+    campaign::expand_all(&engine.store, &presets(), true, &AtomicBool::new(true)).await.unwrap();
+    assert_eq!(engine.value::<i64>("SELECT count(*) FROM messages"), 0);
+    expand(&engine).await;
+    assert_eq!(engine.value::<i64>("SELECT count(*) FROM messages"), 3_000);
+}
+
+/// Nobody in a long stretch of ids is meant, and everybody behind it.
+const SPARSE: usize = 45_000;
+const DENSE: usize = 12_000;
+
+/// Notes after each chunk how many messages there are in this state.
+async fn watch_chunks(engine: &Engine, table: &str, column: &str, status: &str) {
+    engine
+        .change(&format!(
+            "CREATE TABLE IF NOT EXISTS chunks (n INTEGER);
+             DELETE FROM chunks;
+             INSERT INTO chunks VALUES (0);
+             DROP TRIGGER IF EXISTS watch;
+             CREATE TRIGGER watch AFTER UPDATE OF {column} ON {table} BEGIN
+               INSERT INTO chunks SELECT count(*) FROM messages WHERE status = '{status}'; END;"
+        ))
+        .await;
+}
+
+/// Each chunk writes few rows at first, and then no more than its time allows.
+fn check_chunks(engine: &Engine, what: &str) {
+    let first: i64 = engine.value("SELECT min(n) FROM chunks WHERE n > 0");
+    let all: i64 = engine.value("SELECT max(n) FROM chunks");
+    assert!(first <= 2_000, "{what}: the first chunk of the dense stretch wrote {first} rows at once");
+    assert_eq!(all, DENSE as i64, "{what}");
+}
+
+#[tokio::test]
+async fn a_sparse_stretch_leads_to_no_large_write_in_the_dense_one_behind_it() {
+    let engine = Engine::start().await;
+    crowd(&engine, SPARSE + DENSE).await;
+    engine
+        .change(&format!("UPDATE users SET country = CASE WHEN id <= {SPARSE} THEN 'CA' ELSE 'US' END"))
+        .await;
+    let american = json!({"field": "country", "operator": "equals", "value": "US"});
+    waiting_campaign(&engine, |_| {}).await;
+    watch_chunks(&engine, "trigger_audiences", "through", "queued").await;
+    take(&engine.store, vec![event("e1", Whom::Segment(american.clone()))]).await;
+    expand(&engine).await;
+    check_chunks(&engine, "an event's segment");
+    watch_chunks(&engine, "trigger_audiences", "through", "cancelled").await;
+    take(&engine.store, vec![cancelling("c1", "e1")]).await;
+    expand(&engine).await;
+    check_chunks(&engine, "a sweep");
+    let segment = engine
+        .store
+        .write::<_, _, StoreError>(move |tx| segments::insert(tx, "american", &american))
+        .await
+        .unwrap();
+    let id = engine.draft(move |plan| plan.segment_id = Some(segment)).await;
+    watch_chunks(&engine, "campaigns", "frozen_through", "queued").await;
+    engine.launch(id).await;
+    campaign::freeze_all(&engine.store, &presets(), true).await.unwrap();
+    check_chunks(&engine, "a launch");
+    engine.change("DROP TRIGGER watch; DROP TABLE chunks;").await;
+    engine.check_and_stop().await;
+}
+
+#[tokio::test]
+async fn people_who_were_met_before_hide_nobody_behind_them() {
+    let engine = Engine::start().await;
+    crowd(&engine, 5_000).await;
+    waiting_campaign(&engine, |_| {}).await;
+    take(&engine.store, vec![to_everybody("e1")]).await;
+    expand(&engine).await;
+    engine
+        .change(
+            "DELETE FROM messages WHERE user_id > 4990; UPDATE campaign_counts SET n = 4990;
+             UPDATE trigger_audiences SET through = 0, is_open = 1;",
+        )
+        .await;
+    expand(&engine).await;
+    assert_eq!(engine.value::<i64>("SELECT count(*) FROM messages"), 5_000);
+    engine.check_and_stop().await;
+}
+
+#[tokio::test]
+async fn an_audience_read_before_its_event_was_taken_back_is_not_closed() {
+    let engine = Engine::start().await;
+    crowd(&engine, 6_000).await;
+    let id = waiting_campaign(&engine, |_| {}).await;
+    take(&engine.store, vec![to_everybody("e1")]).await;
+    expand_a_little(&engine).await;
+    let before =
+        engine.store.read(move |conn| triggers::open_audience(conn, id, "e1")).await.unwrap().unwrap();
+    take(&engine.store, vec![cancelling("c1", "e1")]).await;
+    engine.store.write(move |tx| triggers::close_audience(tx, &before)).await.unwrap();
+    expand(&engine).await;
+    assert_eq!(engine.value::<i64>("SELECT count(*) FROM messages WHERE status = 'queued'"), 0);
+    engine.check_and_stop().await;
 }

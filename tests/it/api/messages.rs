@@ -222,6 +222,30 @@ async fn a_message_is_cancelled_by_id_or_reference() {
 }
 
 #[actix_web::test]
+async fn a_reference_takes_back_all_that_wait_however_many_there_are() {
+    let app = TestApp::start().await;
+    let body = json!({"to": "+14155550101", "channel": "sms", "body": "Hi", "reference": "visit 4"});
+    app.post("/messages", &body).await.expect(202);
+    // Older ones wait behind newer ones that have left.
+    for (n, status) in [(449, "queued"), (250, "sent")] {
+        let more = format!(
+            "INSERT INTO messages (user_id, kind, channel, lane, due_at, created_at, status, reference)
+                 WITH RECURSIVE k (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM k WHERE n < {n})
+                 SELECT user_id, kind, channel, lane, due_at, created_at, '{status}', reference
+                 FROM messages JOIN k WHERE id = 1"
+        );
+        change(&app, Box::leak(more.into_boxed_str())).await;
+    }
+    let answer = app.post("/messages/cancel?reference=visit%204", &json!({})).await.expect(200);
+    assert_eq!((&answer["cancelled"], &answer["remaining"]), (&json!(450), &json!(0)));
+    assert_eq!(answer["data"].as_array().unwrap().len(), 200);
+    assert!(answer["data"].as_array().unwrap().iter().all(|message| message["status"] == "cancelled"));
+    assert_eq!(app.get("/messages/1").await.expect(200)["status"], "cancelled");
+    let again = app.post("/messages/cancel?reference=visit%204", &json!({})).await.expect(200);
+    assert_eq!(again["cancelled"], 0);
+}
+
+#[actix_web::test]
 async fn messages_are_found_by_each_filter() {
     let app = TestApp::start().await;
     app.add_user("+14155550101", "opt_in").await;

@@ -511,3 +511,19 @@ async fn a_body_beyond_the_limits_is_cut_off_and_says_what_was_taken() {
     let refused = post_streamed(&app, endless).await.problem(413);
     assert_eq!(refused["taken_so_far"]["accepted"], 1);
 }
+
+#[actix_web::test]
+async fn a_long_answer_is_kept_by_its_counts() {
+    let app = TestApp::start().await;
+    let body: String = (0..4_000).map(|n| format!("{{\"id\": \"e{n}\"}}\n")).collect();
+    let request = || {
+        let request = app.request("POST", "/triggers").header("content-type", NDJSON);
+        send(request.header("idempotency-key", "long").body(body.clone()))
+    };
+    let first = request().await.expect(200);
+    assert_eq!(first["results"].as_array().unwrap().len(), 4_000);
+    let again = request().await.expect(200);
+    assert_eq!((&again["rejected"], &again["results"]), (&json!(4_000), &json!([])));
+    assert!(again["note"].as_str().unwrap().contains("without the key"), "{again}");
+    assert!(count(&app, "SELECT max(length(body)) FROM idempotency_keys") < 1_000);
+}

@@ -84,6 +84,14 @@ fn hot_queries_go_by_their_index_and_walk_over_no_large_table() {
         messages::has_open(conn, 7).map(drop)
     });
     check("the attempts under way", "attempts_open (outcome=?", |conn| messages::has_open(conn, 7).map(drop));
+    check("the claims of an event", "attempts_open (outcome=?", |conn| {
+        event_stream_engine::store::triggers::claimed(conn, "e1").map(drop)
+    });
+    check(
+        "audiences of events",
+        "trigger_audiences_open (is_open=? AND (campaign_id,trigger_id)>(?,?))",
+        |conn| event_stream_engine::store::triggers::open_audiences(conn, (0, ""), 10).map(drop),
+    );
     check("an attempt by its SID", "attempts_sid (sid=?)", |conn| {
         outcomes::find_attempt(conn, None, "SM1").map(drop)
     });
