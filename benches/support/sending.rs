@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use event_stream_engine::app;
 use event_stream_engine::config::Config;
-use event_stream_engine::delivery::{Dispatcher, SenderLimits, Settings};
+use event_stream_engine::delivery::{Dispatcher, SenderLimits, Settings, UncertainRules};
 use event_stream_engine::live::Live;
 use event_stream_engine::metrics::Metrics;
 use event_stream_engine::store::Store;
@@ -45,6 +45,7 @@ pub fn dispatcher_at(store: &Store, provider: &Provider, base_url: &str, rate: f
         account_rate_per_second: UNLIMITED,
         max_in_flight: IN_FLIGHT,
         max_attempts: 3,
+        uncertain: UncertainRules { after: 120_000, resends: true },
         public_base_url: base_url.to_owned(),
         senders: HashMap::from([(SENDER.to_owned(), limits)]),
         rules: Arc::new(app::rules(&Config::load(None, []).unwrap().config)),

@@ -127,6 +127,7 @@ pub fn delivery_settings(config: &Config) -> Settings {
         account_rate_per_second: config.delivery.account_rate_per_second,
         max_in_flight: config.delivery.max_in_flight,
         max_attempts: config.delivery.max_attempts,
+        uncertain: uncertain_rules(config),
         public_base_url: config.server.public_base_url.as_str().trim_end_matches('/').to_owned(),
         senders: config
             .senders
@@ -172,12 +173,11 @@ pub fn publish_settings(config: &Config) -> publish::Settings {
 }
 
 /// What the configuration says about messages whose answer was lost.
-pub fn uncertain_rules(config: &Config) -> UncertainRules {
+fn uncertain_rules(config: &Config) -> UncertainRules {
     let seconds = i64::try_from(config.delivery.uncertain_after_seconds).unwrap_or(i64::MAX);
     UncertainRules {
         after: seconds.saturating_mul(1_000),
         resends: config.delivery.uncertain_policy == UncertainPolicy::Resend,
-        max_attempts: config.delivery.max_attempts,
     }
 }
 

@@ -33,7 +33,7 @@ use crate::web::{self, State};
 
 pub use configured::{
     client, contents, delivery_settings, open_store, publish_settings, rules, setup, state,
-    synchronize_senders, take_up_settings, uncertain_rules, with_settings,
+    synchronize_senders, take_up_settings, with_settings,
 };
 
 /// Threads that serve HTTP.
@@ -156,7 +156,7 @@ fn background(state: &State, delivery: Live<Settings>, stop: &Stop) -> Result<Ve
         if config.delivery.catch_up {
             tasks.push(catch_up(state, client.clone(), stop));
         }
-        lookups(state, &client, stop, &mut tasks);
+        lookups(state, &client, &delivery, stop, &mut tasks);
         let dispatcher = Dispatcher::new(state.store.clone(), client, delivery, state.metrics.clone());
         let outbox = dispatcher.outbox();
         tasks.push(tokio::spawn(dispatcher.run(stop.clone().pulled())));
@@ -226,11 +226,15 @@ fn changed_settings(state: &State, stop: &Stop) -> JoinHandle<()> {
 }
 
 /// What became of messages, asked of Twilio. A stop waits for no answer: a question is asked again.
-fn lookups(state: &State, client: &Client, stop: &Stop, tasks: &mut Vec<JoinHandle<()>>) {
+fn lookups(
+    state: &State,
+    client: &Client,
+    settings: &Live<Settings>,
+    stop: &Stop,
+    tasks: &mut Vec<JoinHandle<()>>,
+) {
     let (store, metrics) = (&state.store, &state.metrics);
-    let rules = uncertain_rules(&state.config.get());
-    let house = &state.rules;
-    let reconciler = Reconciler::new(store.clone(), client.clone(), rules, house.clone(), metrics.clone());
+    let reconciler = Reconciler::new(store.clone(), client.clone(), settings.clone(), metrics.clone());
     let reconciler = Arc::new(reconciler);
     let stopped = stop.clone();
     tasks.push(spawn("reconcile", SECOND, stop, std::future::pending, move || {
@@ -242,8 +246,7 @@ fn lookups(state: &State, client: &Client, stop: &Stop, tasks: &mut Vec<JoinHand
             }
         }
     }));
-    let most = rules.max_attempts;
-    let poller = Poller::new(store.clone(), client.clone(), most, house.clone(), metrics.clone());
+    let poller = Poller::new(store.clone(), client.clone(), settings.clone(), metrics.clone());
     let (poller, stopped) = (Arc::new(poller), stop.clone());
     tasks.push(spawn("poll", SECOND * 10, stop, std::future::pending, move || {
         let (poller, stopped) = (Arc::clone(&poller), stopped.clone());

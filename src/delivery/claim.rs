@@ -230,7 +230,8 @@ impl Claimer<'_> {
         let Standing { id, user_id, .. } = due.standing;
         let (found, charge) = (accepted.found, accepted.charge);
         if due.kind == Kind::Marketing {
-            let first = round.bounds.introduction.is_some() && due.person.first_marketing_id.is_none();
+            // A Content template does not carry the words: they stay for the next message.
+            let first = accepted.rendered.is_introducing && due.person.first_marketing_id.is_none();
             let recent = round.bounds.frequency.as_ref().zip(found.recent.as_ref());
             let recent = recent.map(|(kept, recent)| kept.with(recent, id, tx.now()));
             if first || recent.is_some() {

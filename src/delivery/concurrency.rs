@@ -124,6 +124,19 @@ impl Controller {
         }
     }
 
+    /// Another bound. Where the old one alone held the ceiling, the new one does.
+    fn bound(&mut self, most: usize) {
+        let most = most.max(1) as f64;
+        if most == self.most {
+            return;
+        }
+        let was_at_top = self.ceiling >= self.most;
+        self.ceiling = if was_at_top { most } else { self.ceiling.min(most) };
+        self.doubles_to = if was_at_top { most } else { self.doubles_to.min(most) };
+        self.cut_from = if was_at_top { most } else { self.cut_from.min(most) };
+        self.most = most;
+    }
+
     fn floor(&self) -> f64 {
         f64::min(FLOOR as f64, self.most)
     }
@@ -240,6 +253,11 @@ impl Concurrency {
 
     fn controller(&self) -> MutexGuard<'_, Controller> {
         self.controller.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on at most `most` requests at once; what is under way beyond is waited for.
+    pub(super) fn bound(&self, most: usize) {
+        self.controller().bound(most);
     }
 
     /// A request begins.

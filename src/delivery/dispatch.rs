@@ -44,6 +44,14 @@ pub struct Tick {
     pub is_full: bool,
 }
 
+/// Why and until when a lane rests.
+#[derive(Clone, Copy, Debug)]
+struct LaneRest {
+    until: Millis,
+    /// The daily limit that it waits for: another limit ends the rest. `None`: a defect.
+    limit: Option<i64>,
+}
+
 /// Moves queued rows to Twilio. One per process.
 pub struct Dispatcher {
     desk: Arc<Desk>,
@@ -53,13 +61,19 @@ pub struct Dispatcher {
     /// Lanes that had nothing due, and until when that is so if nobody adds anything.
     sleeping: HashMap<i64, Millis>,
     /// Lanes that have to wait whatever is added: a daily limit, a defect.
-    resting: HashMap<i64, Millis>,
+    resting: HashMap<i64, LaneRest>,
     /// Something was queued since the last look.
     is_woken: bool,
     tasks: JoinSet<()>,
     batch: u64,
     /// When the metrics were last written.
     published: Millis,
+}
+
+impl LaneRest {
+    fn holds(&self, lane: &Lane) -> bool {
+        self.limit.is_none() || self.limit == lane.recipients_per_day
+    }
 }
 
 impl Dispatcher {
@@ -122,6 +136,7 @@ impl Dispatcher {
         while self.tasks.try_join_next().is_some() {}
         let now = self.desk.store.clock().now();
         let mut tick = Tick { wait: IDLE, ..Tick::default() };
+        self.desk.concurrency.bound(self.desk.settings.get().max_in_flight);
         if let Some(rest) = self.desk.concurrency.rest() {
             tick.wait = rest.min(IDLE);
             self.publish(now);
@@ -145,7 +160,7 @@ impl Dispatcher {
                 Err(error) => {
                     // A defect in one campaign is no reason to stand still with the others.
                     tracing::error!(lane = id, error = %error, "a queue could not be worked; it rests");
-                    self.resting.insert(id, now + DEFECT_REST);
+                    self.resting.insert(id, LaneRest { until: now + DEFECT_REST, limit: None });
                     self.turns.leave(id);
                     IDLE
                 }
@@ -199,9 +214,10 @@ impl Dispatcher {
 
     /// Works one lane and says how long it has nothing to do.
     async fn work(&mut self, lane: Lane, now: Millis, tick: &mut Tick) -> Result<Duration, StoreError> {
-        let waits = [&self.resting, &self.sleeping].into_iter().filter_map(|waiting| waiting.get(&lane.id));
-        if let Some(until) = waits.max().filter(|until| **until > now) {
-            return Ok(millis(*until - now));
+        let rest = self.resting.get(&lane.id).filter(|rest| rest.holds(&lane)).map(|rest| rest.until);
+        let waits = rest.into_iter().chain(self.sleeping.get(&lane.id).copied());
+        if let Some(until) = waits.max().filter(|until| *until > now) {
+            return Ok(millis(until - now));
         }
         let room = self.desk.concurrency.room(self.tasks.len(), lane.is_transactional);
         if room == 0 {
@@ -242,7 +258,7 @@ impl Dispatcher {
     /// How long a lane has nothing to do, if so.
     fn next_look(&mut self, lane: &Lane, now: Millis, claims: &Claims) -> Option<Duration> {
         if let Some(until) = claims.rests_until {
-            self.resting.insert(lane.id, until);
+            self.resting.insert(lane.id, LaneRest { until, limit: lane.recipients_per_day });
             return Some(millis(until - now));
         }
         if !claims.is_exhausted {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::store::Connection;
 
 use super::limiter::Limiter;
+use super::reconcile::UncertainRules;
 use crate::clock::{Clock, Millis};
 use crate::domain::message::Kind;
 use crate::domain::plan::Plan;
@@ -33,6 +34,8 @@ pub struct Settings {
     pub max_in_flight: usize,
     /// Hand-overs of one message.
     pub max_attempts: u32,
+    /// Messages whose answer was lost.
+    pub uncertain: UncertainRules,
     /// How Twilio reaches us, without a slash at the end.
     pub public_base_url: String,
     /// By address.

@@ -8,10 +8,10 @@
 
 use futures_util::future::join_all;
 
+use super::lanes::Settings;
 use super::patience::Patience;
 use super::reconcile::{AT_ONCE, seen};
 use crate::clock::Millis;
-use crate::domain::rules::Rules;
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::store::outcomes::lookups::{self, Unfinished};
@@ -41,23 +41,16 @@ pub struct Polled {
 pub struct Poller {
     store: Store,
     client: Client,
-    max_attempts: u32,
-    rules: Live<Rules>,
+    settings: Live<Settings>,
     metrics: Metrics,
     patience: Patience,
 }
 
 impl Poller {
     /// Makes a poller; nothing is asked yet.
-    pub fn new(
-        store: Store,
-        client: Client,
-        max_attempts: u32,
-        rules: Live<Rules>,
-        metrics: Metrics,
-    ) -> Poller {
+    pub fn new(store: Store, client: Client, settings: Live<Settings>, metrics: Metrics) -> Poller {
         let patience = Patience::new(store.clock().clone());
-        Poller { store, client, max_attempts, rules, metrics, patience }
+        Poller { store, client, settings, metrics, patience }
     }
 
     /// Goes on where the last tick ended. The walk moves only past what was answered.
@@ -106,11 +99,11 @@ impl Poller {
         }
         polled.found = answers.iter().filter(|(_, answer)| answer.is_some()).count();
         polled.not_found = answers.len() - polled.found;
-        let (rules, max_attempts) = (self.rules.get(), self.max_attempts);
+        let settings = self.settings.get();
         self.store
             .write::<_, _, StoreError>(move |tx| {
                 for (unfinished, answer) in &answers {
-                    let policy = RetryPolicy::of(&rules, max_attempts);
+                    let policy = RetryPolicy::of(&settings.rules, settings.max_attempts);
                     note(tx, unfinished, answer.as_ref(), &policy)?;
                 }
                 cursors::set(tx, CURSOR, place)

@@ -5,12 +5,12 @@
 
 use futures_util::future::join_all;
 
+use super::lanes::Settings;
 use super::patience::Patience;
 use crate::clock::Millis;
 use crate::domain::failure::Failure;
 use crate::domain::lookup::{Listed, Next, Sought, after_look, assign, earliest};
 use crate::domain::message::Status;
-use crate::domain::rules::Rules;
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::store::outcomes::lookups::{self, Lost, Search, Seen};
@@ -44,8 +44,6 @@ pub struct UncertainRules {
     pub after: Millis,
     /// True: what Twilio does not have is sent again, through the gate. False: it is held.
     pub resends: bool,
-    /// Hand-overs of a message at most.
-    pub max_attempts: u32,
 }
 
 /// What one tick brought.
@@ -78,8 +76,7 @@ impl Looked {
 pub struct Reconciler {
     store: Store,
     client: Client,
-    rules: UncertainRules,
-    house: Live<Rules>,
+    settings: Live<Settings>,
     metrics: Metrics,
     patience: Patience,
 }
@@ -97,15 +94,9 @@ struct Sight {
 
 impl Reconciler {
     /// Makes a reconciler; nothing is asked yet.
-    pub fn new(
-        store: Store,
-        client: Client,
-        rules: UncertainRules,
-        house: Live<Rules>,
-        metrics: Metrics,
-    ) -> Reconciler {
+    pub fn new(store: Store, client: Client, settings: Live<Settings>, metrics: Metrics) -> Reconciler {
         let patience = Patience::new(store.clock().clone());
-        Reconciler { store, client, rules, house, metrics, patience }
+        Reconciler { store, client, settings, metrics, patience }
     }
 
     /// One round: a few people whose time has come, the longest waiting first.
@@ -193,13 +184,19 @@ impl Reconciler {
 
     /// A start that lies ahead of the clock was told by one that was set back since.
     fn start_of(&self, started_at: Millis, asked_at: Millis) -> Millis {
-        if started_at > asked_at { asked_at.saturating_sub(self.rules.after) } else { started_at }
+        if started_at > asked_at {
+            asked_at.saturating_sub(self.settings.get().uncertain.after)
+        } else {
+            started_at
+        }
     }
 
     /// Writes down what was seen.
     async fn settle(&self, search: Search, sight: Sight) -> Result<Looked, StoreError> {
-        let (rules, user_id, channel) = (self.rules, search.user_id, search.channel);
-        let policy = RetryPolicy::of(&self.house.get(), rules.max_attempts);
+        let (user_id, channel) = (search.user_id, search.channel);
+        let settings = self.settings.get();
+        let rules = settings.uncertain;
+        let policy = RetryPolicy::of(&settings.rules, settings.max_attempts);
         match self.store.write(move |tx| settle(tx, &search, &sight, (&rules, &policy))).await {
             Ok(settled) => Ok(settled),
             Err(error) if error.is_transient() => Err(error),

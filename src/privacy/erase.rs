@@ -1,9 +1,10 @@
 //! Erasing a person, in steps that keep the writer free: first what has to be looked for by the number, then, in
 //! one write, all that is found by the person's id.
 
-use crate::store::erasure::{self, IssueKey, Trace};
+use crate::clock::Millis;
+use crate::store::erasure::{self, IssueKey, Looked, Trace};
 use crate::store::users::{self, UserKey};
-use crate::store::{Store, StoreError, Withdrawal, cursors, messages};
+use crate::store::{Store, StoreError, Tx, Withdrawal, cursors, messages};
 
 /// Rows looked through at a time.
 const PAGE: usize = 500;
@@ -20,25 +21,18 @@ pub async fn erase(store: &Store, user_id: i64, actor: &str) -> Result<bool, Sto
         return Ok(false);
     };
     let trace = Trace::of(&user);
-    blank_issues(store, &trace).await?;
-    let mut since = Some(0);
-    while let Some(from) = since {
-        let trace = trace.clone();
-        since = store.write(move |tx| erasure::forget_answers(tx, &trace, from, PAGE)).await?;
-    }
-    let actor = actor.to_owned();
-    let is_erased = store
-        .write(move |tx| {
-            let found = users::find(tx.conn(), &UserKey::Id(user_id))?;
-            let Some(user) = found.filter(|user| user.erased_at.is_none()) else {
-                return Ok(false);
-            };
-            messages::cancel_of_user(tx, user_id, "erased")?;
-            tx.withdraw(Withdrawal::User(user_id));
-            erasure::erase(tx, &user, &actor)?;
-            Ok::<_, StoreError>(true)
-        })
-        .await?;
+    let mut looked = Looked::default();
+    let mut limit = PAGE;
+    let is_erased = loop {
+        look_through(store, &trace, &mut looked).await?;
+        let (trace, looked, actor) = (trace.clone(), looked.clone(), actor.to_owned());
+        let done = store.write(move |tx| finish(tx, user_id, &actor, (&trace, &looked, limit))).await?;
+        if let Some(is_erased) = done {
+            break is_erased;
+        }
+        // However much comes, it ends.
+        limit = limit.saturating_mul(2);
+    };
     // The erasure holds either way; a log that is read from right now is emptied a little later.
     if let Err(error) = empty_log(store).await {
         tracing::warn!(error = %error, "the log could not be emptied after an erasure");
@@ -46,7 +40,30 @@ pub async fn erase(store: &Store, user_id: i64, actor: &str) -> Result<bool, Sto
     Ok(is_erased)
 }
 
-async fn blank_issues(store: &Store, trace: &Trace) -> Result<(), StoreError> {
+/// The erasure's own write. `None`: too much came since it was looked; it is to be looked again.
+fn finish(
+    tx: &Tx<'_>,
+    user_id: i64,
+    actor: &str,
+    (trace, looked, limit): (&Trace, &Looked, usize),
+) -> Result<Option<bool>, StoreError> {
+    let found = users::find(tx.conn(), &UserKey::Id(user_id))?;
+    let Some(user) = found.filter(|user| user.erased_at.is_none()) else {
+        return Ok(Some(false));
+    };
+    if !erasure::forget_new(tx, trace, looked, limit)? {
+        return Ok(None);
+    }
+    messages::cancel_of_user(tx, user_id, "erased")?;
+    tx.withdraw(Withdrawal::User(user_id));
+    erasure::erase(tx, &user, actor)?;
+    Ok(Some(true))
+}
+
+/// Looks through every text that may hold the number, by reads; only what is found is written.
+async fn look_through(store: &Store, trace: &Trace, looked: &mut Looked) -> Result<(), StoreError> {
+    looked.finished = written(store).await?;
+    looked.rows = store.read(erasure::last_rows).await?;
     let mut after: Option<IssueKey> = Some((0, 0, String::new()));
     while let Some(from) = after {
         let looking = trace.clone();
@@ -56,7 +73,25 @@ async fn blank_issues(store: &Store, trace: &Trace) -> Result<(), StoreError> {
         }
         after = next;
     }
+    // Last, because answers come all the time.
+    let behind = (looked.until, 0, String::new(), String::new());
+    looked.until = written(store).await?;
+    let mut after = Some(behind);
+    while let Some(from) = after {
+        let looking = trace.clone();
+        let (found, next) =
+            store.read(move |conn| erasure::find_answers(conn, &looking, &from, PAGE)).await?;
+        if !found.is_empty() {
+            store.write(move |tx| erasure::forget_answers(tx, &found)).await?;
+        }
+        after = next;
+    }
     Ok(())
+}
+
+/// A moment before which every write is in the file.
+async fn written(store: &Store) -> Result<Millis, StoreError> {
+    store.write::<_, _, StoreError>(|tx| Ok(tx.now())).await
 }
 
 /// Takes what was erased out of the log too, if anything was since the last time.

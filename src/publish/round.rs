@@ -54,7 +54,7 @@ impl Shared {
         let is_whole = done.len() == wanted;
         let place = done.iter().filter(|(job, _)| job.is_new).map(|(job, _)| job.event_id).max();
         let looked = if is_whole { Some(work.looked) } else { place };
-        match self.store.write(move |tx| settle(tx, id, &done)).await {
+        match self.store.write(move |tx| settle(tx, &endpoint, &done)).await {
             Ok(()) => looked,
             Err(error) => {
                 tracing::warn!(endpoint.id = id, %error, "what came of webhooks was not noted; they are sent again");
@@ -87,19 +87,26 @@ impl Shared {
     }
 }
 
-/// Writes what came of a round: the log, the endpoint's place and how it is doing.
-fn settle(tx: &Tx<'_>, id: i64, done: &[Done]) -> Result<(), StoreError> {
+/// Writes what came of a round: the log, the endpoint's place and how it is doing. `asked` is the endpoint as it
+/// was when the round began.
+fn settle(tx: &Tx<'_>, asked: &Endpoint, done: &[Done]) -> Result<(), StoreError> {
+    let id = asked.id;
     // Removed meanwhile: there is nothing to write it to.
     let Some(endpoint) = webhook_endpoints::find(tx.conn(), id)? else {
         return Ok(());
     };
+    // What the old address answered says nothing about the new one.
+    let is_moved = endpoint.url != asked.url;
     let (mut health, mut is_disabled) = (endpoint.health, !endpoint.is_enabled);
     for (job, posted) in done {
         let Some(posted) = posted else {
             webhook_deliveries::give_up(tx, id, job.event_id, "the event is not kept any more")?;
             continue;
         };
-        note(tx, id, job, posted)?;
+        note(tx, id, job, posted, is_moved)?;
+        if is_moved {
+            continue;
+        }
         webhook_endpoints::note_attempt(tx, id, posted.outcome == Outcome::Delivered)?;
         if let Outcome::Failed { is_limit: true, retry_after, .. } = &posted.outcome {
             let least = schedule::wait(1, 0.0, None).unwrap_or_default();
@@ -127,9 +134,10 @@ fn settle(tx: &Tx<'_>, id: i64, done: &[Done]) -> Result<(), StoreError> {
 }
 
 /// The row of the log.
-fn note(tx: &Tx<'_>, id: i64, job: &Job, posted: &Posted) -> Result<(), StoreError> {
+fn note(tx: &Tx<'_>, id: i64, job: &Job, posted: &Posted, is_moved: bool) -> Result<(), StoreError> {
     let (status, error, next_at): (_, _, Option<Millis>) = match &posted.outcome {
         Outcome::Delivered => ("delivered", None, None),
+        Outcome::Gone if is_moved => ("pending", Some("answered 410 at the address before"), Some(tx.now())),
         Outcome::Gone => ("failed", Some("answered 410: no more events are wanted"), None),
         Outcome::Failed { why, retry_after, .. } => {
             let wait = schedule::wait(job.tries + 1, rand::random(), *retry_after);

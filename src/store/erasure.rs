@@ -2,6 +2,8 @@
 //! the number stay. What names the person by id is found by index; what only holds the number somewhere in a text
 //! (cells of a file, answers kept for a day, webhooks of nobody) is looked for, page by page, before.
 
+use std::collections::HashMap;
+
 use rusqlite::{Connection, named_params};
 use serde_json::{Value, json};
 
@@ -14,8 +16,8 @@ use crate::domain::event::EventType;
 
 /// Digits at the end of a number by which it is recognised however it was written, with or without its country.
 const TELLING: usize = 8;
-/// Answers given within this time are looked through again in the erasure's own write, in milliseconds.
-const RECENT: Millis = 600_000;
+/// How far a clock may be set back between two writes without hiding an answer, in milliseconds.
+const SLACK: Millis = 250;
 /// Set while the log may still hold what was erased.
 pub const IN_LOG: &str = "erasure.in_log";
 
@@ -132,51 +134,111 @@ pub fn blank_issues(tx: &Tx<'_>, found: &[IssueTrace]) -> Result<(), StoreError>
     Ok(())
 }
 
-/// An answer kept for a repeated request: key, path, API key.
-type AnswerKey = (i64, String, String);
+/// An answer kept for a repeated request, in the order in which answers are looked through: when it was given, API
+/// key, path, key.
+pub type AnswerKey = (Millis, i64, String, String);
 
-/// Forgets kept answers that hold the number or are about the person, given within [`RECENT`] or, looking at no
-/// more than `limit`, from `since` on. Returns where to go on, or `None` at the end.
+/// Looks through the next `limit` answers behind `after` for the number, or for the person in their path. The second
+/// value is the last one looked at, or `None` at the end.
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
-pub fn forget_answers(
-    tx: &Tx<'_>,
+pub fn find_answers(
+    conn: &Connection,
     trace: &Trace,
-    since: Millis,
+    after: &AnswerKey,
     limit: usize,
-) -> Result<Option<Millis>, StoreError> {
+) -> Result<(Vec<AnswerKey>, Option<AnswerKey>), StoreError> {
     let about = format!("/users/{}/", trace.user_id);
-    let mut found: Vec<AnswerKey> = Vec::new();
-    let (mut looked, mut last) = (0, since);
-    {
-        let mut rows = tx.conn.prepare_cached(
-            "SELECT api_key_id, path, key, body, created_at FROM idempotency_keys
-             WHERE created_at >= ?1 ORDER BY created_at LIMIT ?2",
-        )?;
-        let mut rows = rows.query((since, limit as i64))?;
-        while let Some(row) = rows.next()? {
-            let (path, body): (String, String) = (row.get(1)?, row.get(3)?);
-            let is_about = path.contains(&about) || trace.is_in_answer(&path) || trace.is_in_answer(&body);
-            if is_about {
-                found.push((row.get(0)?, path, row.get(2)?));
-            }
-            looked += 1;
-            last = row.get(4)?;
+    let mut found = Vec::new();
+    let (mut looked, mut last) = (0, None);
+    let mut rows = conn.prepare_cached(
+        "SELECT created_at, api_key_id, path, key, body FROM idempotency_keys
+         WHERE (created_at, api_key_id, path, key) > (?1, ?2, ?3, ?4)
+         ORDER BY created_at, api_key_id, path, key LIMIT ?5",
+    )?;
+    let mut rows = rows.query((after.0, after.1, &after.2, &after.3, limit as i64))?;
+    while let Some(row) = rows.next()? {
+        let key: AnswerKey = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+        let body: String = row.get(4)?;
+        if key.2.contains(&about) || trace.is_in_answer(&key.2) || trace.is_in_answer(&body) {
+            found.push(key.clone());
         }
+        looked += 1;
+        last = Some(key);
     }
-    for key in &found {
-        tx.conn
-            .prepare_cached("DELETE FROM idempotency_keys WHERE api_key_id = ?1 AND path = ?2 AND key = ?3")?
-            .execute((key.0, &key.1, &key.2))?;
-    }
-    // A page of one moment alone would never end.
-    let next = if last == since && found.is_empty() { last + 1 } else { last };
-    Ok((looked == limit).then_some(next))
+    Ok((found, last.filter(|_| looked == limit)))
 }
 
-/// Erases what is known of a person, in one write. What [`find_issues`] and [`forget_answers`] find in older rows
-/// is the caller's to remove before; what came since is looked through here.
+/// Forgets these answers.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn forget_answers(tx: &Tx<'_>, found: &[AnswerKey]) -> Result<(), StoreError> {
+    for (_, api_key_id, path, key) in found {
+        tx.conn
+            .prepare_cached("DELETE FROM idempotency_keys WHERE api_key_id = ?1 AND path = ?2 AND key = ?3")?
+            .execute((api_key_id, path, key))?;
+    }
+    Ok(())
+}
+
+/// How far texts were looked through already.
+#[derive(Clone, Debug, Default)]
+pub struct Looked {
+    /// Answers given before this moment.
+    pub until: Millis,
+    /// Imports that finished before this moment.
+    pub finished: Millis,
+    /// The last row with an issue of those that went on then: issues come in the order of the file.
+    pub rows: HashMap<i64, i64>,
+}
+
+/// The last row with an issue of every import that goes on.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn last_rows(conn: &Connection) -> Result<HashMap<i64, i64>, StoreError> {
+    let sql = "SELECT id, (SELECT max(row) FROM import_issues WHERE import_id = i.id) AS row FROM imports i
+               WHERE state = 'running' AND row IS NOT NULL";
+    Ok(conn
+        .prepare_cached(sql)?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?)
+}
+
+/// Removes what was written since `looked` and holds the number, and says whether that was all: of either kind no
+/// more than `limit` rows are read.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn forget_new(tx: &Tx<'_>, trace: &Trace, looked: &Looked, limit: usize) -> Result<bool, StoreError> {
+    let since = looked.until.min(tx.now) - SLACK;
+    let behind = (since, 0, String::new(), String::new());
+    let (answers, more) = find_answers(tx.conn, trace, &behind, limit)?;
+    forget_answers(tx, &answers)?;
+    if more.is_some() {
+        return Ok(false);
+    }
+    let finished = looked.finished.min(tx.now) - SLACK;
+    let growing: Vec<i64> = tx
+        .conn
+        .prepare_cached("SELECT id FROM imports WHERE state = 'running' OR finished_at >= ?1")?
+        .query_map([finished], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for import_id in growing {
+        let seen = looked.rows.get(&import_id).copied().unwrap_or(-1);
+        let (issues, more) = find_issues(tx.conn, trace, &(import_id, seen + 1, String::new()), limit)?;
+        blank_issues(tx, &issues)?;
+        if more.is_some_and(|(last, ..)| last == import_id) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Erases what is known of a person, in one write. What holds the number somewhere in a text is the caller's to
+/// remove: [`find_issues`], [`find_answers`], and in the same write [`forget_new`].
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
@@ -189,7 +251,6 @@ pub fn erase(tx: &Tx<'_>, user: &User, actor: &str) -> Result<(), StoreError> {
         suppressions::erase(tx, address, actor)?;
     }
     erase_unmatched(tx, &trace)?;
-    erase_recent(tx, &trace)?;
     for holding in HOLDINGS {
         if let Erased::By(statements) = holding.erased {
             for sql in statements {
@@ -229,23 +290,6 @@ fn erase_unmatched(tx: &Tx<'_>, trace: &Trace) -> Result<(), StoreError> {
                  WHERE state = 'unmatched' AND params IS NOT NULL AND instr(params, ?1) > 0",
             )?
             .execute([address])?;
-    }
-    Ok(())
-}
-
-/// What may have come while older rows were looked through.
-fn erase_recent(tx: &Tx<'_>, trace: &Trace) -> Result<(), StoreError> {
-    forget_answers(tx, trace, tx.now - RECENT, usize::MAX >> 1)?;
-    let running: Vec<i64> = tx
-        .conn
-        .prepare_cached("SELECT id FROM imports WHERE state = 'running' OR finished_at > ?1")?
-        .query_map([tx.now - RECENT], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
-    for import_id in running {
-        // An import keeps 10,000 issues at most.
-        let behind = (import_id - 1, i64::MAX, String::new());
-        let (found, _) = find_issues(tx.conn, trace, &behind, super::imports::MAX_ISSUES as usize)?;
-        blank_issues(tx, &found)?;
     }
     Ok(())
 }

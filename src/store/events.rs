@@ -174,10 +174,11 @@ pub fn find(conn: &Connection, id: i64) -> Result<Option<Event>, StoreError> {
 /// [`StoreError`] from SQLite.
 pub fn may_prune_through(conn: &Connection) -> Result<i64, StoreError> {
     let polled = super::cursors::get(conn, POLL)?.unwrap_or(i64::MAX);
-    // What is to be tried again lies before an endpoint's place.
+    // What is to be tried again lies before an endpoint's place. By the index of those alone: the log is long, and
+    // this is asked inside a write.
     let told: Option<i64> = conn
         .prepare_cached(
-            "SELECT min(coalesce((SELECT min(d.event_id) - 1 FROM webhook_deliveries d
+            "SELECT min(coalesce((SELECT min(d.event_id) - 1 FROM webhook_deliveries d INDEXED BY webhook_deliveries_pending
                                   WHERE d.endpoint_id = e.id AND d.status = 'pending'), e.position))
              FROM webhook_endpoints e WHERE e.is_enabled = 1",
         )?

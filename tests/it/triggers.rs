@@ -30,7 +30,7 @@ fn event(id: &str, whom: Whom) -> Trigger {
     }
 }
 
-fn to_person(id: &str, n: usize) -> Trigger {
+pub(crate) fn to_person(id: &str, n: usize) -> Trigger {
     event(id, Whom::Person(Phone::parse(&phone(n), None).unwrap()))
 }
 

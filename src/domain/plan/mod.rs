@@ -140,6 +140,9 @@ pub struct Rendered {
     pub content: Option<(String, String)>,
     /// Attachments.
     pub media_urls: Vec<String>,
+    /// It says what a first message has to say, added or in words of its own. What a Content template lacks it
+    /// lacks: it goes out as it was approved.
+    pub is_introducing: bool,
 }
 
 impl Plan {
@@ -244,9 +247,10 @@ impl Plan {
             return (Content::Broken, None);
         }
         // A Content template goes out with the words that were approved.
-        let body = match circumstances.introduction.as_deref().filter(|_| content.is_none()) {
-            Some(introduction) => introduction.around(&body),
-            None => body,
+        let whole = circumstances.introduction.as_deref().map(|introduction| introduction.around(&body));
+        let (body, is_introducing) = match whole {
+            Some(whole) if content.is_none() || whole == body => (whole, true),
+            _ => (body, false),
         };
         if body.chars().count() > MAX_BODY {
             return (Content::TooLong, None);
@@ -256,7 +260,7 @@ impl Plan {
             Channel::Whatsapp => 1,
         };
         let media_urls = media_urls.clone();
-        (Content::Ready { parts }, Some(Rendered { to, body, parts, content, media_urls }))
+        (Content::Ready { parts }, Some(Rendered { to, body, parts, content, media_urls, is_introducing }))
     }
 
     /// The part of it that says when.

@@ -3,6 +3,7 @@
 use event_stream_engine::app::App;
 use event_stream_engine::clock::Clock;
 use event_stream_engine::config::Config;
+use event_stream_engine::store::StoreError;
 use event_stream_engine::store::api_keys::{self, Scope};
 use secrecy::ExposeSecret;
 use serde_json::json;
@@ -79,6 +80,45 @@ async fn a_refusal_of_the_effect_is_kept_and_undoes_it() {
     post(&app, "m", "/topics", &json!({"nam": "hats"})).await.problem(422);
     post(&app, "m", "/topics", &json!({"name": "hats"})).await.expect(201);
     assert_eq!(post(&app, &"k".repeat(256), "/topics", &body).await.fields(), ["Idempotency-Key"]);
+}
+
+/// How many answers are kept.
+fn kept(app: &TestApp) -> i64 {
+    let count = |conn: &rusqlite::Connection| {
+        conn.query_row("SELECT count(*) FROM idempotency_keys", [], |row| row.get(0))
+    };
+    app.store.read_here(|conn| Ok::<i64, StoreError>(count(conn)?)).unwrap()
+}
+
+async fn change(app: &TestApp, sql: &'static str) {
+    app.store.write::<_, _, StoreError>(move |tx| Ok(tx.conn().execute_batch(sql)?)).await.unwrap();
+}
+
+#[actix_web::test]
+async fn what_may_be_over_soon_is_not_kept() {
+    let app = TestApp::with_config("[server]\napi_requests_per_second = 1.0\napi_burst = 1\n").await;
+    let body = json!({"name": "shoes"});
+    let with = |key: &str| {
+        app.bare("POST", "/api/v1/topics").bearer_auth(key).header("idempotency-key", "k").json(&body)
+    };
+    send(with("nobody's")).await.problem(401);
+    let reader = app.add_key(&[Scope::Read], None).await;
+    send(with(&reader)).await.problem(403);
+    app.get("/topics").await.expect(200);
+    post(&app, "k", "/topics", &body).await.problem(429);
+    app.clock.advance(1_000);
+    change(&app, "CREATE TRIGGER broken BEFORE INSERT ON topics BEGIN SELECT RAISE(ABORT, 'broken'); END")
+        .await;
+    let refused = post(&app, "k", "/topics", &body).await;
+    assert!(refused.status >= 500, "{}", refused.text);
+    assert_eq!(kept(&app), 0);
+    change(&app, "DROP TRIGGER broken").await;
+    app.clock.advance(1_000);
+    post(&app, "k", "/topics", &body).await.expect(201);
+    assert_eq!(kept(&app), 1);
+    app.clock.advance(1_000);
+    post(&app, "l", "/topics", &body).await.problem(409);
+    assert_eq!(kept(&app), 2, "a conflict is an answer");
 }
 
 #[actix_web::test]

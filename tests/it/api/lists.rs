@@ -1,6 +1,10 @@
 //! Pages: stable while rows are added, the same size from first to last.
 
-use serde_json::Value;
+use std::cell::Cell;
+
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::TestRunner;
+use serde_json::{Value, json};
 
 use crate::support::api::TestApp;
 
@@ -21,6 +25,55 @@ async fn a_list_is_read_once_through_while_rows_are_added() {
         app.add_user(&format!("+141555501{round}"), "opt_in").await;
     }
     assert_eq!(ids, [7, 6, 5, 4, 3, 2, 1]);
+}
+
+/// Reads a list to its end, page by page, and lets `grow` add rows after each.
+async fn read_through(app: &TestApp, path: &str, limit: usize, grow: impl AsyncFn()) -> Vec<i64> {
+    let (mut ids, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = app.get(&format!("{path}?limit={limit}{cursor}")).await.expect(200);
+        let rows = page["data"].as_array().unwrap();
+        assert!(rows.len() <= limit);
+        ids.extend(rows.iter().map(|row| row["id"].as_i64().unwrap()));
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return ids,
+        }
+        grow().await;
+    }
+}
+
+/// Whatever the size of the pages and whatever comes between them: everything that was there at the start is seen
+/// once, in order, and nothing else.
+#[actix_web::test]
+async fn pages_of_any_size_show_what_was_there_at_the_start_once_whatever_comes_between() {
+    let app = TestApp::start().await;
+    let last = Cell::new(0);
+    let add = async || {
+        last.set(last.get() + 1);
+        let phone = format!("+1415555{:04}", 100 + last.get());
+        app.add_user(&phone, "opt_in").await;
+        let body = json!({"to": phone, "channel": "sms", "body": "Hi"});
+        app.post("/messages", &body).await.expect(202)["id"].as_i64().unwrap();
+    };
+    let mut runner = TestRunner::deterministic();
+    for _ in 0..12 {
+        let cases = (0_usize..5, 1_usize..9, 0_usize..4);
+        let (more, limit, between) = cases.new_tree(&mut runner).unwrap().current();
+        for _ in 0..more {
+            add().await;
+        }
+        for path in ["/users", "/messages"] {
+            let there: Vec<i64> = (1..=last.get()).rev().collect();
+            let grow = async || {
+                for _ in 0..between {
+                    add().await;
+                }
+            };
+            let seen = read_through(&app, path, limit, grow).await;
+            assert_eq!(seen, there, "{path} {limit} {between}");
+        }
+    }
 }
 
 #[actix_web::test]

@@ -10,6 +10,7 @@ mod hostile;
 mod idempotency;
 mod imports;
 mod lists;
+mod merging;
 mod messages;
 mod overview;
 mod segments;

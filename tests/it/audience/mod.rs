@@ -4,6 +4,7 @@ mod ahead;
 mod guards;
 mod random;
 mod same_as_launch;
+mod triggered;
 
 use event_stream_engine::campaign::{self, Explanation, Question, Waterfall};
 

@@ -133,6 +133,41 @@ async fn of_two_single_messages_at_once_one_is_the_first() {
     engine.check_and_stop().await;
 }
 
+/// A content template to everybody over WhatsApp, kept here as these words.
+async fn content_wave(engine: &mut Engine, words: &str) {
+    let text = TemplateText {
+        content_sid: Some("HX00000000000000000000000000000002".to_owned()),
+        content_variables: json!({"1": "Ana"}).as_object().unwrap().clone(),
+        ..TemplateText::plain(Channel::Whatsapp, words)
+    };
+    let id = engine.draft_with(text, |plan| plan.quiet_hours = json!("off")).await;
+    engine.launch(id).await;
+    engine.settle().await;
+    assert_eq!(engine.counts(id).get("read").or(engine.counts(id).get("delivered")), Some(&1));
+}
+
+#[tokio::test]
+async fn a_content_template_does_not_use_up_the_words_that_it_does_not_carry() {
+    let mut engine = introducing(0).await;
+    engine.add("+4915112345678", Consent::OptIn, json!({})).await;
+    content_wave(&mut engine, "An offer").await;
+    assert_eq!(engine.value::<Option<i64>>("SELECT first_marketing_id FROM users"), None);
+    wave(&mut engine).await;
+    wave(&mut engine).await;
+    assert_eq!(bodies(&engine)[1..], [FIRST, "Hi"], "the first text message says how to end it");
+    engine.check_and_stop().await;
+}
+
+#[tokio::test]
+async fn a_content_template_that_says_it_all_is_the_first_message() {
+    let mut engine = introducing(0).await;
+    engine.add("+4915112345678", Consent::OptIn, json!({})).await;
+    content_wave(&mut engine, "Acme: an offer. Reply STOP to unsubscribe.").await;
+    wave(&mut engine).await;
+    assert_eq!(bodies(&engine)[1..], ["Hi"]);
+    engine.check_and_stop().await;
+}
+
 #[tokio::test]
 async fn free_text_on_whatsapp_gets_it_too() {
     let mut engine = introducing(0).await;

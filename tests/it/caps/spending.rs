@@ -194,7 +194,7 @@ async fn twilios_price_corrects_the_expected_one_unless_it_is_in_another_currenc
             },
         );
         let poller =
-            Poller::new(engine.store.clone(), client.unwrap(), 3, engine.rules(), Metrics::default());
+            Poller::new(engine.store.clone(), client.unwrap(), engine.settings(), Metrics::default());
         assert_eq!(poller.tick().await.unwrap().found, 4);
         assert_eq!(spent(&engine, id), expected, "{currency}");
         let unit: String = engine.value("SELECT price_unit FROM campaign_sums");

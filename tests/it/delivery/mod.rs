@@ -1,6 +1,7 @@
 //! From a queued row to Twilio and back, over real HTTP.
 
 mod callbacks;
+mod changed;
 mod closing_first;
 mod concurrency;
 mod daily_limit;

@@ -11,7 +11,7 @@ use crate::support::Engine;
 const HOUR: i64 = 3_600_000;
 
 fn poller(engine: &Engine) -> Poller {
-    Poller::new(engine.store.clone(), super::client(engine), 3, engine.rules(), Metrics::default())
+    Poller::new(engine.store.clone(), super::client(engine), engine.settings(), Metrics::default())
 }
 
 /// `n` people whose receipts never came.

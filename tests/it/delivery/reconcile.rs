@@ -17,11 +17,12 @@ use crate::support::{Engine, SENDER, Wanted, phone, quick_simulator};
 const AFTER: i64 = 120_000;
 
 fn rules(resends: bool) -> UncertainRules {
-    UncertainRules { after: AFTER, resends, max_attempts: 3 }
+    UncertainRules { after: AFTER, resends }
 }
 
 fn reconciler(engine: &Engine, rules: UncertainRules) -> Reconciler {
-    Reconciler::new(engine.store.clone(), super::client(engine), rules, engine.rules(), Metrics::default())
+    engine.set(|settings| settings.uncertain = rules);
+    Reconciler::new(engine.store.clone(), super::client(engine), engine.settings(), Metrics::default())
 }
 
 /// The loop of `seconds` seconds, and the last tick's moment.

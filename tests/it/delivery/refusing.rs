@@ -48,7 +48,7 @@ async fn one_message_that_twilio_refuses_to_tell_about_does_not_stop_the_polls()
     engine.settle().await;
     let refused: String = engine.value("SELECT sid FROM messages ORDER BY accepted_at, id LIMIT 1");
     let client = client_at(&refusing(&engine, &refused));
-    let poller = Poller::new(engine.store.clone(), client, 3, engine.rules(), Metrics::default());
+    let poller = Poller::new(engine.store.clone(), client, engine.settings(), Metrics::default());
     engine.clock.advance(13 * HOUR);
     let polled = poller.tick().await.unwrap();
     assert_eq!((polled.found, polled.not_found, polled.failed), (11, 1, 0));
@@ -68,9 +68,9 @@ async fn one_person_whom_twilio_refuses_to_tell_about_goes_behind_the_others() {
     engine.drain().await;
     engine.simulator.wait_until_quiet().await;
     engine.simulator.set_faults(Faults::default());
-    let rules = UncertainRules { after: 120_000, resends: true, max_attempts: 3 };
+    engine.set(|settings| settings.uncertain = UncertainRules { after: 120_000, resends: true });
     let client = client_at(&refusing(&engine, &phone(0).replace('+', "%2B")));
-    let reconciler = Reconciler::new(engine.store.clone(), client, rules, engine.rules(), Metrics::default());
+    let reconciler = Reconciler::new(engine.store.clone(), client, engine.settings(), Metrics::default());
     let (mut found, mut failed) = (0, 0);
     for _ in 0..200 {
         engine.clock.advance(1_000);

@@ -12,7 +12,7 @@ use event_stream_engine::app;
 use event_stream_engine::campaign::Setup;
 use event_stream_engine::clock::Clock;
 use event_stream_engine::config::Config;
-use event_stream_engine::delivery::{Dispatcher, Outbox, SenderLimits, Settings};
+use event_stream_engine::delivery::{Dispatcher, Outbox, SenderLimits, Settings, UncertainRules};
 use event_stream_engine::domain::phone::Channel;
 use event_stream_engine::domain::quiet_hours::Presets;
 use event_stream_engine::domain::rules::Rules;
@@ -209,6 +209,7 @@ fn dispatcher(store: &Store, provider: &Provider, base_url: &str) -> Dispatcher 
         account_rate_per_second: RATE,
         max_in_flight: 64,
         max_attempts: 3,
+        uncertain: UncertainRules { after: 120_000, resends: true },
         public_base_url: base_url.to_owned(),
         senders: [(SENDER.to_owned(), limits)].into(),
         rules: Arc::new(house_rules()),

@@ -194,6 +194,56 @@ async fn gone_disables_at_once_and_nothing_more_is_sent() {
     assert_eq!(world.told("alert.webhook_disabled").await.len(), 1);
 }
 
+/// The verdict comes late: the address is changed while the request is under way.
+#[actix_web::test]
+async fn what_the_address_before_answers_says_nothing_about_the_new_one() {
+    for say in [410, 500, 429] {
+        let world = World::start().await;
+        let (id, _) = world.add(json!({"types": ["user.updated"]})).await;
+        // The last failure of five days, if it counted.
+        let long = world.app.clock.now() - 6 * 86_400_000;
+        world
+            .app
+            .store
+            .write::<_, _, StoreError>(move |tx| {
+                let sql = "UPDATE webhook_endpoints SET failures = 99, failing_since = ?1, is_alerted = 1";
+                tx.conn().execute(sql, [long])?;
+                Ok(())
+            })
+            .await
+            .unwrap();
+        let ids = world.happen(1).await;
+        // While the old address thinks, somebody writes the new one.
+        let (asked, has_asked) = std::sync::mpsc::channel();
+        let (moved, has_moved) = std::sync::mpsc::channel::<()>();
+        let has_moved = std::sync::Mutex::new(has_moved);
+        world.receiver.say(move |one| {
+            if one.path == "/hook" {
+                asked.send(()).unwrap();
+                has_moved.lock().unwrap().recv_timeout(Duration::from_secs(5)).unwrap();
+                Say::Status(say)
+            } else {
+                Say::Status(200)
+            }
+        });
+        world.publisher.tick().await.unwrap();
+        tokio::task::spawn_blocking(move || has_asked.recv_timeout(Duration::from_secs(5)).unwrap())
+            .await
+            .unwrap();
+        let url = json!({"url": format!("{}/new", world.receiver.base)});
+        world.app.patch(&format!("/webhook-endpoints/{id}"), &url).await.expect(200);
+        moved.send(()).unwrap();
+        world.publisher.settle().await;
+        let shown = world.endpoint(id).await;
+        assert_eq!((&shown["enabled"], &shown["disabled_reason"]), (&json!(true), &Value::Null), "{say}");
+        assert!(world.told("alert.webhook_disabled").await.is_empty(), "{say}");
+        world.publish_after(if say == 410 { 1 } else { 60 }).await;
+        let last = world.receiver.received().pop().unwrap();
+        assert_eq!((last.path.as_str(), &last.id), ("/new", &evt(&ids)[0]), "{say}");
+        assert_eq!(world.deliveries(id, "").await[0]["status"], "delivered", "{say}");
+    }
+}
+
 #[actix_web::test]
 async fn who_asks_for_a_rest_gets_it() {
     let world = World::start().await;

@@ -210,18 +210,16 @@ impl World {
             account_rate_per_second: 1_000.0,
             max_in_flight: 16,
             max_attempts: MAX_ATTEMPTS,
+            // Bold on purpose: what Twilio does not show is sent again.
+            uncertain: UncertainRules { after: 600_000, resends: true },
             public_base_url: BASE.to_owned(),
             senders: [(SENDER.to_owned(), limits), (WHATSAPP_SENDER.to_owned(), few)].into(),
             rules: Arc::new(app::rules(&loaded.config)),
         };
-        let dispatcher =
-            Dispatcher::new(store.clone(), self.client.clone(), Live::new(settings), Metrics::default());
-        // Bold on purpose: what Twilio does not show is sent again.
-        let rules = UncertainRules { after: 600_000, resends: true, max_attempts: MAX_ATTEMPTS };
-        let (client, house) = (&self.client, Live::new(app::rules(&loaded.config)));
-        let reconciler =
-            Reconciler::new(store.clone(), client.clone(), rules, house.clone(), Metrics::default());
-        let poller = Poller::new(store.clone(), client.clone(), MAX_ATTEMPTS, house, Metrics::default());
+        let (client, settings) = (&self.client, Live::new(settings));
+        let dispatcher = Dispatcher::new(store.clone(), client.clone(), settings.clone(), Metrics::default());
+        let reconciler = Reconciler::new(store.clone(), client.clone(), settings.clone(), Metrics::default());
+        let poller = Poller::new(store.clone(), client.clone(), settings, Metrics::default());
         let replies = Replies { stop: "You are out.".to_owned(), ..Replies::default() };
         let (state, _) = app::state(store.clone(), loaded, self.setup.clone(), Metrics::default()).unwrap();
         state.rules.set(Rules { replies: Arc::new(replies), ..(*state.rules.get()).clone() });

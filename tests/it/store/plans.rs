@@ -122,6 +122,11 @@ fn hot_queries_go_by_their_index_and_walk_over_no_large_table() {
     check("events behind an id", "SEARCH e USING INTEGER PRIMARY KEY", |conn| {
         events::list_after(conn, 0, &[], 50).map(drop)
     });
+    check(
+        "what endpoints still want, inside the retention's write",
+        "COVERING INDEX webhook_deliveries_pending (endpoint_id=?)",
+        |conn| events::may_prune_through(conn).map(drop),
+    );
     check("a person's events", "events_user (user_id=? AND id<?)", |conn| {
         events::of_user(conn, 1, i64::MAX, 50).map(drop)
     });

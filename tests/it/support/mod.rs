@@ -15,7 +15,7 @@ use event_stream_engine::app;
 use event_stream_engine::campaign::{self, House, Setup};
 use event_stream_engine::clock::Clock;
 use event_stream_engine::config::Config;
-use event_stream_engine::delivery::{Dispatcher, SenderLimits, Settings};
+use event_stream_engine::delivery::{Dispatcher, SenderLimits, Settings, UncertainRules};
 use event_stream_engine::domain::consent::Replies;
 use event_stream_engine::domain::consent::{Consent, KeywordTable};
 use event_stream_engine::domain::forecast::{Limits, SenderLimit};
@@ -142,6 +142,7 @@ impl Engine {
             account_rate_per_second: 100_000.0,
             max_in_flight: wanted.max_in_flight,
             max_attempts: 3,
+            uncertain: UncertainRules { after: 600_000, resends: false },
             public_base_url: base_url.clone(),
             senders: listed.iter().map(|(address, _)| ((*address).to_owned(), limits)).collect(),
             rules: Arc::new(Rules { introduction: None, ..rules_of(&wanted.environment) }),
@@ -174,6 +175,19 @@ impl Engine {
         change(&mut rules);
         settings.rules = Arc::new(rules);
         self.settings.set(settings);
+    }
+
+    /// Changes what delivery goes by while the engine runs, as an operator may.
+    pub fn set(&self, change: impl FnOnce(&mut Settings)) {
+        let mut settings = Settings::clone(&self.settings.get());
+        change(&mut settings);
+        self.settings.set(settings);
+        self.store.plan_changed();
+    }
+
+    /// What delivery goes by.
+    pub fn settings(&self) -> Live<Settings> {
+        self.settings.clone()
     }
 
     /// The rules in force.
