@@ -504,7 +504,7 @@ async fn an_audience_that_cant_be_counted_in_time_holds_up_no_other() {
              SELECT 1, 'marketing', 'sms', -2, 0, 0, 'skipped' FROM k;",
         )
         .await;
-    let asked = json!({"any": vec![json!({"engagement": {"kind": "sent"}}); 100]});
+    let asked = json!({"any": vec![json!({"engagement": "sent"}); 100]});
     let slow = event("a-slow", Whom::Segment(asked));
     take(&engine.store, vec![slow, to_everybody("b-quick")]).await;
     let outcome = campaign::expand_all(&engine.store, &presets(), true, &AtomicBool::new(false)).await;
