@@ -33,7 +33,7 @@ const RESTORED: &str = "The data file was restored from a copy. Whoever got this
 
 /// Puts the file on hold, and pauses every campaign that would go on by itself, now or at its time: who got it
 /// after the copy was made would get it again. One that is paused already says so too, since whoever resumes it
-/// has the same to compare. Ids given after the copy was made are not given again: [`skip_ids`].
+/// has the same to compare. Ids given after the copy was made are not given again: their numbers are passed over.
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
