@@ -14,6 +14,7 @@ mod schedule;
 mod single;
 mod template;
 mod triggers;
+mod turns;
 mod waterfall;
 
 pub use actions::{
@@ -28,7 +29,8 @@ pub use schedule::{resolve_start, tick};
 pub use single::{SingleMessage, cancel_single, close_removed_senders, send_single};
 pub use template::warnings;
 pub use triggers::{Intake, Made, Taken, Trigger, Whom, expand_all, take};
-pub use waterfall::{Bucket, Example, Excluded, Waterfall, Way, audience as look_at_audience};
+pub use turns::audience as look_at_audience;
+pub use waterfall::{Bucket, Example, Excluded, Waterfall, Way};
 
 use crate::domain::campaign::WrongState;
 use crate::domain::content::Refusal;
