@@ -1,8 +1,8 @@
 //! What is looked up before a launch is written, so that nobody waits for the writer meanwhile: how many people
 //! there are for `max_recipients`, and whether a deadline would let some of them expire.
 
-use super::waterfall::{self, Waterfall, Way};
-use super::{Audience, CampaignError, House, actions};
+use super::waterfall::{Waterfall, Way};
+use super::{Audience, CampaignError, House, actions, turns};
 use crate::clock::Millis;
 use crate::domain::campaign::CampaignStatus;
 use crate::domain::gate::Reason;
@@ -95,7 +95,7 @@ pub async fn clear(
     let (campaign, marks) = read(store, id).await?;
     let is_draft = campaign.status == CampaignStatus::Draft && campaign.plan.trigger_type.is_none();
     if is_draft && campaign.plan.expires_after_hours.is_some() && !accept_would_expire {
-        let seen = waterfall::before_launch(store, house, id).await?;
+        let seen = turns::before_launch(store, house, id).await?;
         return Ok(Clearance::of(&seen, marks));
     }
     size(store, &campaign, marks).await

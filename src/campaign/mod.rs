@@ -15,6 +15,7 @@ mod single;
 mod stride;
 mod template;
 mod triggers;
+mod turns;
 mod waterfall;
 
 pub use actions::{
@@ -32,7 +33,8 @@ pub use single::{
 };
 pub use template::warnings;
 pub use triggers::{Intake, Made, Taken, Trigger, Whom, expand_all, take};
-pub use waterfall::{Bucket, Example, Excluded, Waterfall, Way, audience as look_at_audience};
+pub use turns::audience as look_at_audience;
+pub use waterfall::{Bucket, Example, Excluded, Waterfall, Way};
 
 use crate::domain::campaign::WrongState;
 use crate::domain::content::Refusal;

@@ -9,8 +9,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
-
 use super::before::{Before, House};
 use super::outlook::{self, Stream};
 use super::{Audience, CampaignError, actions};
@@ -27,10 +25,6 @@ use crate::store::circumstances::{self, Asked};
 use crate::store::segment_sql::Predicate;
 use crate::store::{Connection, Store, segments};
 
-/// Walks at the same time: one keeps a core busy. Launches have a turn of their own, so that those who only look
-/// keep none of them waiting.
-static LOOKS: Semaphore = Semaphore::const_new(1);
-static LAUNCHES: Semaphore = Semaphore::const_new(1);
 /// Ids looked at in the first piece; later ones follow the time that it took.
 const FIRST_PIECE: i64 = 4_000;
 const LARGEST_PIECE: i64 = 100_000;
@@ -134,31 +128,16 @@ impl Waterfall {
     }
 }
 
-/// Walks the whole audience of a campaign that was not launched yet, with up to `sample` people of each exit.
+/// Walks the whole audience of a campaign. Call it in a turn.
 ///
 /// # Errors
-/// Not found; wrong state, when it was launched; [`CampaignError::Store`] when the store can't.
-pub async fn audience(
+/// As [`super::look_at_audience`].
+pub(super) async fn walk(
     store: &Store,
     house: &House,
     id: i64,
     sample: usize,
 ) -> Result<Waterfall, CampaignError> {
-    // Never closed; without a turn one would walk beside others, no more.
-    let _turn = LOOKS.acquire().await;
-    walk(store, house, id, sample).await
-}
-
-/// The same before a launch, which waits for other launches alone.
-///
-/// # Errors
-/// As [`audience`].
-pub(super) async fn before_launch(store: &Store, house: &House, id: i64) -> Result<Waterfall, CampaignError> {
-    let _turn = LAUNCHES.acquire().await;
-    walk(store, house, id, 0).await
-}
-
-async fn walk(store: &Store, house: &House, id: i64, sample: usize) -> Result<Waterfall, CampaignError> {
     let (now, own) = (store.clock().now(), house.clone());
     let mut walk = store.read(move |conn| Walk::begin(conn, id, &own, (now, sample))).await?;
     while !walk.is_done() {
