@@ -6,8 +6,10 @@ use super::before::{Before, House};
 use super::{CampaignError, actions};
 use crate::clock::Millis;
 use crate::domain::forecast::{Ahead, DailyLimit, Forecast, Group, Pace, forecast as pour};
+use crate::domain::message::Kind;
 use crate::domain::plan::{PlaceNumber, Timetable};
-use crate::store::{Connection, audience, campaigns, senders};
+use crate::domain::price::{Cost, amount};
+use crate::store::{Connection, audience, campaigns, senders, spending};
 
 const DAY: Millis = 86_400_000;
 const HOUR: Millis = 3_600_000;
@@ -142,4 +144,46 @@ pub(super) fn obstacle(
             Ok(Some((code, refusal.to_string())))
         }
     }
+}
+
+/// Which cap on spending these messages would meet on their way: the code and a sentence. The sender asks the same
+/// sums at every claim and pauses there.
+pub(super) fn cap_met(
+    conn: &Connection,
+    house: &House,
+    before: &Before,
+    cost: Cost,
+) -> Result<Option<(&'static str, String)>, CampaignError> {
+    let (rules, plan) = (&house.rules, &before.campaign.plan);
+    let per_day = rules.cap_per_day.filter(|_| plan.kind == Kind::Marketing);
+    if plan.spend_cap_micros.is_none() && per_day.is_none() {
+        return Ok(None);
+    }
+    let currency = rules.prices.currency();
+    if cost.unknown > 0 {
+        let text = format!(
+            "{} of the messages have no price under [prices], so the cap on spending can't be kept: the campaign pauses at the first of them.",
+            cost.unknown
+        );
+        return Ok(Some(("price_unknown", text)));
+    }
+    let spent = spending::of_campaign(conn, before.campaign.id)?.1.known_micros;
+    if let Some(cap) = plan.spend_cap_micros.filter(|cap| spent.saturating_add(cost.known_micros) > *cap) {
+        let text = format!(
+            "The messages cost {} {currency} and spend_cap allows {}: the campaign pauses when it is reached.",
+            amount(cost.known_micros),
+            amount((cap - spent).max(0))
+        );
+        return Ok(Some(("spend_cap", text)));
+    }
+    let today = spending::of_day(conn, spending::day_of(before.at))?.known_micros;
+    if let Some(cap) = per_day.filter(|cap| today.saturating_add(cost.known_micros) > *cap) {
+        let text = format!(
+            "The messages cost {} {currency} and [spending] cap_per_day leaves {} on their first day: what is over goes on later UTC days, which the forecast does not know.",
+            amount(cost.known_micros),
+            amount((cap - today).max(0))
+        );
+        return Ok(Some(("cap_per_day", text)));
+    }
+    Ok(None)
 }

@@ -42,7 +42,7 @@ pub fn warnings(conn: &Connection, campaign: &CampaignRow) -> Result<Vec<String>
     };
     Ok(match &template.text.known {
         None => vec![format!(
-            "Twilio was not asked about {sid} yet. If WhatsApp did not approve it, the first message that is refused pauses the campaign."
+            "Nothing is known of {sid}: Twilio was not asked yet, or does not list it. If WhatsApp did not approve it, the first message that is refused pauses the campaign."
         )],
         Some(known) => category_warning(known, campaign.plan.kind).into_iter().collect(),
     })

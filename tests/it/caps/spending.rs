@@ -213,3 +213,40 @@ async fn a_sum_that_was_tampered_with_is_found() {
     assert_eq!(problems.len(), 2, "{problems:?}");
     assert!(problems[0].contains("19999 millionths") && problems[1].starts_with("day "), "{problems:?}");
 }
+
+#[tokio::test]
+async fn the_audience_says_which_cap_the_launch_will_meet() {
+    type Case = (Option<i64>, Option<i64>, bool, Option<&'static str>);
+    let cases: [Case; 6] = [
+        (None, None, true, None),
+        (Some(5 * CENT), None, true, None),
+        (Some(5 * CENT - 1), None, true, Some("spend_cap")),
+        (None, Some(5 * CENT), true, None),
+        (None, Some(5 * CENT - 1), true, Some("cap_per_day")),
+        (Some(5 * CENT), None, false, Some("price_unknown")),
+    ];
+    for (cap, per_day, is_priced, expected) in cases {
+        let mut engine = Engine::start().await;
+        engine.rule(|rules| {
+            rules.cap_per_day = per_day;
+            if is_priced {
+                rules.prices = prices();
+            }
+        });
+        engine.add_many(5).await;
+        let id = engine
+            .draft_saying("Hi", move |plan| {
+                plan.quiet_hours = json!("off");
+                plan.spend_cap_micros = cap;
+            })
+            .await;
+        let seen = campaign::look_at_audience(&engine.store, &engine.house(), id, 0).await.unwrap();
+        let codes: Vec<&str> = seen.obstacles.iter().map(|(code, _)| *code).collect();
+        assert_eq!(codes, expected.into_iter().collect::<Vec<_>>(), "{cap:?} {per_day:?} {is_priced}");
+        engine.launch(id).await;
+        engine.settle().await;
+        let is_paused = engine.campaign(id).status == CampaignStatus::Paused;
+        assert_eq!(is_paused, expected.is_some(), "{cap:?} {per_day:?} {is_priced}: {}", reason(&engine, id));
+        engine.check_and_stop().await;
+    }
+}

@@ -317,7 +317,7 @@ async fn a_refused_launch_says_status_reason_and_what_to_do() {
         "kind": "transactional"});
     let made = app.post("/campaigns", &campaign).await.expect(201);
     let warning = made["warnings"][0].as_str().unwrap();
-    assert!(warning.contains("Twilio was not asked about"), "{warning}");
+    assert!(warning.contains("Nothing is known of HX"), "{warning}");
     app.post("/content-templates/sync", &json!({})).await.expect(200);
     let refused = app.post(&format!("/campaigns/{}/launch", made["id"]), &json!({})).await.problem(409);
     for (field, value) in [

@@ -106,10 +106,11 @@ pub struct AudienceForecast {
     pub queue_ahead: i64,
 }
 
-/// What a launch would be refused for.
+/// What a launch would be refused for or pause at.
 #[derive(Debug, ToSchema)]
 pub struct Obstacle {
-    /// For a program to go by.
+    /// For a program to go by: `setup_incomplete`, `safe_hold`, `template_not_approved`, `max_recipients` and
+    /// `conflict` refuse a launch; it pauses at `spend_cap`, `cap_per_day` and `price_unknown`.
     #[schema(example = "max_recipients")]
     pub code: String,
     /// For a person to read.
@@ -171,7 +172,7 @@ pub struct CampaignAudience {
     pub currency: String,
     /// Null where no sender fits.
     pub forecast: Option<AudienceForecast>,
-    /// What a launch would be refused for, beside what would expire.
+    /// What a launch would be refused for or pause at, beside what would expire.
     pub obstacles: Vec<Obstacle>,
     /// Where nobody would get it: which exit took the most, and what to do.
     #[schema(example = json!(null))]

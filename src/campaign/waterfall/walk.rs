@@ -1,25 +1,20 @@
-//! Who would get a campaign, who not, and why: everybody of its audience through the gate, before anything is
-//! launched. The same plan and gate as at the sending, so nothing is sampled and nothing guessed.
-//!
-//! A million people take some seconds. They are walked by id in pieces, each a snapshot of its own and short
-//! enough to keep no other request waiting; one look goes at a time, with at most one launch beside it, and a caller
-//! who leaves ends it.
+//! The walk over everybody: each through the gate, by the facts that the sender would have.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::before::{Before, House};
-use super::outlook::{self, Stream};
-use super::{Audience, CampaignError, actions};
+use super::{Bucket, Example, Excluded, Waterfall, Way};
+use crate::campaign::before::{Before, House};
+use crate::campaign::outlook::{self, Stream};
+use crate::campaign::{Audience, CampaignError, actions};
 use crate::clock::Millis;
 use crate::domain::campaign::CampaignStatus;
 use crate::domain::encoding::{self, Encoding};
-use crate::domain::forecast::Forecast;
 use crate::domain::gate::{Content, Reason, Verdict, gate};
 use crate::domain::phone::Channel;
 use crate::domain::plan::{Person, Rendered, Timetable};
-use crate::domain::price::{Cost, Currency, Parcel, PriceTable};
+use crate::domain::price::{Cost, Parcel, PriceTable};
 use crate::store::audience::{self, Band, Member};
 use crate::store::circumstances::{self, Asked};
 use crate::store::segment_sql::Predicate;
@@ -32,107 +27,11 @@ const LARGEST_PIECE: i64 = 100_000;
 const PIECE: Duration = Duration::from_millis(200);
 const LONGEST_PIECE: Duration = Duration::from_millis(600);
 
-/// Somebody, to look them up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Example {
-    /// The key.
-    pub user_id: i64,
-    /// The number, if there is one.
-    pub phone: Option<String>,
-}
-
-/// People who leave in the same way.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Bucket {
-    /// How many.
-    pub people: i64,
-    /// Some of them.
-    pub sample: Vec<Example>,
-}
-
-/// What the gate says to a person, without the times.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Way {
-    /// Never.
-    Skipped,
-    /// It would be too late.
-    Expired,
-    /// Not yet.
-    Deferred,
-}
-
-/// The exclude segment that takes people out.
-#[derive(Clone, Debug)]
-pub struct Excluded {
-    /// The segment.
-    pub segment_id: i64,
-    /// Its name.
-    pub name: String,
-    /// Whom it takes, of those whom none before it took.
-    pub bucket: Bucket,
-}
-
-/// What a launch would do.
-#[derive(Clone, Debug)]
-pub struct Waterfall {
-    /// The version of the plan that was looked at.
-    pub version: i64,
-    /// People with ids up to this one were looked at.
-    pub through: i64,
-    /// At which moment its people were judged: at its start, or now.
-    pub at: Millis,
-    /// When what still waits expires.
-    pub expires_at: Option<Millis>,
-    /// How many people the segment has.
-    pub people: i64,
-    /// Who is taken out by the exclude segments.
-    pub excluded: Vec<Excluded>,
-    /// Who leaves at the gate, or waits there.
-    pub exits: Vec<(Way, Reason, Bucket)>,
-    /// Who goes now.
-    pub now: Bucket,
-    /// SMS parts of all who go or wait; messages, on WhatsApp.
-    pub parts: i64,
-    /// The parts by the alphabet that the text forces; nothing on WhatsApp.
-    pub parts_by_encoding: Vec<(Encoding, i64)>,
-    /// How many people lack each variable.
-    pub missing: BTreeMap<String, i64>,
-    /// When the first and the last one go; `None` where no sender fits.
-    pub forecast: Option<Forecast>,
-    /// How many would wait until it is too late, by their hours or by the forecast.
-    pub would_expire: i64,
-    /// Messages that wait for the same sender already.
-    pub queue_ahead: i64,
-    /// What those parts cost by the price table.
-    pub cost: Cost,
-    /// The currency of the table.
-    pub currency: Currency,
-    /// What a launch would be refused for, beside what would expire: the code and a sentence.
-    pub obstacles: Vec<(&'static str, String)>,
-}
-
-impl Waterfall {
-    /// How many have a message made for them at the launch.
-    pub fn audience(&self) -> i64 {
-        self.people - self.excluded.iter().map(|excluded| excluded.bucket.people).sum::<i64>()
-    }
-
-    /// How many leave or wait in this way.
-    pub fn in_way(&self, way: Way) -> i64 {
-        self.exits.iter().filter(|(one, ..)| *one == way).map(|(.., bucket)| bucket.people).sum()
-    }
-
-    /// How many would get it, now or later, if it does not become too late.
-    pub fn would_send(&self) -> i64 {
-        self.now.people + self.in_way(Way::Deferred)
-    }
-}
-
 /// Walks the whole audience of a campaign. Call it in a turn.
 ///
 /// # Errors
-/// As [`super::look_at_audience`].
-pub(super) async fn walk(
+/// As [`crate::campaign::look_at_audience`].
+pub(in crate::campaign) async fn walk(
     store: &Store,
     house: &House,
     id: i64,
@@ -143,9 +42,11 @@ pub(super) async fn walk(
     while !walk.is_done() {
         walk = store.read(move |conn| walk.step(conn)).await?;
     }
+    let own = house.clone();
     let (walk, queue) = store
         .read(move |conn| {
             let queue = outlook::queue(conn, &walk.before)?;
+            walk.obstacles.extend(outlook::cap_met(conn, &own, &walk.before, walk.cost)?);
             Ok::<_, CampaignError>((walk, queue))
         })
         .await?;
@@ -181,7 +82,7 @@ struct Walk {
     parts: i64,
     prices: Arc<PriceTable>,
     cost: Cost,
-    obstacle: Option<(&'static str, String)>,
+    obstacles: Vec<(&'static str, String)>,
     encodings: [i64; 2],
     missing: BTreeMap<String, i64>,
     streams: HashMap<Stream, i64>,
@@ -204,7 +105,7 @@ impl Walk {
             let text = "The campaign is started by triggers: each brings its own people.";
             return Err(CampaignError::Conflict(text.to_owned()));
         }
-        let obstacle = outlook::obstacle(conn, house, &before)?;
+        let obstacles = outlook::obstacle(conn, house, &before)?.into_iter().collect();
         let (include, exclude) = Audience::predicates(&before.audience, before.at);
         let mut excluded = Vec::new();
         for segment_id in &before.campaign.plan.exclude_segment_ids {
@@ -229,7 +130,7 @@ impl Walk {
             parts: 0,
             prices: Arc::clone(&house.rules.prices),
             cost: Cost::default(),
-            obstacle,
+            obstacles,
             encodings: [0; 2],
             missing: BTreeMap::new(),
             streams: HashMap::new(),
@@ -375,7 +276,7 @@ impl Walk {
             missing: self.missing,
             forecast,
             queue_ahead,
-            obstacles: self.obstacle.into_iter().collect(),
+            obstacles: self.obstacles,
             cost: self.cost,
             currency: self.prices.currency(),
         };
@@ -419,22 +320,6 @@ impl Walk {
 fn example(member: &Member) -> Example {
     let phone = member.person.phone.as_ref().map(|phone| phone.as_str().to_owned());
     Example { user_id: member.user_id, phone }
-}
-
-impl Bucket {
-    fn add(&mut self, sample: usize, example: impl FnOnce() -> Example) {
-        self.people += 1;
-        if self.sample.len() < sample {
-            self.sample.push(example());
-        }
-    }
-
-    /// Takes in `people` more, of whom the first of `examples` are some.
-    fn absorb(&mut self, sample: usize, people: i64, examples: Vec<Example>) {
-        self.people += people;
-        let room = sample.saturating_sub(self.sample.len());
-        self.sample.extend(examples.into_iter().take(room.min(usize::try_from(people).unwrap_or(0))));
-    }
 }
 
 impl Placed {
