@@ -3,6 +3,7 @@
 
 pub mod api_keys;
 pub mod audience;
+pub mod audit;
 pub mod backup;
 pub mod campaigns;
 pub mod circumstances;
@@ -23,6 +24,7 @@ mod keeper;
 mod key;
 pub mod ledger;
 pub mod messages;
+pub mod one_time_links;
 mod open;
 pub mod operators;
 pub mod outcomes;
@@ -32,6 +34,7 @@ pub mod receipts;
 pub mod reports;
 pub mod retention;
 pub mod seal;
+pub mod second_factors;
 pub mod segment_sql;
 pub mod segments;
 pub mod senders;
