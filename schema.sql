@@ -623,6 +623,16 @@ CREATE TABLE one_time_links (
   used_at     INTEGER
 ) STRICT, WITHOUT ROWID;
 
+-- Operators who are logged in.
+CREATE TABLE sessions (
+  token_hash   BLOB    PRIMARY KEY CHECK (length(token_hash) = 32),       -- SHA-256 of 256 random bits
+  operator_id  INTEGER NOT NULL REFERENCES operators (id) ON DELETE CASCADE,
+  created_at   INTEGER NOT NULL,
+  last_seen_at INTEGER NOT NULL,                     -- to the minute
+  proved_at    INTEGER NOT NULL                      -- when the password was given last
+) STRICT, WITHOUT ROWID;
+CREATE INDEX sessions_operator ON sessions (operator_id);
+
 -- Which events are what somebody did here: all of operators, and every change of access or settings. They go with
 -- their events.
 CREATE TABLE audit (

@@ -4,10 +4,10 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use serde_json::{Value, json};
 
 use super::events::{self, NewEvent};
-use super::{StoreError, Tx, one_time_links};
+use super::{StoreError, Tx, one_time_links, sessions};
 use crate::clock::Millis;
 use crate::domain::event::EventType;
-use crate::domain::operator::{Role, Theme};
+pub use crate::domain::operator::{Role, Theme};
 
 /// Operators of one file: the list is one page.
 pub const MOST_OPERATORS: i64 = 500;
@@ -60,11 +60,15 @@ pub fn actor(id: i64) -> String {
     format!("operator:{id}")
 }
 
-const COLUMNS: &str = "id, email, role, password_hash IS NOT NULL, password_changed_at, totp_enabled_at,
-    totp_secret IS NOT NULL AND totp_enabled_at IS NULL, zone, theme, has_shortcuts, created_at, last_login_at,
-    disabled_at";
+/// Columns of an operator, for [`from_row`].
+pub(super) const COLUMNS: &str = "operators.id, operators.email, operators.role,
+    operators.password_hash IS NOT NULL, operators.password_changed_at, operators.totp_enabled_at,
+    operators.totp_secret IS NOT NULL AND operators.totp_enabled_at IS NULL, operators.zone, operators.theme,
+    operators.has_shortcuts, operators.created_at, operators.last_login_at, operators.disabled_at";
+/// How many they are.
+pub(super) const WIDTH: usize = 13;
 
-fn from_row(row: &Row<'_>) -> rusqlite::Result<Operator> {
+pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Operator> {
     let (role, theme): (String, String) = (row.get(2)?, row.get(8)?);
     Ok(Operator {
         id: row.get(0)?,
@@ -232,6 +236,7 @@ pub fn set_role(tx: &Tx<'_>, id: i64, role: Role, actor: &str) -> Result<Change,
         return Ok(Change::LastAdmin);
     }
     tx.conn.execute("UPDATE operators SET role = ?2 WHERE id = ?1", (id, role.as_str()))?;
+    sessions::end_all(tx, id)?;
     let data = json!({"change": "role", "old": operator.role.as_str(), "new": role.as_str()});
     note(tx, id, data, actor)?;
     Ok(Change::Made)
@@ -255,6 +260,7 @@ pub fn set_enabled(tx: &Tx<'_>, id: i64, is_enabled: bool, actor: &str) -> Resul
     tx.conn.execute("UPDATE operators SET disabled_at = ?2 WHERE id = ?1", (id, since))?;
     if !is_enabled {
         one_time_links::forget(tx, Some(id))?;
+        sessions::end_all(tx, id)?;
     }
     note(tx, id, json!({"change": if is_enabled { "enabled" } else { "disabled" }}), actor)?;
     Ok(Change::Made)
@@ -273,6 +279,7 @@ pub fn set_password(tx: &Tx<'_>, id: i64, password_hash: &str, actor: &str) -> R
     if changed == 0 {
         return Ok(Change::Unknown);
     }
+    sessions::end_all(tx, id)?;
     // The link that was just used stays, to say so when it is opened again.
     tx.conn.execute("DELETE FROM one_time_links WHERE operator_id = ?1 AND used_at IS NULL", [id])?;
     note(tx, id, json!({"change": "password"}), actor)?;
@@ -308,6 +315,19 @@ pub fn set_preferences(tx: &Tx<'_>, id: i64, preferences: &Preferences) -> Resul
         (id, &preferences.zone, preferences.theme.as_str(), preferences.has_shortcuts),
     )?;
     Ok(if changed > 0 { Change::Made } else { Change::Unknown })
+}
+
+/// Ends every session of an operator, wherever they are logged in.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn sign_out(tx: &Tx<'_>, id: i64, actor: &str) -> Result<Change, StoreError> {
+    if find(tx.conn, id)?.is_none() {
+        return Ok(Change::Unknown);
+    }
+    sessions::end_all(tx, id)?;
+    note(tx, id, json!({"change": "signed_out"}), actor)?;
+    Ok(Change::Made)
 }
 
 /// Notes that somebody logged in: from which address, and by what beside the password (`totp`, `recovery_code`).

@@ -1,7 +1,7 @@
 //! `/api/v1`: what integrators call. This is the one table of its routes; each noun has a file of its own.
 //! Handlers read the request, call a flow or the store, and say what came of it.
 
-mod api_keys;
+pub(super) mod api_keys;
 mod audience;
 mod campaign_actions;
 mod campaign_plan;
@@ -29,8 +29,8 @@ mod topics;
 mod trigger_line;
 mod triggers;
 mod users;
-mod webhook_deliveries;
-mod webhook_endpoints;
+pub(super) mod webhook_deliveries;
+pub(super) mod webhook_endpoints;
 
 use actix_web::guard;
 use actix_web::http::Method;
