@@ -33,6 +33,7 @@ pub struct Logins {
     accounts: Option<Keyed<(String, IpAddr)>>,
     anywhere: Option<Keyed<String>>,
     codes: Option<Keyed<i64>>,
+    proofs: Option<Keyed<i64>>,
     noted: Option<Keyed<()>>,
     places: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
@@ -64,6 +65,7 @@ impl Logins {
             accounts: limiter(OF_ACCOUNT, clock),
             anywhere: limiter(OF_ACCOUNT_ANYWHERE, clock),
             codes: limiter(OF_CODES, clock),
+            proofs: limiter(OF_ACCOUNT, clock),
             noted: limiter(NOTED, clock),
             places: Arc::new(Semaphore::new(AT_ONCE)),
             waiting: Arc::new(Semaphore::new(MOST_WAITING)),
@@ -89,6 +91,14 @@ impl Logins {
     /// 429 when there were too many.
     pub fn check_code(&self, operator_id: i64) -> Result<(), Problem> {
         check(self.codes.as_ref(), &operator_id, &self.clock, "Too many codes were tried.")
+    }
+
+    /// Counts a try of the own password by somebody who is logged in.
+    ///
+    /// # Errors
+    /// 429 when there were too many.
+    pub fn check_proof(&self, operator_id: i64) -> Result<(), Problem> {
+        check(self.proofs.as_ref(), &operator_id, &self.clock, "Your password was tried too often.")
     }
 
     /// Counts a try of what has no account: a setup link.
