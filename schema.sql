@@ -656,14 +656,14 @@ CREATE TABLE api_keys (
 ) STRICT;
 
 CREATE TABLE idempotency_keys (
-  api_key_id INTEGER NOT NULL REFERENCES api_keys (id),
+  caller     TEXT    NOT NULL,                       -- 'key:3', 'operator:2'
   path       TEXT    NOT NULL,
   key        TEXT    NOT NULL,
   body_hash  BLOB    NOT NULL CHECK (length(body_hash) = 32),
   status     INTEGER NOT NULL,
   body       TEXT    NOT NULL,
   created_at INTEGER NOT NULL,
-  PRIMARY KEY (api_key_id, path, key)
+  PRIMARY KEY (caller, path, key)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX idempotency_keys_age ON idempotency_keys (created_at);
 

@@ -256,7 +256,12 @@ mod tests {
             let (token, other) = (log_in(&store, id).await, log_in(&store, 1).await);
             let _ = write(&store, move |tx| match number {
                 0 => operators::set_enabled(tx, id, false, "test"),
-                1 => operators::set_enabled(tx, id, true, "test").and(operators::set_role(tx, id, Role::Viewer, "test")),
+                1 => operators::set_enabled(tx, id, true, "test").and(operators::set_role(
+                    tx,
+                    id,
+                    Role::Viewer,
+                    "test",
+                )),
                 2 => operators::set_password(tx, id, "other", "test"),
                 _ => operators::sign_out(tx, id, "test"),
             })

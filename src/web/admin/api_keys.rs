@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::form::{Filled, Form};
 use super::page::Page;
+use super::render;
 use super::{Answer, proof};
 use crate::clock::Millis;
 use crate::store::api_keys::{self, ApiKey, Scope};
@@ -45,7 +46,7 @@ pub(super) async fn list(page: Page, state: Data<State>, request: HttpRequest) -
     let keys = slice.answer(keys, |key| key.id, |key| row(key, now));
     page.show(
         "settings/api_keys/list.html",
-        context! { title => "API keys", section => "settings", settings => "api-keys", keys },
+        context! { title => "API keys", section => "settings", settings => "api-keys", keys => render::values(keys) },
     )
 }
 
@@ -75,9 +76,11 @@ fn read(form: &Form, now: Millis) -> Result<KeyWish, Problem> {
     let mut fields = form.json(&["name"]);
     fields.insert("scopes".to_owned(), json!(form.all("scopes")));
     if let Some(days) = form.text("days") {
-        let days: i64 = days.parse().ok().filter(|days| (1..=3_650).contains(days)).ok_or_else(|| {
-            Problem::field("days", "must be a whole number from 1 to 3,650, or empty")
-        })?;
+        let days: i64 = days
+            .parse()
+            .ok()
+            .filter(|days| (1..=3_650).contains(days))
+            .ok_or_else(|| Problem::field("days", "must be a whole number from 1 to 3,650, or empty"))?;
         fields.insert("expires_at".to_owned(), time(now + days * DAY));
     }
     KeyWish::read(Fields::inside("", fields), now)
@@ -99,7 +102,7 @@ pub(super) async fn create(page: Page, state: Data<State>, form: Form) -> Answer
                 title => "API key made",
                 section => "settings",
                 settings => "api-keys",
-                key => reply.body(),
+                key => render::values(reply.body()),
                 secret,
             };
             page.show("settings/api_keys/made.html", values)
@@ -121,7 +124,7 @@ async fn revoking(page: &Page, state: &State, id: i64, filled: &Filled) -> Answe
         title => format!("Revoke {}", key.name),
         section => "settings",
         settings => "api-keys",
-        key => row(&key, page.now()),
+        key => render::values(row(&key, page.now())),
         form => filled.value(),
     };
     page.show_as(filled.status(), "settings/api_keys/revoke.html", values)

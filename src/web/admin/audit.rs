@@ -95,8 +95,9 @@ pub(super) async fn list(page: Page, state: Data<State>, request: HttpRequest) -
     let shown = slice.rows.get(..ROWS).unwrap_or(&slice.rows);
     let more = shown.last().filter(|_| slice.rows.len() > ROWS).map(|act| act.event.id).or(slice.reached);
     let whos: Vec<Value> =
-        all.iter().map(|one| context! { value => one.actor(), label => one.email }).collect();
-    let whats: Vec<Value> = NOUNS.iter().map(|(value, label)| context! { value, label }).collect();
+        all.iter().map(|one| context! { value => one.actor(), label => one.email.clone() }).collect();
+    let whats: Vec<Value> =
+        NOUNS.iter().map(|(value, label)| context! { value => *value, label => *label }).collect();
     let values = context! {
         title => "Audit log",
         section => "settings",
@@ -117,7 +118,12 @@ pub(super) async fn list(page: Page, state: Data<State>, request: HttpRequest) -
 /// The address of the next page.
 fn next(asked: &Asked, id: i64) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
-    let given = [("who", asked.who.as_deref()), ("what", asked.what), ("from", asked.from.as_deref()), ("to", asked.to.as_deref())];
+    let given = [
+        ("who", asked.who.as_deref()),
+        ("what", asked.what),
+        ("from", asked.from.as_deref()),
+        ("to", asked.to.as_deref()),
+    ];
     for (name, value) in given {
         if let Some(value) = value {
             query.append_pair(name, value);
@@ -139,8 +145,8 @@ fn row(act: &Act, names: &HashMap<String, String>) -> Value {
         id => act.event.id,
         at => act.event.at,
         who,
-        actor => act.actor,
-        kind => act.event.kind,
+        actor => act.actor.clone(),
+        kind => act.event.kind.clone(),
         what => says(&act.event.kind, data),
         old => value("old"),
         new => value("new"),
@@ -188,8 +194,18 @@ fn subject(act: &Act) -> Value {
 /// What else an event holds, as `name: value`; not what other columns show.
 fn particulars(data: &Json) -> Vec<Value> {
     const SHOWN: [&str; 12] = [
-        "actor", "old", "new", "operator_id", "operator", "webhook_endpoint_id", "endpoint_id", "api_key_id",
-        "import_id", "change", "setting", "changed",
+        "actor",
+        "old",
+        "new",
+        "operator_id",
+        "operator",
+        "webhook_endpoint_id",
+        "endpoint_id",
+        "api_key_id",
+        "import_id",
+        "change",
+        "setting",
+        "changed",
     ];
     let members = data.as_object().into_iter().flatten();
     members
@@ -300,11 +316,19 @@ mod tests {
     #[test]
     fn every_act_reads_as_a_sentence() {
         for (kind, data, words) in [
-            ("admin.changed", json!({"setting": "delivery.max_attempts", "old": 3, "new": 5}), "Changed the setting delivery.max_attempts"),
+            (
+                "admin.changed",
+                json!({"setting": "delivery.max_attempts", "old": 3, "new": 5}),
+                "Changed the setting delivery.max_attempts",
+            ),
             ("admin.changed", json!({"api_key_id": 1, "added": "shop"}), "Made the API key shop"),
             ("admin.changed", json!({"api_key_id": 1, "revoked": true}), "Revoked an API key"),
             ("admin.changed", json!({"operator_id": 1, "change": "role"}), "Changed the role of an operator"),
-            ("admin.changed", json!({"webhook_endpoint_id": 1, "change": "removed"}), "Removed a webhook endpoint"),
+            (
+                "admin.changed",
+                json!({"webhook_endpoint_id": 1, "change": "removed"}),
+                "Removed a webhook endpoint",
+            ),
             ("admin.changed", json!({"safe_hold": false}), "Released the file"),
             ("campaign.paused", json!({}), "Paused a campaign"),
         ] {
@@ -315,11 +339,18 @@ mod tests {
     #[test]
     fn every_kind_that_can_be_filtered_by_is_a_noun_of_events() {
         for (noun, _) in NOUNS {
-            assert!(EventType::ALL.iter().any(|kind| kind.as_str().split('.').next() == Some(noun)), "{noun}");
+            assert!(
+                EventType::ALL.iter().any(|kind| kind.as_str().split('.').next() == Some(noun)),
+                "{noun}"
+            );
         }
         for kind in EventType::ALL.iter().map(|kind| kind.as_str()) {
-            if ["admin", "campaign", "sender", "account"].iter().any(|noun| kind.starts_with(&format!("{noun}."))) {
-                let known = verb(kind).is_some() || ["admin.changed", "campaign.finished", "campaign.missed"].contains(&kind);
+            if ["admin", "campaign", "sender", "account"]
+                .iter()
+                .any(|noun| kind.starts_with(&format!("{noun}.")))
+            {
+                let known = verb(kind).is_some()
+                    || ["admin.changed", "campaign.finished", "campaign.missed"].contains(&kind);
                 assert!(known, "{kind} has no words");
             }
         }

@@ -47,7 +47,7 @@ fn state_of(operator: &Operator) -> &'static str {
 fn shape(operator: &Operator) -> Value {
     context! {
         id => operator.id,
-        email => operator.email,
+        email => operator.email.clone(),
         role => operator.role.as_str(),
         state => state_of(operator),
         is_enabled => operator.is_enabled(),
@@ -150,7 +150,7 @@ async fn one(page: &Page, state: &State, id: i64, filled: &Filled) -> Answer {
     let (operator, places, codes_left) = read.await?;
     let is_own = page.viewer.as_ref().is_some_and(|viewer| viewer.operator.id == id);
     let values = context! {
-        title => operator.email,
+        title => operator.email.clone(),
         section => "settings",
         settings => "operators",
         operator => shape(&operator),
@@ -176,12 +176,7 @@ fn told(change: Change, id: i64) -> Result<Reply, Problem> {
 }
 
 /// Changes an account of somebody else, and goes back to it.
-async fn change<F>(
-    (page, state, form): (&Page, &State, &Form),
-    id: i64,
-    notice: &str,
-    effect: F,
-) -> Answer
+async fn change<F>((page, state, form): (&Page, &State, &Form), id: i64, notice: &str, effect: F) -> Answer
 where
     F: FnOnce(&Tx<'_>, &str) -> Result<Reply, Problem> + Send + 'static,
 {

@@ -85,9 +85,8 @@ pub(super) async fn check_own(page: &Page, state: &State, field: &str, typed: &s
             .await?);
     }
     if state.limits.logins().may_note() {
-        let noted = move |tx: &crate::store::Tx<'_>| {
-            operators::note_failed_login(tx, Some(id), "password_again", "")
-        };
+        let noted =
+            move |tx: &crate::store::Tx<'_>| operators::note_failed_login(tx, Some(id), "password_again", "");
         state.store.write::<_, _, StoreError>(noted).await?;
     }
     Err(Problem::field(field, "this is not your password"))
@@ -115,12 +114,13 @@ pub(super) async fn ask(page: &Page, state: &State, form: &Form) -> Result<Optio
             Err(problem) => Filled::refused(form, problem)?,
         },
     };
-    let kept: Vec<(&str, &str)> = form.pairs().filter(|(name, _)| *name != FIELD).collect();
+    let kept = form.pairs().filter(|(name, _)| *name != FIELD);
+    let kept: Vec<Vec<String>> = kept.map(|(name, value)| vec![name.to_owned(), value.to_owned()]).collect();
     let values = context! {
         title => "Your password, once more",
         section => "settings",
         form => filled.value(),
-        action => page.here,
+        action => page.here.clone(),
         kept => kept,
     };
     page.show_as(StatusCode::FORBIDDEN, "settings/proof.html", values).map(Some)

@@ -108,12 +108,7 @@ async fn set(
     state.store.write(move |tx| use_up(tx, &token, (email, hash), &address)).await
 }
 
-fn use_up(
-    tx: &Tx<'_>,
-    token: &str,
-    (email, hash): (String, String),
-    address: &str,
-) -> Result<Set, Problem> {
+fn use_up(tx: &Tx<'_>, token: &str, (email, hash): (String, String), address: &str) -> Result<Set, Problem> {
     let id = match one_time_links::take(tx, token)? {
         Link::FirstAdmin => {
             let new = NewOperator { email, password_hash: Some(hash), role: Role::Admin };

@@ -41,7 +41,11 @@ pub(in crate::web) fn shape(delivery: &Delivery) -> Value {
 ///
 /// # Errors
 /// 404.
-pub(in crate::web) fn find_delivery(conn: &Connection, endpoint_id: i64, event_id: i64) -> Result<Delivery, Problem> {
+pub(in crate::web) fn find_delivery(
+    conn: &Connection,
+    endpoint_id: i64,
+    event_id: i64,
+) -> Result<Delivery, Problem> {
     webhook_deliveries::find(conn, endpoint_id, event_id)?
         .ok_or_else(|| Problem::not_found(format!("There is no delivery {event_id} in the log.")))
 }

@@ -26,9 +26,9 @@ pub(super) const HERE: &str = "/admin/settings/profile";
 /// # Errors
 /// 403 where nobody is logged in.
 pub(super) fn viewer(page: &Page) -> Result<Viewer, Problem> {
-    page.viewer.clone().ok_or_else(|| {
-        Problem::new(actix_web::http::StatusCode::FORBIDDEN, "Nobody is logged in.")
-    })
+    page.viewer
+        .clone()
+        .ok_or_else(|| Problem::new(actix_web::http::StatusCode::FORBIDDEN, "Nobody is logged in."))
 }
 
 pub(super) async fn show(page: Page, state: Data<State>) -> Answer {
@@ -57,9 +57,9 @@ async fn answer(page: &Page, state: &State, filled: &Filled, which: &str) -> Ans
         section => "settings",
         settings => "profile",
         operator => context! {
-            email => operator.email,
+            email => operator.email.clone(),
             role => operator.role.as_str(),
-            zone => operator.zone,
+            zone => operator.zone.clone(),
             theme => operator.theme.as_str(),
             has_shortcuts => operator.has_shortcuts,
             password_changed_at => operator.password_changed_at,
@@ -77,7 +77,15 @@ async fn answer(page: &Page, state: &State, filled: &Filled, which: &str) -> Ans
 /// The zones that a person lives in: `Area/City`.
 fn zones() -> Vec<String> {
     const AREAS: [&str; 10] = [
-        "Africa/", "America/", "Antarctica/", "Arctic/", "Asia/", "Atlantic/", "Australia/", "Europe/", "Indian/",
+        "Africa/",
+        "America/",
+        "Antarctica/",
+        "Arctic/",
+        "Asia/",
+        "Atlantic/",
+        "Australia/",
+        "Europe/",
+        "Indian/",
         "Pacific/",
     ];
     let known = TimeZoneDatabase::bundled();
@@ -113,7 +121,8 @@ fn read_preferences(form: &Form) -> Result<Preferences, Problem> {
 pub(super) async fn set_password(page: Page, state: Data<State>, form: Form) -> Answer {
     match change_password(&page, &state, &form).await {
         Ok(token) => {
-            let mut gone = page.go_to(HERE, "The password is changed. Everywhere else you are logged out.")?;
+            let mut gone =
+                page.go_to(HERE, "The password is changed. Everywhere else you are logged out.")?;
             set_session(&mut gone, &state, &token)?;
             Ok(gone)
         }
@@ -122,11 +131,7 @@ pub(super) async fn set_password(page: Page, state: Data<State>, form: Form) -> 
 }
 
 /// Sets the own password; the session goes on under a new token, and all others end.
-async fn change_password(
-    page: &Page,
-    state: &State,
-    form: &Form,
-) -> Result<secrecy::SecretString, Problem> {
+async fn change_password(page: &Page, state: &State, form: &Form) -> Result<secrecy::SecretString, Problem> {
     let viewer = viewer(page)?;
     proof::check_own(page, state, "password_now", form.raw("password_now").unwrap_or_default()).await?;
     let hash = proof::hash_new(state, form, &viewer.operator.email).await?;

@@ -100,19 +100,24 @@ pub(in super::super) async fn confirm(page: Page, state: Data<State>, form: Form
             Ok(shown)
         }
         None => {
-            let detail = "this code is wrong. Look whether the clock of the phone is right, and take the next one";
+            let detail =
+                "this code is wrong. Look whether the clock of the phone is right, and take the next one";
             let problem = Problem::field("totp_code", detail);
             answer(&page, &state, &Filled::refused(&form, problem)?).await
         }
     }
 }
 
-fn show_codes(page: &Page, codes: &[String], is_new: bool) -> Result<HttpResponse, super::super::failure::Failure> {
+fn show_codes(
+    page: &Page,
+    codes: &[String],
+    is_new: bool,
+) -> Result<HttpResponse, super::super::failure::Failure> {
     let values = context! {
         title => "Recovery codes",
         section => "settings",
         settings => "profile",
-        codes,
+        codes => codes.to_vec(),
         is_new,
     };
     page.show("settings/profile/recovery_codes.html", values)
@@ -139,7 +144,8 @@ pub(in super::super) async fn remove(page: Page, state: Data<State>, form: Form)
     let (id, actor) = (operator.id, page.actor());
     let removed = move |tx: &Tx<'_>| second_factors::remove(tx, id, &actor).map(drop);
     state.store.write::<_, _, StoreError>(removed).await?;
-    let notice = if was_on { "The second factor is removed. The password alone lets you in now." } else { "" };
+    let notice =
+        if was_on { "The second factor is removed. The password alone lets you in now." } else { "" };
     page.go_to(HERE, notice)
 }
 

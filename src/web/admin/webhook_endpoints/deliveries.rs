@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::super::Answer;
 use super::super::form::{Filled, Form};
 use super::super::page::Page;
+use super::super::render;
 use super::{LIST, one};
 use crate::store::events;
 use crate::store::webhook_deliveries::{Delivery, STATUSES};
@@ -50,7 +51,7 @@ async fn answer(page: &Page, state: &State, (id, event_id): (i64, i64), filled: 
         section => "settings",
         settings => "webhook-endpoints",
         endpoint => context! { id => endpoint.id, url => endpoint.url, is_enabled => endpoint.is_enabled },
-        delivery => api::shape(&delivery),
+        delivery => render::values(api::shape(&delivery)),
         body,
         form => filled.value(),
     };
@@ -71,7 +72,9 @@ pub(in super::super) async fn resend(
         Ok(reply)
     });
     match asked.await {
-        Ok(_) => page.go_to(&format!("{LIST}/{id}/deliveries/{event_id}"), "Asked for. It goes within a second."),
+        Ok(_) => {
+            page.go_to(&format!("{LIST}/{id}/deliveries/{event_id}"), "Asked for. It goes within a second.")
+        }
         Err(problem) => answer(&page, &state, (id, event_id), &Filled::refused(&form, problem)?).await,
     }
 }

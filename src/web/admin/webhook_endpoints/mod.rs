@@ -7,13 +7,14 @@ use std::collections::BTreeSet;
 
 use actix_web::HttpRequest;
 use actix_web::web::{Data, Path};
-use minijinja::context;
+use minijinja::{Value as Shown, context};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
 use super::Answer;
 use super::form::{Filled, Form};
 use super::page::Page;
+use super::render;
 use crate::domain::event::EventType;
 use crate::store::webhook_endpoints as store_endpoints;
 use crate::store::{StoreError, webhook_deliveries};
@@ -52,7 +53,7 @@ pub(super) async fn list(page: Page, state: Data<State>, request: HttpRequest) -
         title => "Webhook endpoints",
         section => "settings",
         settings => "webhook-endpoints",
-        endpoints,
+        endpoints => render::values(endpoints),
     };
     page.show("settings/webhook_endpoints/list.html", values)
 }
@@ -73,8 +74,9 @@ fn edit(page: &Page, filled: &Filled) -> Answer {
 }
 
 /// The nouns of events, each as the filter that takes all of them.
-fn nouns() -> Vec<minijinja::Value> {
-    let nouns: BTreeSet<&str> = EventType::ALL.iter().filter_map(|kind| kind.as_str().split('.').next()).collect();
+fn nouns() -> Vec<Shown> {
+    let nouns: BTreeSet<&str> =
+        EventType::ALL.iter().filter_map(|kind| kind.as_str().split('.').next()).collect();
     nouns
         .into_iter()
         // Trials go to the endpoint that they are made for, whatever its filter.
@@ -137,12 +139,7 @@ pub(super) async fn show(page: Page, state: Data<State>, id: Path<i64>, request:
     one(&page, &state, (*id, &request), &Filled::default()).await
 }
 
-async fn one(
-    page: &Page,
-    state: &State,
-    (id, request): (i64, &HttpRequest),
-    filled: &Filled,
-) -> Answer {
+async fn one(page: &Page, state: &State, (id, request): (i64, &HttpRequest), filled: &Filled) -> Answer {
     let mut query = Query::of(request)?;
     let (status, slice) = deliveries::wanted(&mut query);
     query.finish()?;
@@ -158,16 +155,17 @@ async fn one(
         .flatten()
         .filter_map(|word| word.as_str().map(str::to_owned))
         .collect();
-    let (whole, single): (Vec<String>, Vec<String>) = given.into_iter().partition(|word| word.ends_with(".*"));
+    let (whole, single): (Vec<String>, Vec<String>) =
+        given.into_iter().partition(|word| word.ends_with(".*"));
     let values = context! {
         title => "Webhook endpoint",
         section => "settings",
         settings => "webhook-endpoints",
-        endpoint => endpoint,
+        endpoint => render::values(&endpoint),
         whole,
         single => single.join(" "),
         nouns => nouns(),
-        deliveries => deliveries::shown(slice, rows),
+        deliveries => render::values(deliveries::shown(slice, rows)),
         status,
         form => filled.value(),
     };
@@ -213,14 +211,14 @@ pub(super) async fn rotate(page: Page, state: Data<State>, id: Path<i64>, form: 
 
 pub(super) async fn confirm_remove(page: Page, state: Data<State>, id: Path<i64>) -> Answer {
     let id = *id;
-    let read = state.store.read::<_, _, Problem>(move |conn| {
-        Ok(with_state(api::shape(conn, &api::find(conn, id)?)?))
-    });
+    let read = state
+        .store
+        .read::<_, _, Problem>(move |conn| Ok(with_state(api::shape(conn, &api::find(conn, id)?)?)));
     let values = context! {
         title => "Remove webhook endpoint",
         section => "settings",
         settings => "webhook-endpoints",
-        endpoint => read.await?,
+        endpoint => render::values(read.await?),
     };
     page.show("settings/webhook_endpoints/remove.html", values)
 }

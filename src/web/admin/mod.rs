@@ -1,0 +1,210 @@
+//! `/admin`: pages for people. This is the one table of their routes; each area has a file or folder of its own.
+//! A page reads by the store and writes by the same flows and readers as the API, so that nothing is allowed on one
+//! road that is refused on the other.
+//!
+//! - `guard` closes everything to all but operators with the role that the table names
+//! - `page` is what a handler knows of its viewer, and how it answers; `form` reads what was posted
+//! - `render` turns a template and values into HTML, with the words of `words` and the formats of `format`
+//! - `assets` are the files that pages load
+
+mod api_keys;
+mod assets;
+mod audit;
+mod failure;
+mod form;
+mod format;
+mod guard;
+mod home;
+mod login;
+mod operators;
+mod page;
+mod profile;
+mod proof;
+mod render;
+mod setup_link;
+mod webhook_endpoints;
+mod words;
+
+use actix_web::HttpResponse;
+use actix_web::guard as ask;
+use actix_web::http::Method;
+use actix_web::middleware::from_fn;
+use actix_web::web::{self, ServiceConfig};
+
+use crate::store::operators::Role;
+
+/// What a handler answers.
+pub(super) type Answer = Result<HttpResponse, failure::Failure>;
+
+/// A way into the pages.
+#[derive(Clone, Copy, Debug)]
+pub struct Route {
+    /// Below `/admin`, with `{…}` for what varies.
+    pub path: &'static str,
+    /// `GET` or `POST`.
+    pub method: &'static str,
+    /// The least that an operator must be.
+    pub role: Role,
+}
+
+/// Writes the table once, for the server and for whoever checks it.
+macro_rules! routes {
+    ($($path:literal { $($method:ident $role:ident => $handler:path,)+ })+) => {
+        /// Every page behind the login.
+        pub const ROUTES: &[Route] = &[
+            $($(Route { path: $path, method: routes!(@ $method), role: Role::$role },)+)+
+        ];
+
+        fn mount(config: &mut ServiceConfig) {
+            $(config.service(web::resource($path)$(.route(way(routes!(@ $method)).to($handler)))+);)+
+        }
+    };
+    (@ get) => { "GET" };
+    (@ post) => { "POST" };
+}
+
+routes! {
+    "" {
+        get Viewer => home::show,
+    }
+    "/logout" {
+        post Viewer => login::leave,
+    }
+    "/settings/profile" {
+        get Viewer => profile::show,
+        post Viewer => profile::save,
+    }
+    "/settings/profile/password" {
+        post Viewer => profile::set_password,
+    }
+    "/settings/profile/leave-others" {
+        post Viewer => profile::leave_others,
+    }
+    "/settings/profile/second-factor" {
+        get Viewer => profile::second_factor::show,
+        post Viewer => profile::second_factor::confirm,
+    }
+    "/settings/profile/second-factor/begin" {
+        post Viewer => profile::second_factor::begin,
+    }
+    "/settings/profile/second-factor/remove" {
+        post Viewer => profile::second_factor::remove,
+    }
+    "/settings/profile/recovery-codes" {
+        post Viewer => profile::second_factor::renew_codes,
+    }
+    "/settings/operators" {
+        get Admin => operators::list,
+        post Admin => operators::create,
+    }
+    "/settings/operators/new" {
+        get Admin => operators::new,
+    }
+    "/settings/operators/{id}" {
+        get Admin => operators::show,
+        post Admin => operators::set_role,
+    }
+    "/settings/operators/{id}/disable" {
+        post Admin => operators::disable,
+    }
+    "/settings/operators/{id}/enable" {
+        post Admin => operators::enable,
+    }
+    "/settings/operators/{id}/link" {
+        post Admin => operators::link,
+    }
+    "/settings/operators/{id}/second-factor/remove" {
+        post Admin => operators::remove_second_factor,
+    }
+    "/settings/operators/{id}/sign-out" {
+        post Admin => operators::sign_out,
+    }
+    "/settings/api-keys" {
+        get Admin => api_keys::list,
+        post Admin => api_keys::create,
+    }
+    "/settings/api-keys/new" {
+        get Admin => api_keys::new,
+    }
+    "/settings/api-keys/{id}/revoke" {
+        get Admin => api_keys::confirm_revoke,
+        post Admin => api_keys::revoke,
+    }
+    "/settings/webhook-endpoints" {
+        get Operator => webhook_endpoints::list,
+        post Admin => webhook_endpoints::create,
+    }
+    "/settings/webhook-endpoints/new" {
+        get Admin => webhook_endpoints::new,
+    }
+    "/settings/webhook-endpoints/{id}" {
+        get Operator => webhook_endpoints::show,
+        post Admin => webhook_endpoints::update,
+    }
+    "/settings/webhook-endpoints/{id}/switch" {
+        post Admin => webhook_endpoints::switch,
+    }
+    "/settings/webhook-endpoints/{id}/rotate" {
+        post Admin => webhook_endpoints::rotate,
+    }
+    "/settings/webhook-endpoints/{id}/test" {
+        post Admin => webhook_endpoints::deliveries::test,
+    }
+    "/settings/webhook-endpoints/{id}/remove" {
+        get Admin => webhook_endpoints::confirm_remove,
+        post Admin => webhook_endpoints::remove,
+    }
+    "/settings/webhook-endpoints/{id}/deliveries/{delivery}" {
+        get Operator => webhook_endpoints::deliveries::show,
+    }
+    "/settings/webhook-endpoints/{id}/deliveries/{delivery}/resend" {
+        post Admin => webhook_endpoints::deliveries::resend,
+    }
+    "/settings/audit" {
+        get Admin => audit::list,
+    }
+}
+
+/// The route of a method; whoever may GET may ask by HEAD.
+fn way(method: &str) -> actix_web::Route {
+    match method {
+        "GET" => web::route().guard(ask::Any(ask::Get()).or(ask::Head())),
+        _ => web::method(Method::POST),
+    }
+}
+
+/// Mounts the pages below `/admin`.
+pub(super) fn configure(config: &mut ServiceConfig) {
+    config
+        .service(web::resource("/").route(web::get().to(async || web::Redirect::to("/admin").see_other())))
+        .service(
+            web::scope("/admin")
+                .wrap(from_fn(guard::guard))
+                .route("/assets/{name}", web::get().to(assets::show))
+                .service(
+                    web::resource("/login")
+                        .route(way("GET").to(login::show))
+                        .route(way("POST").to(login::enter)),
+                )
+                .service(
+                    web::resource("/setup/{token}")
+                        .route(way("GET").to(setup_link::show))
+                        .route(way("POST").to(setup_link::take)),
+                )
+                .configure(mount)
+                .default_service(web::to(nothing_here)),
+        );
+}
+
+/// No page fits.
+async fn nothing_here() -> Result<&'static str, failure::Failure> {
+    Err(failure::Failure::not_found("There is no such page. The address may have a typo."))
+}
+
+/// Where the paths lie that need no login; `guard` asks.
+const OPEN: &[&str] = &["/admin/assets/{name}", "/admin/login", "/admin/setup/{token}"];
+
+/// An answer that needs no page.
+fn see_other(location: &str) -> HttpResponse {
+    HttpResponse::SeeOther().insert_header((actix_web::http::header::LOCATION, location)).finish()
+}
