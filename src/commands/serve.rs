@@ -61,7 +61,9 @@ fn greet(app: &App, public: &str, path: &str, link: Option<&SecretString>) -> Re
     if let Some(token) = link.map(ExposeSecret::expose_secret) {
         writeln!(out, "  Nobody can log in yet. This link makes the first admin, once and within 24 hours:")?;
         writeln!(out, "            {}/admin/setup/{token}", local(app))?;
-        writeln!(out, "            {public}/admin/setup/{token}")?;
+        if public != local(app) {
+            writeln!(out, "            {public}/admin/setup/{token}")?;
+        }
     }
     if app.setup.is_simulated {
         writeln!(out, "  SIMULATOR: nothing is really sent.")?;
