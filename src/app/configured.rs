@@ -19,6 +19,7 @@ use crate::publish;
 use crate::store::{Store, StoreError, StorePaths, senders, settings};
 use crate::twilio::client::{Client, Credentials, is_loopback};
 use crate::twilio::content::ContentClient;
+use crate::vitals::Vitals;
 use crate::web::State;
 use crate::web::limits::Limits;
 use crate::web::streams::Streams;
@@ -85,7 +86,9 @@ pub fn state(
         store.plan_changed();
     });
     let streams = Streams::default();
-    let state = State { store, config, in_force, setup, keywords, rules, contents, metrics, limits, streams };
+    let vitals = Vitals::default();
+    let state =
+        State { store, config, in_force, setup, keywords, rules, contents, metrics, limits, streams, vitals };
     Ok((state, delivery))
 }
 

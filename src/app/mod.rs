@@ -174,6 +174,7 @@ fn background(state: &State, delivery: Live<Settings>, stop: &Stop) -> Result<Ve
     tasks.push(replays(state, stop));
     tasks.push(retention(state, stop));
     outbound(state, stop, &mut tasks)?;
+    tasks.push(vitals(state, stop));
     let store = state.store.clone();
     tasks.push(spawn("checkpoint", SECOND * 5, stop, std::future::pending, move || {
         let store = store.clone();
@@ -357,6 +358,15 @@ fn retention(state: &State, stop: &Stop) -> JoinHandle<()> {
             let days = state.config.get().retention;
             privacy::retain(&state.store, &days, &state.metrics, &flag).await.map(drop)
         }
+    })
+}
+
+/// Follows how the process is doing, for pages that show the last minutes.
+fn vitals(state: &State, stop: &Stop) -> JoinHandle<()> {
+    let state = state.clone();
+    spawn("vitals", SECOND, stop, std::future::pending, move || {
+        let state = state.clone();
+        async move { web::health::note_vitals(&state).await }
     })
 }
 

@@ -29,6 +29,7 @@ use crate::domain::rules::Rules;
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::store::Store;
+use crate::vitals::Vitals;
 
 /// What every handler may use. Clones share it.
 #[derive(Clone)]
@@ -53,6 +54,8 @@ pub struct State {
     pub limits: limits::Limits,
     /// Answers that stay open.
     pub streams: streams::Streams,
+    /// How the process has been doing in the last minutes.
+    pub vitals: Vitals,
 }
 
 /// Everything that is served, for `App::configure`.
