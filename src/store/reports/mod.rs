@@ -2,6 +2,7 @@
 
 pub mod attention;
 pub mod figures;
+pub mod found;
 pub mod happening;
 pub mod heard;
 pub mod inbound;

@@ -120,6 +120,18 @@ pub fn count(conn: &Connection) -> Result<i64, StoreError> {
         .query_row([], |row| row.get(0))?)
 }
 
+/// Nothing was ever planned or sent from this file.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn is_untouched(conn: &Connection) -> Result<bool, StoreError> {
+    Ok(conn
+        .prepare_cached(
+            "SELECT NOT EXISTS (SELECT 1 FROM campaigns) AND NOT EXISTS (SELECT 1 FROM messages)",
+        )?
+        .query_row([], |row| row.get(0))?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
