@@ -21,6 +21,8 @@ use crate::twilio::client::{Client, Credentials, is_loopback};
 use crate::twilio::content::ContentClient;
 use crate::vitals::Vitals;
 use crate::web::State;
+use crate::web::admin::badges::Badges;
+use crate::web::admin::live::Watchers;
 use crate::web::limits::Limits;
 use crate::web::streams::Streams;
 
@@ -86,9 +88,21 @@ pub fn state(
         store.plan_changed();
     });
     let streams = Streams::default();
-    let vitals = Vitals::default();
-    let state =
-        State { store, config, in_force, setup, keywords, rules, contents, metrics, limits, streams, vitals };
+    let state = State {
+        store,
+        config,
+        in_force,
+        setup,
+        keywords,
+        rules,
+        contents,
+        metrics,
+        limits,
+        streams,
+        vitals: Vitals::default(),
+        watchers: Watchers::default(),
+        badges: Badges::default(),
+    };
     Ok((state, delivery))
 }
 

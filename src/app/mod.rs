@@ -28,6 +28,7 @@ use crate::store::outcomes::RetryPolicy;
 use crate::store::{Serving, Store, StoreError, senders, settings};
 use crate::ticker::{self, Stop, StopHandle};
 use crate::twilio::client::Client;
+use crate::web::admin::live::Watchers;
 use crate::web::streams::Streams;
 use crate::web::{self, State};
 
@@ -54,6 +55,7 @@ pub struct App {
     pub uncertain: usize,
     server: ServerHandle,
     streams: Streams,
+    watchers: Watchers,
     stop: StopHandle,
     tasks: Vec<JoinHandle<()>>,
     serving: Serving,
@@ -104,14 +106,15 @@ impl App {
                 tracing::error!(error = %error, "the HTTP server ended");
             }
         }));
-        let streams = state.streams.clone();
-        Ok(App { store, address, setup, uncertain, server: handle, streams, stop, tasks, serving })
+        let (streams, watchers) = (state.streams.clone(), state.watchers.clone());
+        Ok(App { store, address, setup, uncertain, server: handle, streams, watchers, stop, tasks, serving })
     }
 
     /// Stops in order: no new claims and no new requests, answers in flight written down, loops ended.
     pub async fn stop(self) {
         self.stop.pull();
         self.streams.close();
+        self.watchers.close();
         let ended = async {
             self.server.stop(true).await;
             for task in self.tasks {

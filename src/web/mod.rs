@@ -57,6 +57,10 @@ pub struct State {
     pub streams: streams::Streams,
     /// How the process has been doing in the last minutes.
     pub vitals: Vitals,
+    /// Those who look at live pages.
+    pub watchers: admin::live::Watchers,
+    /// The numbers of the side bar.
+    pub badges: admin::badges::Badges,
 }
 
 /// Everything that is served, for `App::configure`.

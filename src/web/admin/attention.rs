@@ -95,11 +95,11 @@ impl Item {
         context! {
             icon => self.icon,
             tone => self.tone,
-            title => self.title,
-            detail => self.detail,
+            title => self.title.clone(),
+            detail => self.detail.clone(),
             since => self.since,
             until => self.until,
-            href => self.href,
+            href => self.href.clone(),
             action => self.action,
             label => format!("{}: {}", self.action, self.title),
         }

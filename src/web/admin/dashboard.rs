@@ -64,12 +64,10 @@ pub(super) async fn show(page: Page, state: Data<State>) -> Answer {
             section => "dashboard",
             is_new,
             is_set_up => outside.problem.is_none(),
-            ..parts(&state, &found, &items, &numbers.facts, &outside),
-            ..context! {
-                sum => tally(&sum),
-                days => days.iter().map(|(day, one)| one_day(*day, one, page.now())).collect::<Vec<_>>(),
-                currency => state.rules.get().prices.currency().as_str(),
-            },
+            sum => tally(&sum),
+            days => days.iter().map(|(day, one)| one_day(*day, one, page.now())).collect::<Vec<_>>(),
+            currency => state.rules.get().prices.currency().as_str(),
+            ..parts(&state, &found, &items, &numbers.facts, &outside)
         },
     )
 }
@@ -102,7 +100,7 @@ fn parts(state: &State, found: &Now, items: &[Item], facts: &Attention, outside:
         n_running => found.work.n,
         more_running => found.work.n - i64::try_from(found.work.running.len()).unwrap_or(0),
         next => found.work.next.as_ref().map(|next| context! {
-            id => next.id, name => next.name, starts_at => next.starts_at,
+            id => next.id, name => next.name.clone(), starts_at => next.starts_at,
         }),
         items => items.iter().take(MOST_ITEMS).map(Item::value).collect::<Vec<_>>(),
         n_items => items.len(),
@@ -153,19 +151,19 @@ pub(super) fn card(state: &State, campaign: &Running, now: Millis) -> Value {
     let end = pace.filter(|_| ready > 0).map(|pace| now.saturating_add((ready as f64 / pace * 1_000.0) as Millis));
     context! {
         id => campaign.id,
-        name => campaign.name,
-        status => campaign.status,
-        trigger => campaign.trigger_type,
+        name => campaign.name.clone(),
+        status => campaign.status.clone(),
+        trigger => campaign.trigger_type.clone(),
         launched_at => campaign.launched_at,
         last_at => campaign.sums.last_accepted_at,
-        parts => parts.iter().map(|(class, label, n)| context! { kind => class, label, n }).collect::<Vec<_>>(),
+        parts => parts.iter().map(|&(kind, label, n)| context! { kind, label, n }).collect::<Vec<_>>(),
         total,
         done => total - open,
         open,
         per_second,
         limit => campaign.rate_limit,
         end,
-        waiting => waiting.iter().map(|(reason, n)| context! { reason, n }).collect::<Vec<_>>(),
+        waiting => waiting.iter().map(|&(reason, n)| context! { reason, n }).collect::<Vec<_>>(),
     }
 }
 
@@ -185,11 +183,11 @@ pub(super) fn health(state: &State, facts: &Attention, outside: &Outside) -> Vec
 fn account(facts: &Attention, outside: &Outside) -> Value {
     match (&outside.problem, &facts.account) {
         (Some(problem), _) => context! {
-            tone => "warn", title => "Twilio account", text => problem,
+            tone => "warn", title => "Twilio account", text => problem.clone(),
             href => "/admin/settings/setup", action => "Set up",
         },
         (None, Some((reason, until))) => context! {
-            tone => "bad", title => "Twilio account", text => reason, until,
+            tone => "bad", title => "Twilio account", text => reason.clone(), until => *until,
             href => "/admin/settings/senders", action => "Look",
         },
         (None, None) => context! { tone => "ok", title => "Twilio account", text => "Nothing stops the sending." },

@@ -17,7 +17,7 @@ pub(super) fn line(happening: &Happening) -> Value {
     let (icon, tone, pattern) = telling(&happening.kind, &happening.data);
     context! {
         id => happening.id,
-        kind => happening.kind,
+        kind => happening.kind.clone(),
         at => happening.at,
         icon,
         tone,
@@ -167,7 +167,7 @@ fn filled(hole: &str, happening: &Happening) -> Option<Value> {
     let told = happening.data.get(hole);
     match hole {
         "who" => Some(context! {
-            who => true, id => happening.user_id, name => happening.name, phone => happening.phone,
+            who => true, id => happening.user_id, name => happening.name.clone(), phone => happening.phone.clone(),
         }),
         "campaign" => {
             let told = told.or_else(|| happening.data.get("name")).and_then(|name| name.as_str());

@@ -147,9 +147,9 @@ fn senders_value(state: &State, reading: &Reading, senders: &[(SenderRow, i64)],
         context! {
             address => sender.address.trim_start_matches("whatsapp:"),
             channel => sender.channel().as_str(),
-            kind => sender.kind,
+            kind => sender.kind.clone(),
             is_paused => sender.is_paused(now),
-            reason => sender.pause_reason,
+            reason => sender.pause_reason.clone(),
             until => sender.paused_until,
             rate => pace.map(|pace| pace.rate).or_else(|| configured.map(crate::config::Sender::rate_per_second)),
             used,
@@ -260,14 +260,14 @@ pub(super) async fn events(page: Page, state: Data<State>, request: HttpRequest)
     let asked = Asked::of(&request)?;
     let values = read_events(&state, &asked).await?;
     let groups: Vec<Value> =
-        happenings::GROUPS.iter().map(|(word, label, _)| context! { word, label }).collect();
+        happenings::GROUPS.iter().map(|&(word, label, _)| context! { word, label }).collect();
     page.show(
         "monitoring/events.html",
         context! {
             title => "Events",
             section => "monitoring",
             groups,
-            group => asked.group,
+            group => asked.group.clone(),
             campaign => asked.campaign_id,
             person => asked.user_id,
             is_first => asked.before.is_none(),
@@ -306,7 +306,7 @@ pub(super) async fn webhooks(page: Page, state: Data<State>) -> Answer {
     let config = state.config.get();
     let base = config.server.public_base_url.as_str().trim_end_matches('/').to_owned();
     let heard: Vec<Value> = heard
-        .iter()
+        .into_iter()
         .map(|one| {
             context! {
                 webhook => one.webhook,
@@ -321,7 +321,7 @@ pub(super) async fn webhooks(page: Page, state: Data<State>) -> Answer {
             }
         })
         .collect();
-    let endpoints: Vec<Value> = endpoints.iter().map(endpoint).collect();
+    let endpoints: Vec<Value> = endpoints.into_iter().map(endpoint).collect();
     page.show(
         "monitoring/webhooks.html",
         context! {
@@ -337,7 +337,7 @@ pub(super) async fn webhooks(page: Page, state: Data<State>) -> Answer {
 }
 
 /// An endpoint without its whole address, which may hold a token of its owner's.
-fn endpoint(endpoint: &webhook_endpoints::Endpoint) -> Value {
+fn endpoint(endpoint: webhook_endpoints::Endpoint) -> Value {
     let host = url::Url::parse(&endpoint.url).ok().and_then(|url| url.host_str().map(str::to_owned));
     context! {
         id => endpoint.id,

@@ -41,21 +41,21 @@ pub(super) async fn show(page: Page, state: Data<State>, request: HttpRequest) -
         return Ok(see_other(&format!("/admin/users/{}", person.id)));
     }
     let campaigns: Vec<Value> =
-        campaigns.iter().map(|(id, name, status)| context! { id, name, status }).collect();
+        campaigns.into_iter().map(|(id, name, status)| context! { id, name, status }).collect();
     page.show(
         "search/show.html",
         context! {
             title => "Search",
             section => "search",
             q => sought,
-            people => people.iter().map(person).collect::<Vec<_>>(),
+            people => people.into_iter().map(person).collect::<Vec<_>>(),
             campaigns,
             most => MOST,
         },
     )
 }
 
-fn person(person: &Person) -> Value {
+fn person(person: Person) -> Value {
     context! { id => person.id, phone => person.phone, name => person.name, consent => person.consent }
 }
 
