@@ -81,6 +81,11 @@ async fn admit(request: &ServiceRequest) -> Result<(), Refusal> {
     let Some(viewer) = viewer else {
         return Err(to_login(request));
     };
+    let is_part = request.headers().contains_key("hx-request");
+    if let Some(state) = request.app_data::<web::Data<State>>().filter(|_| !is_part) {
+        // The side bar shows them; a part of a page has none.
+        state.badges.now(state).await;
+    }
     let method = if *request.method() == Method::HEAD { "GET" } else { request.method().as_str() };
     // What is not in the table leads to no handler either: it is answered by 404 or 405.
     let ways = ROLES.get(&pattern).map(Vec::as_slice).unwrap_or_default();
