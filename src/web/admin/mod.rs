@@ -9,18 +9,24 @@
 
 mod api_keys;
 mod assets;
+mod attention;
 mod audit;
+pub mod badges;
+mod dashboard;
 mod failure;
 mod form;
 mod format;
 mod guard;
-mod home;
+mod happenings;
+pub mod live;
 mod login;
+mod monitoring;
 mod operators;
 mod page;
 mod profile;
 mod proof;
 mod render;
+mod search;
 mod setup_link;
 mod webhook_endpoints;
 mod words;
@@ -65,7 +71,28 @@ macro_rules! routes {
 
 routes! {
     "" {
-        get Viewer => home::show,
+        get Viewer => dashboard::show,
+    }
+    "/live/dashboard" {
+        get Viewer => dashboard::live,
+    }
+    "/live/monitoring" {
+        get Viewer => monitoring::live,
+    }
+    "/live/events" {
+        get Viewer => monitoring::live_events,
+    }
+    "/monitoring" {
+        get Viewer => monitoring::show,
+    }
+    "/monitoring/events" {
+        get Viewer => monitoring::events,
+    }
+    "/monitoring/webhooks" {
+        get Viewer => monitoring::webhooks,
+    }
+    "/search" {
+        get Viewer => search::show,
     }
     "/logout" {
         post Viewer => login::leave,
