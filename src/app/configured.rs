@@ -21,6 +21,7 @@ use crate::store::{Store, StoreError, StorePaths, senders, settings};
 use crate::twilio::client::{Client, is_loopback};
 use crate::twilio::content::ContentClient;
 use crate::web::State;
+use crate::web::admin::Backups;
 use crate::web::limits::Limits;
 use crate::web::streams::Streams;
 
@@ -94,6 +95,7 @@ pub fn state(
     let streams = Streams::default();
     let state = State {
         stand_in: StandIn::default(),
+        backups: Backups::default(),
         checkup: Live::new(None),
         store, config, in_force, setup, twilio, keywords, rules, contents, metrics, limits, streams,
     };

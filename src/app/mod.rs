@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use actix_web::dev::ServerHandle;
 use actix_web::{App as HttpApp, HttpServer};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use secrecy::ExposeSecret;
 use tokio::task::JoinHandle;
 
 use crate::campaign::{self, Setup};
 use crate::clock::Clock;
-use crate::config::Loaded;
+use crate::config::{Config, Loaded};
 use crate::delivery::{self, Dispatcher, Poller, Reconciler, Settings};
 use crate::import::{self, Pace};
 use crate::inbound::{self, CatchUp};
@@ -27,9 +27,9 @@ use crate::publish::watch::Thresholds;
 use crate::publish::{self, Publisher};
 use crate::stand_in::StandIn;
 use crate::store::outcomes::RetryPolicy;
-use crate::store::{Serving, Store, StoreError, senders, settings};
+use crate::store::{Serving, Store, StoreError, demo, senders, settings};
 use crate::ticker::{self, Stop, StopHandle};
-use crate::twilio::client::Client;
+use crate::twilio::client::{Client, is_loopback};
 use crate::web::streams::Streams;
 use crate::web::{self, State};
 
@@ -85,6 +85,7 @@ impl App {
         // Before anything is changed: what another server has under way would look like the trace of a crash.
         let serving = store.serve()?;
         loaded = with_settings(&loaded, store.read(settings::all).await?.opened(store.key()))?;
+        refuse_real_account(&store, &loaded.config).await?;
         synchronize_senders(&store, &loaded.config).await?;
         let uncertain = delivery::rescue_pending(&store).await?;
         import::sweep_spool(&store).await?;
@@ -136,6 +137,19 @@ impl App {
         }
         drop(self.serving);
     }
+}
+
+/// Demo data and a real account never meet: the file or the environment may name one since the data was loaded.
+async fn refuse_real_account(store: &Store, config: &Config) -> Result<()> {
+    let twilio = &config.twilio;
+    let is_real = !twilio.account_sid.is_empty() && !is_loopback(&twilio.api_base);
+    if is_real && store.read(demo::loaded_at).await?.is_some() {
+        bail!(
+            "{} holds demo data, and [twilio] names a real account. Give [store] path another file, or take the account out, start, and remove the demo data under Settings",
+            config.store.path.display()
+        );
+    }
+    Ok(())
 }
 
 /// Starts the simulator of this process where the settings say so. Without it nothing is sent, and the rest works.

@@ -50,6 +50,8 @@ pub struct State {
     pub keywords: Live<KeywordTable>,
     /// House rules.
     pub rules: Live<Rules>,
+    /// The copy of the data file that is being made.
+    pub backups: admin::Backups,
     /// The simulator of this process, if one stands in for Twilio.
     pub stand_in: StandIn,
     /// What the doctor found last.

@@ -1,5 +1,6 @@
 //! Read models: what lists, reports and those who watch the process look at, joined from several tables.
 
+mod begun;
 pub mod heard;
 pub mod inbound;
 pub mod messages;
@@ -12,6 +13,7 @@ use rusqlite::Connection;
 
 use super::{StoreError, Tx};
 
+pub use begun::{Begun, begun};
 pub use walk::Slice;
 
 /// Proves that the file takes a write. It has to change something: SQLite writes no page for a row that stays

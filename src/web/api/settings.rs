@@ -140,13 +140,13 @@ pub(in crate::web) async fn change(
         let is_written = state
             .store
             .write(move |tx| {
+                if let Some(also) = also {
+                    also(tx)?;
+                }
                 if is_other_account {
                     refuse_while_under_way(tx)?;
                 }
                 refuse_removal(tx.conn(), &removed)?;
-                if let Some(also) = also {
-                    also(tx)?;
-                }
                 let is_written = changes.is_empty() || settings::write(tx, base, &changes, &actor)?;
                 if let Some(named) = named.filter(|_| is_written) {
                     senders::synchronize(tx, &named)?;
@@ -222,7 +222,7 @@ async fn plan(state: &State, setter: Setter, if_match: IfMatch, patch: Patch) ->
         let settings = Settings { version: rows.version, values: rows.values };
         let (before, _) =
             loaded.with_usable_settings(settings).map_err(|error| StoreError::Internal(error.to_string()))?;
-        let after = before.patched(&patch, setter).map_err(fields)?;
+        let after = before.patched(&patch, setter).map_err(faulty)?;
         let changed = patch
             .into_iter()
             .filter(|(key, value)| before.settings.values.get(key).unwrap_or(&Value::Null) != value);
@@ -238,6 +238,7 @@ async fn plan(state: &State, setter: Setter, if_match: IfMatch, patch: Patch) ->
     tokio::task::spawn_blocking(work).await.map_err(|error| StoreError::Internal(error.to_string()))?
 }
 
-fn fields(faults: Faults) -> Problem {
+/// 422 that names every key at fault.
+pub(in crate::web) fn faulty(faults: Faults) -> Problem {
     Problem::fields(faults.into_iter().map(|(field, message)| FieldError { field, message }).collect())
 }

@@ -124,8 +124,8 @@ async fn a_sender_is_added_by_a_setting_and_taken_away_while_nothing_waits_for_i
     }
     let locked = app.patch("/settings", &json!({"senders.whatsapp:+14155238886.kind": null})).await.problem(409);
     assert_eq!(locked["code"], "locked");
-    let user = app.add_user("+12125550101", "opt_in").await;
-    let message = json!({"user_id": user, "channel": "sms", "kind": "transactional", "body": "Hi"});
+    app.add_user("+12125550101", "opt_in").await;
+    let message = json!({"to": "+12125550101", "channel": "sms", "kind": "transactional", "body": "Hi"});
     let message = app.post("/messages", &message).await.expect(202)["id"].as_i64().unwrap();
     let away = json!({"senders.+15005550111.kind": null, "senders.+15005550111.recipients_per_day": null});
     assert_eq!(app.patch("/settings", &away).await.problem(409)["code"], "in_use");

@@ -54,11 +54,11 @@ pub(super) fn keys(loaded: &Loaded) -> Keys {
     loaded.shown().into_iter().map(|shown| (shown.key.clone(), shown)).collect()
 }
 
-/// Who fixes a value, in words.
+/// Where a value is fixed, in words.
 pub(super) fn locked(by: &str) -> &'static str {
     match by {
-        "file" => "set in config.toml",
-        _ => "set in the environment",
+        "file" => "config.toml",
+        _ => "the environment",
     }
 }
 

@@ -3,7 +3,7 @@
 use actix_web::web::{Data, Path};
 use minijinja::{Value, context};
 
-use super::fields::{Change, Field, keys};
+use super::fields::{Change, Field, Kind, keys};
 use super::sections::{self, Section};
 use super::super::Answer;
 use super::super::failure::Failure;
@@ -32,8 +32,9 @@ pub(in crate::web::admin) async fn save(
     match save_fields(&page, &state, &fields_of(section), &form, None).await {
         Ok(()) => page.go_to(&format!("/admin/settings/{}", section.path), "Saved. It holds from now on."),
         Err(problem) => {
-            let filled = Filled::refused(&form, problem)?;
-            render(&page, &state.in_force.get(), section, &filled)
+            let loaded = state.in_force.get();
+            let refused = refill(Filled::refused(&form, problem)?, &fields_of(section), &loaded);
+            render(&page, &loaded, section, &refused)
         }
     }
 }
@@ -50,6 +51,14 @@ fn fields_of(section: &Section) -> Vec<Field> {
 pub(super) fn filled(fields: &[Field], loaded: &Loaded) -> Filled {
     let keys = keys(loaded);
     Filled::with(fields.iter().map(|field| (field.key, field.text(&keys))))
+}
+
+/// A refused form with what it did not bring: values that are locked, but no box that was left empty.
+pub(super) fn refill(mut refused: Filled, fields: &[Field], loaded: &Loaded) -> Filled {
+    let is_missing = |field: &&Field| field.kind != Kind::Switch || loaded.locked_by(field.key).is_some();
+    let missing: Vec<Field> = fields.iter().filter(is_missing).copied().collect();
+    refused.fill(filled(&missing, loaded));
+    refused
 }
 
 /// What templates need of these fields.

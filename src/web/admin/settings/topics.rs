@@ -45,7 +45,7 @@ fn read(form: &Form) -> Result<(String, bool), Problem> {
 pub(in crate::web::admin) async fn create(page: Page, state: Data<State>, form: Form) -> Answer {
     let added = match read(&form) {
         Ok((name, is_open)) => {
-            let effect = form.once.clone().write(&state.store, move |tx| {
+            let effect = form.once.write(&state.store, move |tx| {
                 shared::add(tx, &name, is_open)?;
                 Ok(Reply::no_content().with_location(HERE))
             });
