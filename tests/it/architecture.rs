@@ -182,12 +182,13 @@ fn api_webhooks_and_pages_never_import_each_other() {
         let Some(own) = doors.iter().find(|door| source.path.starts_with(&format!("web/{door}"))) else {
             continue;
         };
-        for other in doors.iter().filter(|door| *door != own) {
+        // Pages read and write by the functions of the API, so that both take and refuse the same.
+        for other in doors.iter().filter(|door| *door != own && (*own, **door) != ("admin", "api")) {
             problems.extend(source.find(&format!("web::{other}::")));
             problems.extend(source.find(&format!("super::{other}::")));
         }
     }
-    assert_none(&problems, "web/api, web/webhooks and web/admin never import each other");
+    assert_none(&problems, "web/api and web/webhooks never import each other, and neither imports web/admin");
 }
 
 #[test]

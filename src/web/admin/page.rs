@@ -36,6 +36,8 @@ pub(super) struct Viewer {
     pub(super) proved_at: Millis,
     /// What the forms of this session hold.
     pub(super) csrf: String,
+    /// Whether the file was put back from a copy and sends nothing.
+    pub(super) is_held: bool,
 }
 
 /// One request of a page. Behind the login there is always a viewer.
@@ -113,7 +115,7 @@ impl Page {
     fn value(&self, is_part: bool) -> Value {
         let state = self.state.as_ref();
         let public = state.map(|state| state.config.get().server.public_base_url.to_string());
-        let is_held = false;
+        let is_held = self.viewer.as_ref().is_some_and(|viewer| viewer.is_held);
         context! {
             operator => self.viewer.as_ref().map(|viewer| context! {
                 id => viewer.operator.id,
@@ -130,7 +132,7 @@ impl Page {
             notice => self.notice.clone(),
             is_part => is_part,
             is_masked => self.is_masked(),
-            is_simulated => state.is_some_and(|state| state.setup.is_simulated),
+            is_simulated => state.is_some_and(|state| state.setup.get().is_simulated),
             is_held => is_held,
             public_base_url => public,
         }

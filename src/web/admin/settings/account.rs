@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
+use actix_web::HttpRequest;
 use actix_web::web::Data;
 use minijinja::{Value, context};
 
-use super::super::Answer;
+use super::super::{Answer, guard};
 use super::super::form::{Filled, Form};
 use super::super::page::Page;
 use super::fields::{Change, Field};
@@ -47,9 +48,18 @@ fn render(page: &Page, state: &State, loaded: &Loaded, form: &Filled) -> Answer 
     page.show_as(form.status(), "settings/twilio.html", values)
 }
 
-pub(in crate::web::admin) async fn save(page: Page, state: Data<State>, form: Form) -> Answer {
+pub(in crate::web::admin) async fn save(
+    page: Page,
+    state: Data<State>,
+    request: HttpRequest,
+    form: Form,
+) -> Answer {
     match save_account(&page, &state, &fields(), &form).await {
-        Ok(said) => page.go_to(HERE, &said),
+        Ok(said) => {
+            let mut answer = page.go_to(HERE, &said)?;
+            guard::carry_over(&request, &state, &mut answer);
+            Ok(answer)
+        }
         Err(problem) => {
             let loaded = state.in_force.get();
             let refused = refill(Filled::refused(&form, problem)?, &fields(), &loaded);
@@ -141,7 +151,7 @@ pub(super) fn checkup_value(state: &State) -> Value {
             context! {
                 title => finding.topic.title(),
                 verdict => finding.verdict.as_str(),
-                text => finding.text,
+                text => finding.text.clone(),
             }
         })
         .collect();

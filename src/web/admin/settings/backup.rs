@@ -111,7 +111,7 @@ async fn render(page: &Page, state: &State, form: &Filled) -> Answer {
         })
         .await?;
     let copies: Vec<Value> =
-        listed.iter().map(|copy| context! { name => copy.name, bytes => copy.bytes }).collect();
+        listed.iter().map(|copy| context! { name => copy.name.clone(), bytes => copy.bytes }).collect();
     let progress = state.backups.get();
     let values = context! {
         title => "Backup",

@@ -102,7 +102,7 @@ fn render(page: &Page, loaded: &Loaded, filled: &Filled) -> Answer {
             })
         })
         .collect();
-    let names: Vec<&str> = loaded.config.quiet_hours.names().collect();
+    let names: Vec<String> = loaded.config.quiet_hours.names().map(str::to_owned).collect();
     let values = context! {
         title => "Quiet hours",
         section => "settings",

@@ -1,6 +1,7 @@
 //! A section that is a plain form: shown from the table of sections, saved as settings.
 
-use actix_web::web::{Data, Path};
+use actix_web::HttpRequest;
+use actix_web::web::Data;
 use minijinja::{Value, context};
 
 use super::fields::{Change, Field, Kind, keys};
@@ -15,8 +16,8 @@ use crate::web::api::settings::{Also, By, change};
 use crate::web::error::Problem;
 use crate::web::etag::IfMatch;
 
-pub(in crate::web::admin) async fn show(page: Page, state: Data<State>, path: Path<String>) -> Answer {
-    let section = find(&path)?;
+pub(in crate::web::admin) async fn show(page: Page, state: Data<State>, request: HttpRequest) -> Answer {
+    let section = find(&request)?;
     let loaded = state.in_force.get();
     let fields: Vec<Field> = fields_of(section);
     render(&page, &loaded, section, &filled(&fields, &loaded))
@@ -25,10 +26,10 @@ pub(in crate::web::admin) async fn show(page: Page, state: Data<State>, path: Pa
 pub(in crate::web::admin) async fn save(
     page: Page,
     state: Data<State>,
-    path: Path<String>,
+    request: HttpRequest,
     form: Form,
 ) -> Answer {
-    let section = find(&path)?;
+    let section = find(&request)?;
     match save_fields(&page, &state, &fields_of(section), &form, None).await {
         Ok(()) => page.go_to(&format!("/admin/settings/{}", section.path), "Saved. It holds from now on."),
         Err(problem) => {
@@ -39,8 +40,10 @@ pub(in crate::web::admin) async fn save(
     }
 }
 
-fn find(path: &str) -> Result<&'static Section, Failure> {
-    sections::find(path).ok_or_else(|| Failure::not_found("There is no such section of settings."))
+/// The last part of the path names it.
+fn find(request: &HttpRequest) -> Result<&'static Section, Failure> {
+    let name = request.path().rsplit('/').next().unwrap_or_default();
+    sections::find(name).ok_or_else(|| Failure::not_found("There is no such section of settings."))
 }
 
 fn fields_of(section: &Section) -> Vec<Field> {

@@ -1,10 +1,11 @@
 //! `/admin/settings/setup`: eight steps in order, the current one open, and beside it what was looked at. A step says
 //! what it waits for.
 
+use actix_web::HttpRequest;
 use actix_web::web::Data;
 use minijinja::{Value, context};
 
-use super::super::Answer;
+use super::super::{Answer, guard};
 use super::super::form::{Filled, Form};
 use super::super::page::Page;
 use super::account::{checkup_value, save_account};
@@ -160,14 +161,14 @@ fn facts(state: &State, loaded: &Loaded, begun: &Begun) -> Value {
     context! {
         data_file => config.store.path.display().to_string(),
         data_file_locked => by("store.path"),
-        account_sid => config.twilio.account_sid,
+        account_sid => config.twilio.account_sid.clone(),
         account_locked => by("twilio.account_sid"),
         is_simulated => is_loopback(&config.twilio.api_base) && !config.twilio.account_sid.is_empty(),
         sender => sender,
         public_url => config.server.public_base_url.as_str().trim_end_matches('/'),
         public_url_locked => by("server.public_base_url"),
         people => begun.people,
-        problem => state.setup.get().problem,
+        problem => state.setup.get().problem.clone(),
     }
 }
 
@@ -202,7 +203,14 @@ pub(in crate::web::admin) async fn sender(page: Page, state: Data<State>, form: 
 }
 
 /// The public URL, from its step; the round trip shows at once whether it leads here.
-pub(in crate::web::admin) async fn public_url(page: Page, state: Data<State>, form: Form) -> Answer {
+pub(in crate::web::admin) async fn public_url(
+    page: Page,
+    state: Data<State>,
+    request: HttpRequest,
+    form: Form,
+) -> Answer {
     let saved = save_account(&page, &state, PUBLIC_URL, &form).await;
-    answer(&page, &state, &form, saved).await
+    let mut answer = answer(&page, &state, &form, saved).await?;
+    guard::carry_over(&request, &state, &mut answer);
+    Ok(answer)
 }

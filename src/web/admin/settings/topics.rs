@@ -24,7 +24,7 @@ async fn render(page: &Page, state: &State, filled: &Filled) -> Answer {
     let rows: Vec<_> = rows
         .iter()
         .map(|topic| {
-            context! { name => topic.name, is_open => topic.is_open_to_opted_in, created_at => topic.created_at }
+            context! { name => topic.name.clone(), is_open => topic.is_open_to_opted_in, created_at => topic.created_at }
         })
         .collect();
     let values = context! {
@@ -45,7 +45,7 @@ fn read(form: &Form) -> Result<(String, bool), Problem> {
 pub(in crate::web::admin) async fn create(page: Page, state: Data<State>, form: Form) -> Answer {
     let added = match read(&form) {
         Ok((name, is_open)) => {
-            let effect = form.once.write(&state.store, move |tx| {
+            let effect = form.once.clone().write(&state.store, move |tx| {
                 shared::add(tx, &name, is_open)?;
                 Ok(Reply::no_content().with_location(HERE))
             });
