@@ -1,6 +1,7 @@
 //! Read models: what lists, reports and those who watch the process look at, joined from several tables.
 
 pub mod attention;
+mod begun;
 pub mod figures;
 pub mod found;
 pub mod happening;
@@ -18,6 +19,7 @@ use rusqlite::Connection;
 
 use super::{StoreError, Tx};
 
+pub use begun::{Begun, begun};
 pub use walk::Slice;
 
 /// Proves that the file takes a write. It has to change something: SQLite writes no page for a row that stays

@@ -46,7 +46,7 @@ pub(super) async fn list(page: Page, state: Data<State>, request: HttpRequest) -
     let keys = slice.answer(keys, |key| key.id, |key| row(key, now));
     page.show(
         "settings/api_keys/list.html",
-        context! { title => "API keys", section => "settings", settings => "api-keys", keys => render::values(keys) },
+        context! { title => "API keys", section => "settings", area => "api-keys", keys => render::values(keys) },
     )
 }
 
@@ -65,7 +65,7 @@ fn edit(page: &Page, filled: &Filled) -> Answer {
     let values = context! {
         title => "New API key",
         section => "settings",
-        settings => "api-keys",
+        area => "api-keys",
         form => filled.value(),
         scopes => scopes.to_vec(),
     };
@@ -101,7 +101,7 @@ pub(super) async fn create(page: Page, state: Data<State>, form: Form) -> Answer
             let values = context! {
                 title => "API key made",
                 section => "settings",
-                settings => "api-keys",
+                area => "api-keys",
                 key => render::values(reply.body()),
                 secret,
             };
@@ -123,7 +123,7 @@ async fn revoking(page: &Page, state: &State, id: i64, filled: &Filled) -> Answe
     let values = context! {
         title => format!("Revoke {}", key.name),
         section => "settings",
-        settings => "api-keys",
+        area => "api-keys",
         key => render::values(row(&key, page.now())),
         form => filled.value(),
     };

@@ -101,7 +101,7 @@ pub(super) async fn list(page: Page, state: Data<State>, request: HttpRequest) -
     let values = context! {
         title => "Audit log",
         section => "settings",
-        settings => "audit",
+        area => "audit",
         rows => shown.iter().map(|act| row(act, &names)).collect::<Vec<_>>(),
         next => more.map(|id| next(&asked, id)),
         is_filtered => asked.who.is_some() || asked.what.is_some() || asked.from.is_some() || asked.to.is_some(),

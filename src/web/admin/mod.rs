@@ -27,6 +27,7 @@ mod profile;
 mod proof;
 mod render;
 mod search;
+pub mod settings;
 mod setup_link;
 mod webhook_endpoints;
 mod words;
@@ -38,6 +39,8 @@ use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
 
 use crate::store::operators::Role;
+
+pub use settings::Backups;
 
 /// What a handler answers.
 pub(super) type Answer = Result<HttpResponse, failure::Failure>;
@@ -189,6 +192,102 @@ routes! {
     }
     "/settings/audit" {
         get Admin => audit::list,
+    }
+    "/settings" {
+        get Viewer => settings::index,
+    }
+    "/settings/setup" {
+        get Operator => settings::setup::show,
+    }
+    "/settings/setup/account" {
+        post Admin => settings::setup::account,
+    }
+    "/settings/setup/sender" {
+        post Admin => settings::setup::sender,
+    }
+    "/settings/setup/public-url" {
+        post Admin => settings::setup::public_url,
+    }
+    "/settings/setup/test" {
+        post Admin => settings::account::test,
+    }
+    "/settings/demo" {
+        get Admin => settings::demo::confirm,
+        post Admin => settings::demo::load,
+    }
+    "/settings/demo/remove" {
+        post Admin => settings::demo::remove,
+    }
+    "/settings/twilio" {
+        get Admin => settings::account::show,
+        post Admin => settings::account::save,
+    }
+    "/settings/senders" {
+        get Admin => settings::senders::list,
+        post Admin => settings::senders::create,
+    }
+    "/settings/senders/{id}" {
+        get Admin => settings::senders::show,
+        post Admin => settings::senders::save,
+    }
+    "/settings/senders/{id}/pause" {
+        post Admin => settings::senders::pause,
+    }
+    "/settings/senders/{id}/remove" {
+        post Admin => settings::senders::remove,
+    }
+    "/settings/topics" {
+        get Operator => settings::topics::list,
+        post Operator => settings::topics::create,
+    }
+    "/settings/topics/{name}" {
+        post Operator => settings::topics::save,
+    }
+    "/settings/topics/{name}/remove" {
+        post Operator => settings::topics::remove,
+    }
+    "/settings/keywords" {
+        get Admin => settings::section::show,
+        post Admin => settings::section::save,
+    }
+    "/settings/first-message" {
+        get Admin => settings::section::show,
+        post Admin => settings::section::save,
+    }
+    "/settings/prices" {
+        get Admin => settings::section::show,
+        post Admin => settings::section::save,
+    }
+    "/settings/delivery" {
+        get Admin => settings::section::show,
+        post Admin => settings::section::save,
+    }
+    "/settings/retention" {
+        get Admin => settings::section::show,
+        post Admin => settings::section::save,
+    }
+    "/settings/quiet-hours" {
+        get Admin => settings::quiet_hours::show,
+        post Admin => settings::quiet_hours::save,
+    }
+    "/settings/quiet-hours/preset" {
+        post Admin => settings::quiet_hours::save_preset,
+    }
+    "/settings/backup" {
+        get Admin => settings::backup::show,
+        post Admin => settings::backup::save,
+    }
+    "/settings/backup/make" {
+        post Admin => settings::backup::make,
+    }
+    "/settings/backup/release" {
+        post Admin => settings::backup::release,
+    }
+    "/settings/backup/{name}" {
+        get Admin => settings::backup::download,
+    }
+    "/settings/backup/{name}/remove" {
+        post Admin => settings::backup::remove,
     }
 }
 

@@ -66,7 +66,7 @@ pub(super) async fn list(page: Page, state: Data<State>) -> Answer {
     let values = context! {
         title => "Operators",
         section => "settings",
-        settings => "operators",
+        area => "operators",
         active => all.iter().filter(|one| state_of(one) == "active").count(),
         without_second_factor => without.count(),
         rows => all.iter().map(shape).collect::<Vec<_>>(),
@@ -82,7 +82,7 @@ fn edit(page: &Page, filled: &Filled) -> Answer {
     let values = context! {
         title => "New operator",
         section => "settings",
-        settings => "operators",
+        area => "operators",
         form => filled.value(),
         roles => roles(),
     };
@@ -152,7 +152,7 @@ async fn one(page: &Page, state: &State, id: i64, filled: &Filled) -> Answer {
     let values = context! {
         title => operator.email.clone(),
         section => "settings",
-        settings => "operators",
+        area => "operators",
         operator => shape(&operator),
         is_own,
         places,

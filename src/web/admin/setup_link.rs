@@ -19,8 +19,8 @@ use crate::store::{Connection, StoreError, Tx, sessions};
 use crate::web::State;
 use crate::web::error::Problem;
 
-/// Where the first admin goes on.
-const FIRST_PAGE: &str = "/admin";
+/// Where the first admin goes on: to what is left to do.
+const FIRST_PAGE: &str = "/admin/settings/setup";
 
 pub(super) async fn show(page: Page, state: Data<State>, token: Path<String>) -> Answer {
     let now = page.now();
@@ -73,7 +73,10 @@ pub(super) async fn take(
         return answer(&page, &found, &Filled::default());
     }
     match set(&state, &form, (token, caller), &found).await {
-        Ok(Set::In(session)) => welcome(&page, &state, &session, (FIRST_PAGE, "")),
+        Ok(Set::In(session)) => {
+            let is_first = found.0 == Link::FirstAdmin;
+            welcome(&page, &state, &session, (if is_first { FIRST_PAGE } else { "/admin" }, ""))
+        }
         Ok(Set::Password) => {
             page.go_to("/admin/login", "The password is set. Log in with it and your second factor.")
         }

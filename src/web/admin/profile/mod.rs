@@ -55,7 +55,7 @@ async fn answer(page: &Page, state: &State, filled: &Filled, which: &str) -> Ans
     let values = context! {
         title => "Your profile",
         section => "settings",
-        settings => "profile",
+        area => "profile",
         operator => context! {
             email => operator.email.clone(),
             role => operator.role.as_str(),

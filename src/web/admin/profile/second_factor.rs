@@ -69,7 +69,7 @@ async fn answer(page: &Page, state: &State, filled: &Filled) -> Answer {
     let values = context! {
         title => "Set up the second factor",
         section => "settings",
-        settings => "profile",
+        area => "profile",
         form => filled.value(),
         qr => qr(&app.url()),
         url => app.url(),
@@ -116,7 +116,7 @@ fn show_codes(
     let values = context! {
         title => "Recovery codes",
         section => "settings",
-        settings => "profile",
+        area => "profile",
         codes => codes.to_vec(),
         is_new,
     };

@@ -49,7 +49,7 @@ async fn answer(page: &Page, state: &State, (id, event_id): (i64, i64), filled: 
     let values = context! {
         title => format!("Delivery of event {event_id}"),
         section => "settings",
-        settings => "webhook-endpoints",
+        area => "webhook-endpoints",
         endpoint => context! { id => endpoint.id, url => endpoint.url, is_enabled => endpoint.is_enabled },
         delivery => render::values(api::shape(&delivery)),
         body,

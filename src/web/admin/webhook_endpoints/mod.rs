@@ -52,7 +52,7 @@ pub(super) async fn list(page: Page, state: Data<State>, request: HttpRequest) -
     let values = context! {
         title => "Webhook endpoints",
         section => "settings",
-        settings => "webhook-endpoints",
+        area => "webhook-endpoints",
         endpoints => render::values(endpoints),
     };
     page.show("settings/webhook_endpoints/list.html", values)
@@ -66,7 +66,7 @@ fn edit(page: &Page, filled: &Filled) -> Answer {
     let values = context! {
         title => "New webhook endpoint",
         section => "settings",
-        settings => "webhook-endpoints",
+        area => "webhook-endpoints",
         form => filled.value(),
         nouns => nouns(),
     };
@@ -131,7 +131,7 @@ async fn add(state: &State, form: &Form, actor: String) -> Result<crate::web::re
 /// The page that shows a secret, this once.
 fn secret(page: &Page, (title, id): (&str, i64), secret: Option<&SecretString>) -> Answer {
     let secret = secret.map(|secret| secret.expose_secret().to_owned());
-    let values = context! { title, section => "settings", settings => "webhook-endpoints", id, secret };
+    let values = context! { title, section => "settings", area => "webhook-endpoints", id, secret };
     page.show("settings/webhook_endpoints/secret.html", values)
 }
 
@@ -160,7 +160,7 @@ async fn one(page: &Page, state: &State, (id, request): (i64, &HttpRequest), fil
     let values = context! {
         title => "Webhook endpoint",
         section => "settings",
-        settings => "webhook-endpoints",
+        area => "webhook-endpoints",
         endpoint => render::values(&endpoint),
         whole,
         single => single.join(" "),
@@ -217,7 +217,7 @@ pub(super) async fn confirm_remove(page: Page, state: Data<State>, id: Path<i64>
     let values = context! {
         title => "Remove webhook endpoint",
         section => "settings",
-        settings => "webhook-endpoints",
+        area => "webhook-endpoints",
         endpoint => render::values(read.await?),
     };
     page.show("settings/webhook_endpoints/remove.html", values)
