@@ -53,7 +53,7 @@ async fn add(config: &Config, email: &str, role: &str, password_stdin: bool) -> 
     let store = open(config)?;
     let new = NewOperator { email: email.clone(), password_hash: Some(hash), role };
     let actor = actor();
-    let added = store.write::<_, _, StoreError>(move |tx| operators::insert(tx, &new, &actor)).await?;
+    let added = store.write::<_, _, StoreError>(move |tx| operators::add(tx, &new, &actor)).await?;
     if added.is_none() {
         bail!("there is an operator {email} already");
     }

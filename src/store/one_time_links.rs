@@ -140,7 +140,7 @@ mod tests {
         let new =
             NewOperator { email: "ana@example.com".to_owned(), password_hash: None, role: Role::Viewer };
         let id =
-            store.write::<_, _, StoreError>(move |tx| operators::insert(tx, &new, "test")).await.unwrap();
+            store.write::<_, _, StoreError>(move |tx| operators::add(tx, &new, "test")).await.unwrap();
         assert_eq!(used(&store, &token).await, Link::Over, "there is an operator now");
         let own = make(&store, id).await;
         assert_eq!(looked(&store, &own), Link::Password(id.unwrap()));

@@ -111,11 +111,21 @@ pub struct NewOperator {
     pub role: Role,
 }
 
+/// Adds an operator with an argon2id PHC string, made by the program itself. False: the address is taken.
+///
+/// # Errors
+/// [`StoreError`] from SQLite, or for a word that is no role.
+pub fn insert(tx: &Tx<'_>, email: &str, password_hash: &str, role: &str) -> Result<bool, StoreError> {
+    let role = Role::parse(role).ok_or_else(|| StoreError::Internal(format!("{role} is no role")))?;
+    let new = NewOperator { email: email.to_owned(), password_hash: Some(password_hash.to_owned()), role };
+    Ok(add(tx, &new, "program")?.is_some())
+}
+
 /// Adds an operator. `None`: the address is taken. `actor` is who asked.
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
-pub fn insert(tx: &Tx<'_>, new: &NewOperator, actor: &str) -> Result<Option<i64>, StoreError> {
+pub fn add(tx: &Tx<'_>, new: &NewOperator, actor: &str) -> Result<Option<i64>, StoreError> {
     let id: Option<i64> = tx
         .conn
         .prepare_cached(
@@ -377,9 +387,9 @@ mod tests {
         Store::open(StorePaths::inside(dir.path()), clock).unwrap()
     }
 
-    async fn add(store: &Store, email: &str, role: Role, hash: Option<&str>) -> Option<i64> {
+    async fn new(store: &Store, email: &str, role: Role, hash: Option<&str>) -> Option<i64> {
         let new = NewOperator { email: email.to_owned(), password_hash: hash.map(str::to_owned), role };
-        store.write::<_, _, StoreError>(move |tx| insert(tx, &new, "test")).await.unwrap()
+        store.write::<_, _, StoreError>(move |tx| add(tx, &new, "test")).await.unwrap()
     }
 
     async fn write<T: Send + 'static>(
@@ -394,8 +404,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = store(&dir);
         assert!(!store.read_here(is_any).unwrap());
-        let ana = add(&store, "Ana@Example.com", Role::Admin, Some("h")).await;
-        assert_eq!(add(&store, "ana@example.COM", Role::Viewer, None).await, None);
+        let ana = new(&store, "Ana@Example.com", Role::Admin, Some("h")).await;
+        assert_eq!(new(&store, "ana@example.COM", Role::Viewer, None).await, None);
         let found = store.read_here(|conn| find_by_email(conn, "ANA@example.com")).unwrap().unwrap();
         assert_eq!((Some(found.id), found.role, found.has_password), (ana, Role::Admin, true));
         assert!(store.read_here(|conn| find_by_email(conn, "ana")).unwrap().is_none());
@@ -406,9 +416,9 @@ mod tests {
     async fn the_last_admin_who_can_log_in_stays_one() {
         let dir = tempfile::tempdir().unwrap();
         let store = store(&dir);
-        let ana = add(&store, "ana@example.com", Role::Admin, Some("h")).await.unwrap();
-        add(&store, "invited@example.com", Role::Admin, None).await.unwrap();
-        let bob = add(&store, "bob@example.com", Role::Admin, Some("h")).await.unwrap();
+        let ana = new(&store, "ana@example.com", Role::Admin, Some("h")).await.unwrap();
+        new(&store, "invited@example.com", Role::Admin, None).await.unwrap();
+        let bob = new(&store, "bob@example.com", Role::Admin, Some("h")).await.unwrap();
         assert_eq!(write(&store, move |tx| set_enabled(tx, bob, false, "test")).await, Change::Made);
         assert_eq!(write(&store, move |tx| set_enabled(tx, ana, false, "test")).await, Change::LastAdmin);
         assert_eq!(write(&store, move |tx| set_role(tx, ana, Role::Viewer, "test")).await, Change::LastAdmin);
@@ -422,8 +432,8 @@ mod tests {
     async fn every_change_tells_who_what_and_from_what_to_what() {
         let dir = tempfile::tempdir().unwrap();
         let store = store(&dir);
-        add(&store, "ana@example.com", Role::Admin, Some("h")).await;
-        let bob = add(&store, "bob@example.com", Role::Viewer, None).await.unwrap();
+        new(&store, "ana@example.com", Role::Admin, Some("h")).await;
+        let bob = new(&store, "bob@example.com", Role::Viewer, None).await.unwrap();
         let change = move |tx: &Tx<'_>| {
             let made = [
                 set_role(tx, bob, Role::Operator, "operator:1")?,

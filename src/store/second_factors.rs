@@ -184,7 +184,7 @@ mod tests {
         let clock = Clock::manual("2026-11-23T17:00:00Z".parse().unwrap());
         let store = Store::open(StorePaths::inside(dir.path()), clock.clone()).unwrap();
         let new = NewOperator { email: "ana@example.com".to_owned(), password_hash: None, role: Role::Admin };
-        let id = write(&store, move |tx| operators::insert(tx, &new, "test")).await.unwrap();
+        let id = write(&store, move |tx| operators::add(tx, &new, "test")).await.unwrap();
         assert_eq!(write(&store, move |tx| confirm(tx, id, "000000", "test")).await, None);
         write(&store, move |tx| begin(tx, id)).await;
         let first = code(&store, id);
@@ -214,7 +214,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(StorePaths::inside(dir.path()), Clock::system()).unwrap();
         let new = NewOperator { email: "ana@example.com".to_owned(), password_hash: None, role: Role::Admin };
-        let id = write(&store, move |tx| operators::insert(tx, &new, "test")).await.unwrap();
+        let id = write(&store, move |tx| operators::add(tx, &new, "test")).await.unwrap();
         write(&store, move |tx| begin(tx, id)).await;
         let shown = code(&store, id);
         let codes = write(&store, move |tx| confirm(tx, id, &shown, "test")).await.unwrap();

@@ -234,7 +234,7 @@ mod tests {
         for email in ["root@example.com", "ana@example.com"] {
             let hash = Some("h".to_owned());
             let new = NewOperator { email: email.to_owned(), password_hash: hash, role: Role::Admin };
-            ids.push(write(&store, move |tx| operators::insert(tx, &new, "test")).await.unwrap());
+            ids.push(write(&store, move |tx| operators::add(tx, &new, "test")).await.unwrap());
         }
         (store, clock, ids[1])
     }

@@ -128,7 +128,7 @@ fn invite(tx: &Tx<'_>, new: &NewOperator, actor: &str) -> Result<Reply, Problem>
     if operators::count(tx.conn())? >= MOST_OPERATORS {
         return Err(Problem::conflict(format!("There are {MOST_OPERATORS} operators already.")));
     }
-    let id = operators::insert(tx, new, actor)?;
+    let id = operators::add(tx, new, actor)?;
     let id = id.ok_or_else(|| Problem::field("email", "there is an operator with this address already"))?;
     let token = one_time_links::insert(tx, Some(id))?;
     Ok(Reply::created(format!("{LIST}/{id}"), json!({ "id": id })).with_secret(token))

@@ -115,7 +115,7 @@ fn use_up(tx: &Tx<'_>, token: &str, (email, hash): (String, String), address: &s
     let id = match one_time_links::take(tx, token)? {
         Link::FirstAdmin => {
             let new = NewOperator { email, password_hash: Some(hash), role: Role::Admin };
-            let id = operators::insert(tx, &new, "setup link")?;
+            let id = operators::add(tx, &new, "setup link")?;
             id.ok_or_else(|| Problem::field("email", "is taken"))?
         }
         Link::Password(id) => {
