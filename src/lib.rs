@@ -14,6 +14,7 @@ pub mod store;
 pub mod twilio;
 
 pub mod campaign;
+pub mod catalogue;
 pub mod content;
 pub mod delivery;
 pub mod import;

@@ -14,6 +14,7 @@ use anyhow::{Context, Result};
 use tokio::task::JoinHandle;
 
 use crate::campaign::{self, Setup};
+use crate::catalogue::Catalogue;
 use crate::clock::Clock;
 use crate::config::Loaded;
 use crate::delivery::{self, Dispatcher, Poller, Reconciler, Settings};
@@ -173,6 +174,7 @@ fn background(state: &State, delivery: Live<Settings>, stop: &Stop) -> Result<Ve
     tasks.push(imports(state, stop));
     tasks.push(replays(state, stop));
     tasks.push(retention(state, stop));
+    tasks.push(catalogue(state, stop));
     outbound(state, stop, &mut tasks)?;
     let store = state.store.clone();
     tasks.push(spawn("checkpoint", SECOND * 5, stop, std::future::pending, move || {
@@ -345,6 +347,15 @@ fn imports(state: &State, stop: &Stop) -> JoinHandle<()> {
     spawn("imports", SECOND * 5, stop, wake, move || {
         let (store, pace) = (store.clone(), pace.clone());
         async move { import::run_queued(&store, &pace).await.map(drop) }
+    })
+}
+
+/// Counts what attributes people have.
+fn catalogue(state: &State, stop: &Stop) -> JoinHandle<()> {
+    let catalogue = Arc::new(Catalogue::new(state.store.clone()));
+    spawn("catalogue", SECOND, stop, std::future::pending, move || {
+        let catalogue = Arc::clone(&catalogue);
+        async move { catalogue.tick().await }
     })
 }
 

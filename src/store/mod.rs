@@ -2,6 +2,7 @@
 //! noun, whose functions take the connection or the [`Tx`] that a door handed out.
 
 pub mod api_keys;
+pub mod attributes;
 pub mod audience;
 pub mod backup;
 pub mod campaigns;

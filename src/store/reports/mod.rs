@@ -4,8 +4,10 @@ pub mod heard;
 pub mod inbound;
 pub mod messages;
 pub mod overview;
+pub mod preview;
 pub mod proof;
 pub mod timeline;
+pub mod uses;
 mod walk;
 
 use rusqlite::Connection;
