@@ -25,6 +25,11 @@ impl FromRequest for IfMatch {
 }
 
 impl IfMatch {
+    /// The version that an edit was made of; without one, any.
+    pub(in crate::web) fn version(version: Option<i64>) -> IfMatch {
+        IfMatch(version.map(|version| format!("\"{version}\"")))
+    }
+
     /// Compares strongly with the version in force (RFC 9110, 13.1.1).
     ///
     /// # Errors

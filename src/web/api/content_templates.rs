@@ -28,7 +28,11 @@ const MAX_BODY: usize = 1_600;
 /// Longest name that WhatsApp takes.
 const MAX_WHATSAPP_NAME: usize = 512;
 
-fn shape(conn: &Connection, row: &ContentRow) -> Result<Value, StoreError> {
+/// A template of Twilio's as the contract shows it.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub(in crate::web) fn shape(conn: &Connection, row: &ContentRow) -> Result<Value, StoreError> {
     let used_by = match &row.sid {
         Some(sid) => contents::templates_of(conn, sid)?,
         None => Vec::new(),
@@ -55,7 +59,11 @@ fn body_of(types: &Value) -> Option<&str> {
     types.as_object()?.values().find_map(|kind| kind["body"].as_str())
 }
 
-fn find(conn: &Connection, sid: &str) -> Result<ContentRow, Problem> {
+/// The template with this SID.
+///
+/// # Errors
+/// 404.
+pub(in crate::web) fn find(conn: &Connection, sid: &str) -> Result<ContentRow, Problem> {
     contents::find(conn, sid)?.ok_or_else(|| {
         Problem::not_found(format!("There is no content template {sid}. Sync to see what is new at Twilio."))
     })
@@ -161,7 +169,11 @@ fn read_samples(fields: &mut Fields) -> BTreeMap<String, String> {
     samples
 }
 
-fn read_wanted(mut fields: Fields) -> Result<WantedContent, Problem> {
+/// Reads a template to be made at Twilio.
+///
+/// # Errors
+/// 422 with every fault.
+pub(in crate::web) fn read_wanted(mut fields: Fields) -> Result<WantedContent, Problem> {
     let friendly_name = fields.required_name("name", MAX_NAME);
     let language = read_language(&mut fields);
     if language.is_none() && !fields.has_error("language") {
@@ -210,7 +222,8 @@ pub(super) async fn create(_: Scoped<Write>, state: Data<State>, post: Post) -> 
     post.once.around(&state.store, effect).await
 }
 
-fn read_submission(fields: &mut Fields) -> Submission {
+/// Reads category and name; faults are noted.
+pub(in crate::web) fn read_submission(fields: &mut Fields) -> Submission {
     let category = read_category(fields);
     let name = fields.text("name", MAX_WHATSAPP_NAME);
     let is_fit = |name: &String| {
