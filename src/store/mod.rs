@@ -119,8 +119,6 @@ impl Shared {
         }
         if effects.changes_plan {
             inner.plan_version.fetch_add(1, Ordering::SeqCst);
-        }
-        if effects.changes_plan {
             inner.campaigns.notify_one();
         }
         if effects.wakes_triggers {

@@ -223,7 +223,7 @@ pub(super) async fn create(_: Scoped<Write>, state: Data<State>, post: Post) -> 
 }
 
 /// Reads category and name; faults are noted.
-pub(in crate::web) fn read_submission(fields: &mut Fields) -> Submission {
+fn read_submission(fields: &mut Fields) -> Submission {
     let category = read_category(fields);
     let name = fields.text("name", MAX_WHATSAPP_NAME);
     let is_fit = |name: &String| {
@@ -244,9 +244,7 @@ pub(in crate::web) fn read_submission(fields: &mut Fields) -> Submission {
         (status = 409, description = "It was rejected, paused or disabled; no account is configured; or Twilio refuses."),
         (status = 503, description = "Twilio or the data file can't answer right now.")))]
 pub(super) async fn submit(_: Scoped<Write>, state: Data<State>, sid: Path<String>, post: Post) -> Answer {
-    let mut fields = post.body.fields()?;
-    let submission = read_submission(&mut fields);
-    fields.finish()?;
+    let submission = read_whole_submission(post.body.fields()?)?;
     let _turn = state.contents.turn().await;
     let effect = async {
         let row = state.contents.submit(&sid, &submission).await?;
@@ -254,6 +252,28 @@ pub(super) async fn submit(_: Scoped<Write>, state: Data<State>, sid: Path<Strin
         Ok(Reply::accepted(shown))
     };
     post.once.around(&state.store, effect).await
+}
+
+/// Reads how a template of ours is submitted.
+///
+/// # Errors
+/// 422 with every fault.
+pub(in crate::web) fn read_own_submission(mut fields: Fields) -> Result<OwnSubmission, Problem> {
+    let submission = read_submission(&mut fields);
+    let language = read_language(&mut fields);
+    let example = read_example(&mut fields);
+    fields.finish()?;
+    Ok(OwnSubmission { submission, language, example })
+}
+
+/// Reads how a template is submitted.
+///
+/// # Errors
+/// 422 with every fault.
+pub(in crate::web) fn read_whole_submission(mut fields: Fields) -> Result<Submission, Problem> {
+    let submission = read_submission(&mut fields);
+    fields.finish()?;
+    Ok(submission)
 }
 
 fn read_example(fields: &mut Fields) -> Map<String, Value> {
@@ -270,12 +290,7 @@ fn read_example(fields: &mut Fields) -> Map<String, Value> {
         (status = 409, description = "It is for SMS, was edited meanwhile, or WhatsApp said no; no account is configured; or Twilio refuses."),
         (status = 503, description = "Twilio or the data file can't answer right now.")))]
 pub(super) async fn submit_own(_: Scoped<Write>, state: Data<State>, id: Path<i64>, post: Post) -> Answer {
-    let mut fields = post.body.fields()?;
-    let submission = read_submission(&mut fields);
-    let language = read_language(&mut fields);
-    let example = read_example(&mut fields);
-    fields.finish()?;
-    let wanted = OwnSubmission { submission, language, example };
+    let wanted = read_own_submission(post.body.fields()?)?;
     let _turn = state.contents.turn().await;
     let effect = async {
         let template = state.contents.submit_own(*id, &wanted).await?;

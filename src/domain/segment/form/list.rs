@@ -11,13 +11,18 @@ pub(super) fn join(items: &[Value]) -> String {
     written.collect::<Vec<_>>().join(", ")
 }
 
+/// One value more at the end of a line.
+pub(super) fn with(line: &str, item: &str) -> String {
+    if line.is_empty() { quoted(item) } else { format!("{line}, {}", quoted(item)) }
+}
+
 fn quoted(text: &str) -> String {
     let is_plain = !text.is_empty() && text.trim() == text && !text.contains([',', '"']);
     if is_plain { text.to_owned() } else { format!("\"{}\"", text.replace('"', "\"\"")) }
 }
 
 /// The values in a line.
-pub(super) fn split(line: &str) -> Vec<String> {
+pub fn split(line: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut rest = line.trim_start();
     while !rest.is_empty() {

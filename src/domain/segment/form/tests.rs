@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::super::{Definition, MAX_DEPTH};
+use super::build::put;
 use super::*;
 use crate::domain::catalogue::Kind;
 
@@ -233,6 +234,13 @@ fn a_form_has_at_most_a_thousand_rows() {
     assert_eq!(from_pairs(borrowed(MAX_ROWS + 1)), None);
     let odd = [("rules.x.what", "all"), ("rules.3", "y"), ("rules.5.what", "nonsense"), ("other", "1")];
     assert_eq!(from_pairs(odd).unwrap(), [Row::new(0, What::Json)]);
+}
+
+#[test]
+fn boxes_that_are_ticked_are_a_list() {
+    let posted = [("rules.0.choice", "opt_in"), ("rules.0.choice", "a, b"), ("rules.1.what", "json")];
+    let rows = from_pairs(posted).unwrap();
+    assert_eq!(split(&rows[0].value), ["opt_in", "a, b"]);
 }
 
 fn leaf() -> impl Strategy<Value = Value> {
