@@ -83,6 +83,7 @@ const MAY_IMPORT: [(&str, &[&str]); 21] = [
     ("live", &[]),
     ("metrics", &[]),
     ("ticker", &[]),
+    ("vitals", &["clock"]),
     ("config", &["domain", "twilio", "live"]),
     ("twilio", &["domain"]),
     ("store", &["domain", "clock"]),
@@ -99,7 +100,7 @@ const MAY_IMPORT: [(&str, &[&str]); 21] = [
         "web",
         &[
             "import", "campaign", "content", "inbound", "privacy", "publish", "store", "twilio", "domain",
-            "clock", "config", "live", "metrics",
+            "clock", "config", "live", "metrics", "vitals",
         ],
     ),
     (
@@ -121,6 +122,7 @@ const MAY_IMPORT: [(&str, &[&str]); 21] = [
             "config",
             "live",
             "metrics",
+            "vitals",
             "ticker",
             "simulator",
         ],
@@ -145,6 +147,7 @@ const MAY_IMPORT: [(&str, &[&str]); 21] = [
             "config",
             "live",
             "metrics",
+            "vitals",
             "ticker",
             "simulator",
         ],
