@@ -9,9 +9,11 @@ pub mod heard;
 pub mod inbound;
 pub mod messages;
 pub mod overview;
+pub mod preview;
 pub mod proof;
 pub mod running;
 pub mod timeline;
+pub mod uses;
 mod walk;
 pub mod workload;
 

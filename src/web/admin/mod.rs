@@ -22,7 +22,9 @@ mod monitoring;
 mod page;
 mod render;
 mod search;
+mod segments;
 pub mod settings;
+mod templates;
 mod words;
 
 use actix_web::guard as ask;
@@ -188,6 +190,80 @@ routes! {
     }
     "/settings/backup/{name}/remove" {
         post Admin => settings::backup::remove,
+    }
+    "/segments" {
+        get Viewer => segments::list,
+        post Operator => segments::create,
+    }
+    "/segments/new" {
+        get Operator => segments::new,
+    }
+    "/segments/build" {
+        post Operator => segments::build,
+    }
+    "/segments/preview" {
+        post Viewer => segments::count,
+    }
+    "/segments/attributes" {
+        get Viewer => segments::catalogue,
+    }
+    "/segments/names" {
+        get Viewer => segments::names,
+    }
+    "/segments/values" {
+        get Viewer => segments::values,
+    }
+    "/segments/{id}" {
+        get Viewer => segments::show,
+        post Operator => segments::change,
+    }
+    "/segments/{id}/delete" {
+        get Operator => segments::ask_delete,
+        post Operator => segments::delete,
+    }
+    "/templates" {
+        get Viewer => templates::list,
+        post Operator => templates::create,
+    }
+    "/templates/new" {
+        get Operator => templates::new,
+    }
+    "/templates/draft" {
+        post Viewer => templates::draft,
+    }
+    "/templates/content" {
+        get Viewer => templates::content::list,
+        post Operator => templates::content::create,
+    }
+    "/templates/content/new" {
+        get Operator => templates::content::new,
+    }
+    "/templates/content/sync" {
+        post Operator => templates::content::sync,
+    }
+    "/templates/content/{sid}" {
+        get Viewer => templates::content::show,
+    }
+    "/templates/content/{sid}/submit" {
+        post Operator => templates::content::submit,
+    }
+    "/templates/{id}" {
+        get Viewer => templates::show,
+        post Operator => templates::change,
+    }
+    "/templates/{id}/delete" {
+        get Operator => templates::ask_delete,
+        post Operator => templates::delete,
+    }
+    "/templates/{id}/preview" {
+        get Viewer => templates::preview,
+    }
+    "/templates/{id}/submit" {
+        post Operator => templates::content::submit_own,
+    }
+    "/templates/{id}/test" {
+        get Operator => templates::sending::show,
+        post Operator => templates::sending::send,
     }
 }
 
