@@ -13,6 +13,7 @@ use crate::content::Contents;
 use crate::delivery::{SenderLimits, Settings, UncertainRules};
 use crate::domain::consent::KeywordTable;
 use crate::domain::rules::Rules;
+use crate::inbound::Attachments;
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::publish;
@@ -70,6 +71,7 @@ pub fn state(
     metrics: Metrics,
 ) -> Result<(State, Live<Settings>)> {
     let contents = contents(&loaded.config, &store)?;
+    let attachments = Attachments::new(store.clone(), client(&loaded.config)?);
     let limits = Limits::new(&loaded.config.server, store.clock());
     let config = Live::new(loaded.config.clone());
     let rules = Live::new(rules(&loaded.config));
@@ -85,7 +87,19 @@ pub fn state(
         store.plan_changed();
     });
     let streams = Streams::default();
-    let state = State { store, config, in_force, setup, keywords, rules, contents, metrics, limits, streams };
+    let state = State {
+        store,
+        config,
+        in_force,
+        setup,
+        keywords,
+        rules,
+        contents,
+        attachments,
+        metrics,
+        limits,
+        streams,
+    };
     Ok((state, delivery))
 }
 

@@ -4,5 +4,6 @@ pub mod client;
 pub mod content;
 pub mod error;
 pub mod lookup;
+pub mod media;
 pub mod signature;
 pub mod webhook;

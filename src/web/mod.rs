@@ -26,6 +26,7 @@ use crate::config::{Config, InForce};
 use crate::content::Contents;
 use crate::domain::consent::KeywordTable;
 use crate::domain::rules::Rules;
+use crate::inbound::Attachments;
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::store::Store;
@@ -47,6 +48,8 @@ pub struct State {
     pub rules: Live<Rules>,
     /// Templates at Twilio.
     pub contents: Contents,
+    /// What came with messages, at Twilio.
+    pub attachments: Attachments,
     /// What is counted.
     pub metrics: Metrics,
     /// How much one caller may ask.

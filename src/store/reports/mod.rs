@@ -2,9 +2,11 @@
 
 pub mod heard;
 pub mod inbound;
+pub mod inbox;
 pub mod messages;
 pub mod overview;
 pub mod proof;
+pub mod thread;
 pub mod timeline;
 mod walk;
 
