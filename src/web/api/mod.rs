@@ -23,7 +23,7 @@ mod segments;
 mod senders;
 mod settings;
 mod suppressions;
-mod templates;
+pub(in crate::web) mod templates;
 mod timeline;
 mod topics;
 mod trigger_line;

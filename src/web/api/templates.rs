@@ -81,7 +81,7 @@ fn parts(channel: Channel, body: &str) -> u32 {
 }
 
 /// Variables of the text, then those that only the provider's template has.
-fn variables(text: &TemplateText) -> Vec<String> {
+pub(in crate::web) fn variables(text: &TemplateText) -> Vec<String> {
     let mut names: Vec<String> =
         Template::parse(&text.body).map(|template| template.variables().to_vec()).unwrap_or_default();
     if let Ok(content) = ContentVariables::parse(&text.content_variables) {
