@@ -69,6 +69,8 @@ CREATE TABLE users (
 -- Who waits for a decision, by when they wrote.
 CREATE INDEX users_held ON users (coalesce(last_inbound_at, 0), id) WHERE hold IS NOT NULL;
 
+CREATE INDEX users_held ON users (id) WHERE hold IS NOT NULL;
+
 CREATE TABLE topics (
   id           INTEGER PRIMARY KEY AUTOINCREMENT,
   name         TEXT NOT NULL UNIQUE COLLATE NOCASE,
@@ -604,6 +606,14 @@ CREATE TABLE daily_counts (
   type TEXT    NOT NULL,
   n    INTEGER NOT NULL,
   PRIMARY KEY (day, type)
+) STRICT, WITHOUT ROWID;
+
+-- How often each of the provider's codes ended a message on a UTC day (days since 1970).
+CREATE TABLE daily_errors (
+  day        INTEGER NOT NULL,
+  error_code INTEGER NOT NULL,
+  n          INTEGER NOT NULL,
+  PRIMARY KEY (day, error_code)
 ) STRICT, WITHOUT ROWID;
 
 -- What the attempts that began on a UTC day (days since 1970) are charged, as far as it is known, and of how

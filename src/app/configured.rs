@@ -20,7 +20,10 @@ use crate::publish;
 use crate::store::{Store, StoreError, StorePaths, senders, settings};
 use crate::twilio::client::{Client, Credentials, is_loopback};
 use crate::twilio::content::ContentClient;
+use crate::vitals::Vitals;
 use crate::web::State;
+use crate::web::admin::badges::Badges;
+use crate::web::admin::live::Watchers;
 use crate::web::limits::Limits;
 use crate::web::streams::Streams;
 
@@ -99,6 +102,9 @@ pub fn state(
         metrics,
         limits,
         streams,
+        vitals: Vitals::default(),
+        watchers: Watchers::default(),
+        badges: Badges::default(),
     };
     Ok((state, delivery))
 }

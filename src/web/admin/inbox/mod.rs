@@ -10,6 +10,8 @@ pub(super) use actions::{assign, close, judge, mark_read, mark_unread, reopen, r
 pub(super) use canned::{create, edit, insertable, list as canned, remove, update};
 pub(super) use media::attachment;
 
+use std::time::Duration;
+
 use actix_web::HttpRequest;
 use actix_web::web::{Data, Path};
 use minijinja::{Value, context};
@@ -18,6 +20,7 @@ use serde_json::json;
 use super::Answer;
 use super::failure::Failure;
 use super::form::Filled;
+use super::live::{self, Part, Topic};
 use super::page::Page;
 use crate::campaign::{self, CampaignError, Footing, Setup};
 use crate::clock::Millis;
@@ -111,6 +114,8 @@ struct Listing {
     review: i64,
     unread: i64,
     has_unmatched: bool,
+    /// Behind the first page: it stays as it is.
+    is_deep: bool,
 }
 
 impl Listing {
@@ -127,11 +132,13 @@ impl Listing {
             review: conversations::on_review(conn)?,
             unread: conversations::unread(conn)?,
             has_unmatched: !inbox::unmatched(conn, i64::MAX, 1)?.is_empty(),
+            is_deep: behind != Behind::NOTHING,
         })
     }
 
     /// As templates see it; `selected` is the conversation beside it.
     fn value(&self, page: &Page, tab: Tab, selected: Option<i64>) -> Value {
+        let is_deep = self.is_deep;
         let rows: Vec<Value> = self.rows.iter().map(|row| show::row(page, row, tab, selected)).collect();
         let next = self.rows.last().filter(|_| self.has_more).map(|last| {
             let cursor = encode(LIST, &[json!(last.last_at), json!(last.user_id)]);
@@ -151,6 +158,11 @@ impl Listing {
             rows, next, tabs => tabs.to_vec(), tab => tab.as_str(),
             has_unmatched => self.has_unmatched,
             lead => lead(self.unread, self.review),
+            live => match selected {
+                Some(user_id) => format!("/admin/live/inbox?filter={}&person={user_id}", tab.as_str()),
+                None => format!("/admin/live/inbox?filter={}", tab.as_str()),
+            },
+            is_deep,
         }
     }
 }
@@ -230,6 +242,58 @@ pub(super) async fn unmatched(page: Page, state: Data<State>, request: HttpReque
     });
     let rows: Vec<Value> = rows.iter().map(show::unmatched).collect();
     page.show("inbox/unmatched.html", context! { title => "Unknown senders", section => "inbox", rows, next })
+}
+
+/// `GET /admin/live/inbox`: the list and the conversation beside it, while somebody looks.
+pub(super) async fn live(page: Page, state: Data<State>, request: HttpRequest) -> Answer {
+    let mut query = Query::of(&request)?;
+    let tab = query.choice("filter", Tab::parse, &TABS).unwrap_or(Tab::Open);
+    let selected = query.integer("person");
+    query.finish()?;
+    let (filter, mine) = (tab.filter(&page), operator_id(&page));
+    // How many are one's own is part of what is shown.
+    let key = format!("inbox:{}:{}:{mine}", tab.as_str(), selected.unwrap_or(0));
+    let topic = Topic::every(key, Duration::from_secs(20)).or_on_events(Duration::from_millis(500));
+    live::stream(&page, &state, topic, move |state: Data<State>| async move {
+        let (rules, setup, now) = (state.rules.get(), state.setup.clone(), state.store.clock().now());
+        let found = state
+            .store
+            .read(move |conn| match selected {
+                None => {
+                    let listing = Listing::read(conn, filter, mine, Behind::NOTHING)?;
+                    Ok::<_, Failure>((listing, None))
+                }
+                Some(user_id) => {
+                    let asked = Asked { user_id, filter, mine, place: Place::START, now };
+                    let whole = Whole::read(conn, asked, &rules, &setup)?;
+                    Ok((whole.listing.clone(), Some(whole)))
+                }
+            })
+            .await?;
+        Ok(move |page: &Page| parts(page, &found.0, found.1.as_ref(), (tab, selected)))
+    })
+}
+
+/// What changes while somebody looks.
+fn parts(
+    page: &Page,
+    listing: &Listing,
+    whole: Option<&Whole>,
+    (tab, selected): (Tab, Option<i64>),
+) -> Result<Vec<Part>, Failure> {
+    let values = context! {
+        list => listing.value(page, tab, selected),
+        thread => whole.map(|whole| show::thread(page, whole, View::of(tab))),
+    };
+    let always = ["lead", "tabs", "list"];
+    let beside = ["messages", "window"];
+    let names = always.into_iter().chain(beside.into_iter().filter(|_| whole.is_some()));
+    names
+        .map(|name| {
+            let html = page.part_text(&format!("inbox/_{name}.html"), values.clone())?;
+            Ok(Part::new(format!("inbox-{name}"), html))
+        })
+        .collect()
 }
 
 /// Everything about one conversation, out of one snapshot.
