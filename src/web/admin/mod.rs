@@ -16,6 +16,7 @@ mod form;
 mod format;
 mod guard;
 mod happenings;
+mod inbox;
 pub mod live;
 mod login;
 mod monitoring;
@@ -264,6 +265,59 @@ routes! {
     "/templates/{id}/test" {
         get Operator => templates::sending::show,
         post Operator => templates::sending::send,
+    }
+    "/live/inbox" {
+        get Viewer => inbox::live,
+    }
+    "/inbox" {
+        get Viewer => inbox::list,
+    }
+    "/inbox/review" {
+        get Viewer => inbox::review,
+    }
+    "/inbox/unmatched" {
+        get Viewer => inbox::unmatched,
+    }
+    "/inbox/replies" {
+        get Viewer => inbox::canned,
+        post Operator => inbox::create,
+    }
+    "/inbox/replies/{id}" {
+        get Operator => inbox::edit,
+        post Operator => inbox::update,
+    }
+    "/inbox/replies/{id}/remove" {
+        post Operator => inbox::remove,
+    }
+    "/inbox/{user_id}" {
+        get Viewer => inbox::show,
+    }
+    "/inbox/{user_id}/reply" {
+        post Operator => inbox::reply,
+    }
+    "/inbox/{user_id}/read" {
+        post Operator => inbox::mark_read,
+    }
+    "/inbox/{user_id}/unread" {
+        post Operator => inbox::mark_unread,
+    }
+    "/inbox/{user_id}/close" {
+        post Operator => inbox::close,
+    }
+    "/inbox/{user_id}/reopen" {
+        post Operator => inbox::reopen,
+    }
+    "/inbox/{user_id}/assign" {
+        post Operator => inbox::assign,
+    }
+    "/inbox/{user_id}/judge" {
+        post Operator => inbox::judge,
+    }
+    "/inbox/{user_id}/canned/{id}" {
+        get Operator => inbox::insertable,
+    }
+    "/inbox/{user_id}/media/{inbound_id}/{number}" {
+        get Viewer => inbox::attachment,
     }
 }
 
