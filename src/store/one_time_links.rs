@@ -139,8 +139,7 @@ mod tests {
         let token = make(&store, None).await;
         let new =
             NewOperator { email: "ana@example.com".to_owned(), password_hash: None, role: Role::Viewer };
-        let id =
-            store.write::<_, _, StoreError>(move |tx| operators::add(tx, &new, "test")).await.unwrap();
+        let id = store.write::<_, _, StoreError>(move |tx| operators::add(tx, &new, "test")).await.unwrap();
         assert_eq!(used(&store, &token).await, Link::Over, "there is an operator now");
         let own = make(&store, id).await;
         assert_eq!(looked(&store, &own), Link::Password(id.unwrap()));

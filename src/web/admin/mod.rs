@@ -18,6 +18,7 @@ mod form;
 mod format;
 mod guard;
 mod happenings;
+mod inbox;
 pub mod live;
 mod login;
 mod monitoring;
@@ -27,8 +28,10 @@ mod profile;
 mod proof;
 mod render;
 mod search;
+mod segments;
 pub mod settings;
 mod setup_link;
+mod templates;
 mod webhook_endpoints;
 mod words;
 
@@ -288,6 +291,133 @@ routes! {
     }
     "/settings/backup/{name}/remove" {
         post Admin => settings::backup::remove,
+    }
+    "/segments" {
+        get Viewer => segments::list,
+        post Operator => segments::create,
+    }
+    "/segments/new" {
+        get Operator => segments::new,
+    }
+    "/segments/build" {
+        post Operator => segments::build,
+    }
+    "/segments/preview" {
+        post Viewer => segments::count,
+    }
+    "/segments/attributes" {
+        get Viewer => segments::catalogue,
+    }
+    "/segments/names" {
+        get Viewer => segments::names,
+    }
+    "/segments/values" {
+        get Viewer => segments::values,
+    }
+    "/segments/{id}" {
+        get Viewer => segments::show,
+        post Operator => segments::change,
+    }
+    "/segments/{id}/delete" {
+        get Operator => segments::ask_delete,
+        post Operator => segments::delete,
+    }
+    "/templates" {
+        get Viewer => templates::list,
+        post Operator => templates::create,
+    }
+    "/templates/new" {
+        get Operator => templates::new,
+    }
+    "/templates/draft" {
+        post Viewer => templates::draft,
+    }
+    "/templates/content" {
+        get Viewer => templates::content::list,
+        post Operator => templates::content::create,
+    }
+    "/templates/content/new" {
+        get Operator => templates::content::new,
+    }
+    "/templates/content/sync" {
+        post Operator => templates::content::sync,
+    }
+    "/templates/content/{sid}" {
+        get Viewer => templates::content::show,
+    }
+    "/templates/content/{sid}/submit" {
+        post Operator => templates::content::submit,
+    }
+    "/templates/{id}" {
+        get Viewer => templates::show,
+        post Operator => templates::change,
+    }
+    "/templates/{id}/delete" {
+        get Operator => templates::ask_delete,
+        post Operator => templates::delete,
+    }
+    "/templates/{id}/preview" {
+        get Viewer => templates::preview,
+    }
+    "/templates/{id}/submit" {
+        post Operator => templates::content::submit_own,
+    }
+    "/templates/{id}/test" {
+        get Operator => templates::sending::show,
+        post Operator => templates::sending::send,
+    }
+    "/live/inbox" {
+        get Viewer => inbox::live,
+    }
+    "/inbox" {
+        get Viewer => inbox::list,
+    }
+    "/inbox/review" {
+        get Viewer => inbox::review,
+    }
+    "/inbox/unmatched" {
+        get Viewer => inbox::unmatched,
+    }
+    "/inbox/replies" {
+        get Viewer => inbox::canned,
+        post Operator => inbox::create,
+    }
+    "/inbox/replies/{id}" {
+        get Operator => inbox::edit,
+        post Operator => inbox::update,
+    }
+    "/inbox/replies/{id}/remove" {
+        post Operator => inbox::remove,
+    }
+    "/inbox/{user_id}" {
+        get Viewer => inbox::show,
+    }
+    "/inbox/{user_id}/reply" {
+        post Operator => inbox::reply,
+    }
+    "/inbox/{user_id}/read" {
+        post Operator => inbox::mark_read,
+    }
+    "/inbox/{user_id}/unread" {
+        post Operator => inbox::mark_unread,
+    }
+    "/inbox/{user_id}/close" {
+        post Operator => inbox::close,
+    }
+    "/inbox/{user_id}/reopen" {
+        post Operator => inbox::reopen,
+    }
+    "/inbox/{user_id}/assign" {
+        post Operator => inbox::assign,
+    }
+    "/inbox/{user_id}/judge" {
+        post Operator => inbox::judge,
+    }
+    "/inbox/{user_id}/canned/{id}" {
+        get Operator => inbox::insertable,
+    }
+    "/inbox/{user_id}/media/{inbound_id}/{number}" {
+        get Viewer => inbox::attachment,
     }
 }
 
