@@ -200,6 +200,7 @@ pub const IMPERSONAL: &[(&str, &str)] = &[
     ("cursors", "how far walks have come"),
     ("campaign_counts", "counts"),
     ("campaign_sums", "sums"),
+    ("campaign_pace", "counts by span of time"),
     ("daily_counts", "counts"),
     ("daily_spending", "sums"),
     ("user_counts", "counts"),

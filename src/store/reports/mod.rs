@@ -1,5 +1,6 @@
 //! Read models: what lists, reports and those who watch the process look at, joined from several tables.
 
+pub mod campaigns;
 pub mod heard;
 pub mod inbound;
 pub mod messages;

@@ -2,10 +2,10 @@
 //! Handlers read the request, call a flow or the store, and say what came of it.
 
 mod api_keys;
-mod audience;
-mod campaign_actions;
-mod campaign_plan;
-mod campaigns;
+pub(in crate::web) mod audience;
+pub(in crate::web) mod campaign_actions;
+pub(in crate::web) mod campaign_plan;
+pub(in crate::web) mod campaigns;
 mod consent;
 mod content_templates;
 mod event_stream;
@@ -14,21 +14,21 @@ mod explain;
 mod export;
 mod imports;
 mod inbound;
-mod messages;
+pub(in crate::web) mod messages;
 pub(super) mod operations;
 mod overview;
 mod proof;
-mod report;
+pub(in crate::web) mod report;
 mod segments;
 mod senders;
 mod settings;
 mod suppressions;
-mod templates;
+pub(in crate::web) mod templates;
 mod timeline;
 mod topics;
 mod trigger_line;
 mod triggers;
-mod users;
+pub(in crate::web) mod users;
 mod webhook_deliveries;
 mod webhook_endpoints;
 

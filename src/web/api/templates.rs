@@ -343,7 +343,7 @@ pub(super) async fn preview(_: Scoped<Read>, state: Data<State>, id: Path<i64>, 
 
 /// The text for one person; without a value for each variable there is none, as that person gets none. What a
 /// first marketing message says beside it is put around it, as it will go out.
-fn rendered(
+pub(in crate::web) fn rendered(
     text: &TemplateText,
     context: &Map<String, Value>,
     introduction: Option<&Introduction>,
