@@ -85,7 +85,7 @@ pub fn state(
         store.plan_changed();
     });
     let streams = Streams::default();
-    let state = State { store, config, in_force, setup, keywords, rules, contents, metrics, limits, streams };
+    let state = State { store, config, in_force, setup, keywords, rules, contents, metrics, limits, streams, looks: Default::default() };
     Ok((state, delivery))
 }
 

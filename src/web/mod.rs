@@ -54,6 +54,8 @@ pub struct State {
     pub limits: limits::Limits,
     /// Answers that stay open.
     pub streams: streams::Streams,
+    /// What was worked out about audiences of late.
+    pub looks: admin::campaigns::Looks,
 }
 
 /// Everything that is served, for `App::configure`.

@@ -180,6 +180,11 @@ impl Filled {
         filled
     }
 
+    /// Puts another value in place of a field's.
+    pub(super) fn set(&mut self, name: &str, value: String) {
+        self.values.insert(name.to_owned(), vec![value]);
+    }
+
     /// A form as it was posted, with what is wrong with it.
     ///
     /// # Errors

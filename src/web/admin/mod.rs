@@ -8,6 +8,7 @@
 //! - `assets` are the files that pages load
 
 mod assets;
+pub mod campaigns;
 mod failure;
 mod form;
 mod format;
@@ -59,6 +60,83 @@ macro_rules! routes {
 routes! {
     "" {
         get Viewer => home::show,
+    }
+    "/campaigns" {
+        get Viewer => campaigns::list::show,
+    }
+    "/campaigns/new" {
+        get Operator => campaigns::plan::new,
+        post Operator => campaigns::plan::create,
+    }
+    "/campaigns/people" {
+        get Operator => campaigns::plan::people,
+    }
+    "/campaigns/compare" {
+        get Viewer => campaigns::compare::show,
+    }
+    "/campaigns/{id}" {
+        get Viewer => campaigns::watch::show,
+    }
+    "/campaigns/{id}/live" {
+        get Viewer => campaigns::watch::part,
+    }
+    "/campaigns/{id}/audience" {
+        get Operator => campaigns::plan::audience_step,
+        post Operator => campaigns::plan::save_audience,
+    }
+    "/campaigns/{id}/message" {
+        get Operator => campaigns::plan::message_step,
+        post Operator => campaigns::plan::save_message,
+    }
+    "/campaigns/{id}/schedule" {
+        get Operator => campaigns::plan::schedule_step,
+        post Operator => campaigns::plan::save_schedule,
+    }
+    "/campaigns/{id}/preview" {
+        get Operator => campaigns::plan::preview,
+    }
+    "/campaigns/{id}/review" {
+        get Operator => campaigns::review::show,
+    }
+    "/campaigns/{id}/waterfall" {
+        get Operator => campaigns::review::part,
+    }
+    "/campaigns/{id}/launch" {
+        post Operator => campaigns::review::launch,
+    }
+    "/campaigns/{id}/test" {
+        post Operator => campaigns::review::test,
+    }
+    "/campaigns/{id}/pause" {
+        post Operator => campaigns::act::pause,
+    }
+    "/campaigns/{id}/resume" {
+        post Operator => campaigns::act::resume,
+    }
+    "/campaigns/{id}/cancel" {
+        get Operator => campaigns::act::ask_cancel,
+        post Operator => campaigns::act::cancel,
+    }
+    "/campaigns/{id}/retry" {
+        get Operator => campaigns::act::ask_retry,
+        post Operator => campaigns::act::retry,
+    }
+    "/campaigns/{id}/rate" {
+        get Operator => campaigns::act::ask_rate,
+        post Operator => campaigns::act::rate,
+    }
+    "/campaigns/{id}/clone" {
+        post Operator => campaigns::act::clone,
+    }
+    "/campaigns/{id}/delete" {
+        get Operator => campaigns::act::ask_delete,
+        post Operator => campaigns::act::delete,
+    }
+    "/campaigns/{id}/messages" {
+        get Viewer => campaigns::people::show,
+    }
+    "/campaigns/{id}/messages.csv" {
+        get Operator => campaigns::people::sheet,
     }
     "/logout" {
         post Viewer => login::leave,

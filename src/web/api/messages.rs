@@ -160,7 +160,7 @@ pub(in crate::web) fn read_campaign_page(
 }
 
 /// A page of a campaign's messages.
-pub(super) fn by_person(slice: Slice<MessageView, (i64, String)>, fetched: usize) -> Value {
+pub(in crate::web) fn by_person(slice: Slice<MessageView, (i64, String)>, fetched: usize) -> Value {
     let place = |user_id: i64, occasion: &str| encode(BY_PERSON, &[json!(user_id), json!(occasion)]);
     let reached = slice.reached.map(|(user_id, occasion)| place(user_id, &occasion));
     let cursor = |row: &MessageView| place(row.user_id, &row.occasion);
