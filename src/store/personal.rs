@@ -202,6 +202,7 @@ pub const IMPERSONAL: &[(&str, &str)] = &[
     ("campaign_sums", "sums"),
     ("campaign_pace", "counts by span of time"),
     ("daily_counts", "counts"),
+    ("daily_errors", "counts"),
     ("daily_spending", "sums"),
     ("user_counts", "counts"),
     ("webhook_endpoints", "who is told of events, and how far"),

@@ -30,6 +30,7 @@ use crate::domain::rules::Rules;
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::store::Store;
+use crate::vitals::Vitals;
 
 /// What every handler may use. Clones share it.
 #[derive(Clone)]
@@ -56,6 +57,12 @@ pub struct State {
     pub streams: streams::Streams,
     /// What was worked out about audiences of late.
     pub looks: admin::campaigns::Looks,
+    /// How the process has been doing in the last minutes.
+    pub vitals: Vitals,
+    /// Those who look at live pages.
+    pub watchers: admin::live::Watchers,
+    /// The numbers of the side bar.
+    pub badges: admin::badges::Badges,
 }
 
 /// Everything that is served, for `App::configure`.

@@ -8,22 +8,28 @@
 //! - `assets` are the files that pages load
 
 mod assets;
+mod attention;
+pub mod badges;
 pub mod campaigns;
+mod dashboard;
 mod failure;
 mod form;
 mod format;
 mod guard;
-mod home;
+mod happenings;
+pub mod live;
 mod login;
+mod monitoring;
 mod page;
 mod render;
+mod search;
 mod words;
 
+use actix_web::HttpResponse;
 use actix_web::guard as ask;
 use actix_web::http::Method;
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
-use actix_web::HttpResponse;
 
 use crate::store::operators::Role;
 
@@ -59,7 +65,28 @@ macro_rules! routes {
 
 routes! {
     "" {
-        get Viewer => home::show,
+        get Viewer => dashboard::show,
+    }
+    "/live/dashboard" {
+        get Viewer => dashboard::live,
+    }
+    "/live/monitoring" {
+        get Viewer => monitoring::live,
+    }
+    "/live/events" {
+        get Viewer => monitoring::live_events,
+    }
+    "/monitoring" {
+        get Viewer => monitoring::show,
+    }
+    "/monitoring/events" {
+        get Viewer => monitoring::events,
+    }
+    "/monitoring/webhooks" {
+        get Viewer => monitoring::webhooks,
+    }
+    "/search" {
+        get Viewer => search::show,
     }
     "/campaigns" {
         get Viewer => campaigns::list::show,
@@ -77,8 +104,8 @@ routes! {
     "/campaigns/{id}" {
         get Viewer => campaigns::watch::show,
     }
-    "/campaigns/{id}/live" {
-        get Viewer => campaigns::watch::part,
+    "/live/campaigns/{id}" {
+        get Viewer => campaigns::watch::live,
     }
     "/campaigns/{id}/audience" {
         get Operator => campaigns::plan::audience_step,
@@ -154,9 +181,7 @@ fn way(method: &str) -> actix_web::Route {
 /// Mounts the pages below `/admin`.
 pub(super) fn configure(config: &mut ServiceConfig) {
     config
-        .service(
-            web::resource("/").route(web::get().to(async || web::Redirect::to("/admin").see_other())),
-        )
+        .service(web::resource("/").route(web::get().to(async || web::Redirect::to("/admin").see_other())))
         .service(
             web::scope("/admin")
                 .wrap(from_fn(guard::guard))

@@ -1,12 +1,12 @@
-//! Templates into HTML. They are part of the binary; a debug build with `ESE_LIVE_RELOAD` set reads them from disk at
+//! Templates into HTML. They are part of the binary; a debug build with `LIVE_RELOAD` set reads them from disk at
 //! each page. Everything is escaped; icons come as one hidden sprite of those that a page used.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
+use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Serde};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, State, UndefinedBehavior, Value};
-use minijinja::syntax::SyntaxConfig;
 
 use super::{assets, form, format, words};
 
@@ -52,8 +52,18 @@ static PAGES: LazyLock<Environment<'static>> = LazyLock::new(environment);
 fn environment() -> Environment<'static> {
     let mut pages = Environment::new();
     pages.set_auto_escape_callback(|_| AutoEscape::Html);
+    // What is not there shows nothing, rather than the word for it.
+    pages.set_formatter(|out, state, value| {
+        if value.is_none() { Ok(()) } else { minijinja::escape_formatter(out, state, value) }
+    });
     pages.set_undefined_behavior(UndefinedBehavior::Chainable);
-    pages.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().expect("no delimiter is changed"));
+    pages.set_syntax(
+        SyntaxConfig::builder()
+            .trim_blocks(true)
+            .lstrip_blocks(true)
+            .build()
+            .expect("no delimiter is changed"),
+    );
     for path in Templates::iter() {
         if let Some(file) = Templates::get(&path) {
             let source = String::from_utf8_lossy(&file.data).into_owned();
@@ -73,7 +83,8 @@ fn environment() -> Environment<'static> {
 /// `asset('admin.css')`: the address of a file.
 fn asset(name: &str) -> Result<Value, Error> {
     let address = assets::address(name);
-    let address = address.ok_or_else(|| Error::new(ErrorKind::InvalidOperation, format!("no asset {name}")))?;
+    let address =
+        address.ok_or_else(|| Error::new(ErrorKind::InvalidOperation, format!("no asset {name}")))?;
     Ok(Value::from_safe_string(address))
 }
 
@@ -97,7 +108,8 @@ fn icon(state: &State<'_, '_>, name: &str, kwargs: Kwargs) -> Result<Value, Erro
         Error::new(ErrorKind::InvalidOperation, format!("no icon {name} in templates/assets/icons"))
     })?;
     let class = class.map(|class| format!(" {class}")).unwrap_or_default();
-    let is_part = state.lookup("page").and_then(|page| page.get_attr("is_part").ok()).is_some_and(|v| v.is_true());
+    let is_part =
+        state.lookup("page").and_then(|page| page.get_attr("is_part").ok()).is_some_and(|v| v.is_true());
     Ok(Value::from_safe_string(if is_part {
         format!("<svg class=\"icon{class}\" aria-hidden=\"true\" {FRAME}>{drawing}</svg>")
     } else {
@@ -137,7 +149,9 @@ mod tests {
         for path in Templates::iter() {
             let text = String::from_utf8(Templates::get(&path).unwrap().data.into_owned()).unwrap();
             let bare = text.replace(char::is_whitespace, " ");
-            for refused in ["hx-on", "hx-vals='js:", "hx-vals=\"js:", " style=", "javascript:", "<style", "onclick="] {
+            for refused in
+                ["hx-on", "hx-vals='js:", "hx-vals=\"js:", " style=", "javascript:", "<style", "onclick="]
+            {
                 assert!(!bare.contains(refused), "{path} holds {refused}");
             }
             for script in bare.split("<script").skip(1) {
@@ -153,7 +167,8 @@ mod tests {
         pages.add_template("t", "{{ icon('send') }}{{ text }}<!--icons-->").unwrap();
         for is_part in [true, false] {
             pages.add_global("page", context! { is_part });
-            let html = pages.get_template("t").unwrap().render(context! { text => "href=\"#i-ban\"" }).unwrap();
+            let html =
+                pages.get_template("t").unwrap().render(context! { text => "href=\"#i-ban\"" }).unwrap();
             assert_eq!(html.contains("<path"), is_part, "{html}");
             let sprite = sprite(&html);
             assert_eq!(sprite.contains("i-send"), !is_part, "{sprite}");

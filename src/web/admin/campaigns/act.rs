@@ -23,7 +23,12 @@ use crate::web::error::Problem;
 use crate::web::page::Query;
 use crate::web::reply::Reply;
 
-pub(in crate::web::admin) async fn pause(page: Page, state: Data<State>, id: Path<i64>, form: Form) -> Answer {
+pub(in crate::web::admin) async fn pause(
+    page: Page,
+    state: Data<State>,
+    id: Path<i64>,
+    form: Form,
+) -> Answer {
     let (id, actor) = (*id, page.actor());
     let effect = form.once.clone().write(&state.store, move |tx| {
         campaign::pause(tx, id, &actor)?;
@@ -33,7 +38,12 @@ pub(in crate::web::admin) async fn pause(page: Page, state: Data<State>, id: Pat
     back(&page, &form, id, "Paused. Nobody more gets it until you resume; nobody gets it twice.")
 }
 
-pub(in crate::web::admin) async fn resume(page: Page, state: Data<State>, id: Path<i64>, form: Form) -> Answer {
+pub(in crate::web::admin) async fn resume(
+    page: Page,
+    state: Data<State>,
+    id: Path<i64>,
+    form: Form,
+) -> Answer {
     let (id, actor, setup) = (*id, page.actor(), state.setup.clone());
     let effect = form.once.clone().write(&state.store, move |tx| {
         campaign::resume(tx, id, &setup, &actor)?;
@@ -58,9 +68,12 @@ struct Question {
     action: Action,
 }
 
-const CANCEL: Question = Question { template: "campaigns/cancel.html", word: "Cancel", action: Action::Cancel };
-const RETRY: Question = Question { template: "campaigns/retry.html", word: "Retry", action: Action::RetryFailed };
-const DELETE: Question = Question { template: "campaigns/delete.html", word: "Delete", action: Action::Delete };
+const CANCEL: Question =
+    Question { template: "campaigns/cancel.html", word: "Cancel", action: Action::Cancel };
+const RETRY: Question =
+    Question { template: "campaigns/retry.html", word: "Retry", action: Action::RetryFailed };
+const DELETE: Question =
+    Question { template: "campaigns/delete.html", word: "Delete", action: Action::Delete };
 
 fn ask(
     page: &Page,
@@ -71,7 +84,8 @@ fn ask(
     question.action.check(view.campaign.status).map_err(campaign::CampaignError::from)?;
     let figures = Figures::of(&view.counts);
     let rows = failures(&view.counts);
-    let is_chosen = |code: i64, may_help: bool| chosen.as_ref().map_or(may_help, |codes| codes.contains(&code));
+    let is_chosen =
+        |code: i64, may_help: bool| chosen.as_ref().map_or(may_help, |codes| codes.contains(&code));
     let values = context! {
         title => format!("{}: {}", question.word, view.campaign.plan.name),
         section => "campaigns",
@@ -99,7 +113,12 @@ pub(in crate::web::admin) async fn ask_cancel(page: Page, state: Data<State>, id
     ask(&page, &view, CANCEL, (&Filled::default(), None))
 }
 
-pub(in crate::web::admin) async fn cancel(page: Page, state: Data<State>, id: Path<i64>, form: Form) -> Answer {
+pub(in crate::web::admin) async fn cancel(
+    page: Page,
+    state: Data<State>,
+    id: Path<i64>,
+    form: Form,
+) -> Answer {
     let (id, actor) = (*id, page.actor());
     let effect = async {
         campaign::cancel(&state.store, id, actor).await?;
@@ -122,14 +141,18 @@ pub(in crate::web::admin) async fn ask_retry(
     request: HttpRequest,
 ) -> Answer {
     let mut query = Query::of(&request)?;
-    let codes: Vec<i64> =
-        query.prefixed("codes").iter().filter_map(|(_, code)| code.parse().ok()).collect();
+    let codes: Vec<i64> = query.prefixed("codes").iter().filter_map(|(_, code)| code.parse().ok()).collect();
     query.finish()?;
     let view = find(&state.store, *id, page.now()).await?;
     ask(&page, &view, RETRY, (&Filled::default(), (!codes.is_empty()).then_some(codes)))
 }
 
-pub(in crate::web::admin) async fn retry(page: Page, state: Data<State>, id: Path<i64>, form: Form) -> Answer {
+pub(in crate::web::admin) async fn retry(
+    page: Page,
+    state: Data<State>,
+    id: Path<i64>,
+    form: Form,
+) -> Answer {
     let codes: Vec<i64> = form.all("codes").iter().filter_map(|code| code.parse().ok()).collect();
     let id = *id;
     if codes.is_empty() {
@@ -151,7 +174,12 @@ pub(in crate::web::admin) async fn ask_delete(page: Page, state: Data<State>, id
     ask(&page, &view, DELETE, (&Filled::default(), None))
 }
 
-pub(in crate::web::admin) async fn delete(page: Page, state: Data<State>, id: Path<i64>, form: Form) -> Answer {
+pub(in crate::web::admin) async fn delete(
+    page: Page,
+    state: Data<State>,
+    id: Path<i64>,
+    form: Form,
+) -> Answer {
     let id = *id;
     let effect = form.once.clone().write(&state.store, move |tx| {
         api::campaigns::delete(tx, id)?;
@@ -161,7 +189,12 @@ pub(in crate::web::admin) async fn delete(page: Page, state: Data<State>, id: Pa
     page.go_to("/admin/campaigns", "The draft was deleted.")
 }
 
-pub(in crate::web::admin) async fn clone(page: Page, state: Data<State>, id: Path<i64>, form: Form) -> Answer {
+pub(in crate::web::admin) async fn clone(
+    page: Page,
+    state: Data<State>,
+    id: Path<i64>,
+    form: Form,
+) -> Answer {
     let id = *id;
     let effect = form.once.clone().write(&state.store, move |tx| {
         let copy = campaign::clone(tx, id)?;
@@ -235,4 +268,3 @@ impl From<crate::domain::campaign::WrongState> for Failure {
         campaign::CampaignError::from(wrong).into()
     }
 }
-

@@ -105,13 +105,18 @@ fn measures(views: &[CampaignView], currency: &str) -> Vec<Value> {
     }
     let cost = |view: &CampaignView| view.spent.total().filter(|_| view.sums.accepted > 0);
     let nothing = || "–".to_owned();
-    lines.push(number("Cost", "", &|_, v| cost(v).map_or_else(nothing, |micros| format::money(micros, currency))));
+    lines.push(number("Cost", "", &|_, v| {
+        cost(v).map_or_else(nothing, |micros| format::money(micros, currency))
+    }));
     lines.push(number("Cost of one delivered", "", &|f, v| {
-        cost(v).and_then(|micros| micros.checked_div(f.arrived())).map_or_else(nothing, |m| format::money(m, currency))
+        cost(v)
+            .and_then(|micros| micros.checked_div(f.arrived()))
+            .map_or_else(nothing, |m| format::money(m, currency))
     }));
     lines.push(number("Messages a second", "from first to last", &|_, v| {
         let span = v.sums.first_accepted_at.zip(v.sums.last_accepted_at).map(|(first, last)| last - first);
-        let rate = span.filter(|span| *span > 0).map(|span| (v.sums.accepted - 1) as f64 * 1_000.0 / span as f64);
+        let rate =
+            span.filter(|span| *span > 0).map(|span| (v.sums.accepted - 1) as f64 * 1_000.0 / span as f64);
         rate.map_or_else(nothing, per_second)
     }));
     lines

@@ -149,7 +149,11 @@ pub(super) fn cost_at_end(view: &CampaignView, figures: &Figures) -> Option<i64>
 
 /// Messages a second for people: one decimal below a hundred.
 pub(super) fn per_second(rate: f64) -> String {
-    if rate >= 100.0 { format!("{} / s", format::number(rate.round() as i64)) } else { format!("{rate:.1} / s") }
+    if rate >= 100.0 {
+        format!("{} / s", format::number(rate.round() as i64))
+    } else {
+        format!("{rate:.1} / s")
+    }
 }
 
 /// A time beside others: the hour alone if it is today.

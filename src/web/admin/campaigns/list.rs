@@ -39,11 +39,7 @@ struct Found {
     has_template: bool,
 }
 
-pub(in crate::web::admin) async fn show(
-    page: Page,
-    state: Data<web::State>,
-    request: HttpRequest,
-) -> Answer {
+pub(in crate::web::admin) async fn show(page: Page, state: Data<web::State>, request: HttpRequest) -> Answer {
     let mut query = Query::of(&request)?;
     let place = query.page("campaigns");
     let words: Vec<&str> = GROUPS.iter().map(|(word, ..)| *word).collect();
@@ -52,8 +48,7 @@ pub(in crate::web::admin) async fn show(
     let wanted = group.as_deref().and_then(states).unwrap_or_default();
     let now = page.now();
     let (before, limit) = (place.before, place.fetch());
-    let found =
-        state.store.read(move |conn| find(conn, wanted, (before, limit), now)).await?;
+    let found = state.store.read(move |conn| find(conn, wanted, (before, limit), now)).await?;
     let rows: Vec<(i64, serde_json::Value)> =
         found.rows.iter().map(|view| (view.campaign.id, serde_json::Value::Null)).collect();
     let next = place.answer(rows, |(id, _)| *id, |(_, row)| row.clone());

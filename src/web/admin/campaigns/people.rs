@@ -74,7 +74,8 @@ impl Wish {
 
 fn id_of(conn: &Connection, person: &str) -> Result<i64, StoreError> {
     let text = person.trim();
-    let phone = Phone::parse(text, None).or_else(|_| Phone::parse(&format!("+{}", text.trim_start_matches('+')), None));
+    let phone = Phone::parse(text, None)
+        .or_else(|_| Phone::parse(&format!("+{}", text.trim_start_matches('+')), None));
     match phone {
         Ok(phone) => api::users::id_of_phone(conn, &phone),
         Err(_) => Ok(text.parse().unwrap_or(0)),
@@ -240,4 +241,3 @@ pub(in crate::web::admin) async fn sheet(
     let page = CampaignPage { campaign_id, limit: api::report::SHEET_PAGE, ..CampaignPage::default() };
     Ok(api::report::sheet(state.store.clone(), page, filter))
 }
-

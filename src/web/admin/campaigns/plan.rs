@@ -110,7 +110,8 @@ pub(in crate::web::admin) async fn create(page: Page, state: Data<State>, form: 
     let config = state.config.get();
     let outcome = form.once.clone().write(&state.store, move |tx| {
         let patch = with_everybody(tx, patch, wants_everybody)?;
-        let mut fields: Map<String, Value> = patch.into_iter().filter(|(_, value)| !value.is_null()).collect();
+        let mut fields: Map<String, Value> =
+            patch.into_iter().filter(|(_, value)| !value.is_null()).collect();
         // The next step asks for the text; until then it is the newest one.
         let newest = templates::list(tx.conn(), i64::MAX, 1)?.pop();
         let newest = newest.ok_or_else(|| Problem::conflict("There is no template yet. Write one first."))?;
@@ -154,13 +155,19 @@ pub(in crate::web::admin) async fn schedule_step(page: Page, state: Data<State>,
 async fn step(page: &Page, state: &State, id: i64, step: Step) -> Answer {
     let view = find(&state.store, id, page.now()).await?;
     if Action::Edit.check(view.campaign.status).is_err() {
-        return page.go_to(&home(id), "It was launched: only its rate and its cap on spending can change now.");
+        return page
+            .go_to(&home(id), "It was launched: only its rate and its cap on spending can change now.");
     }
     let filled = step.filled(&view.campaign, view.topic.as_deref());
     step_page(page, state, &view, (step, &filled)).await
 }
 
-async fn step_page(page: &Page, state: &State, view: &CampaignView, (step, filled): (Step, &Filled)) -> Answer {
+async fn step_page(
+    page: &Page,
+    state: &State,
+    view: &CampaignView,
+    (step, filled): (Step, &Filled),
+) -> Answer {
     let plan = view.campaign.plan.clone();
     let introduction = state.rules.get().introduction.clone();
     let now = page.now();
@@ -272,10 +279,7 @@ pub(in crate::web::admin) async fn people(page: Page, state: Data<State>, reques
         query.prefixed("exclude_segment_ids").iter().filter_map(|(_, id)| id.parse().ok()).collect();
     let now = page.now();
     let started = std::time::Instant::now();
-    let counted = state
-        .store
-        .read(move |conn| count(conn, &segment, excluded, now))
-        .await;
+    let counted = state.store.read(move |conn| count(conn, &segment, excluded, now)).await;
     let values = match counted {
         Ok(Some((people, left))) => context! {
             people,
@@ -332,7 +336,13 @@ pub(in crate::web::admin) async fn preview(
         .read(move |conn| {
             let mut plan = api::campaigns::find(conn, id)?.plan;
             plan.template_id = template_id.unwrap_or(plan.template_id);
-            preview_of(conn, &plan, person.as_deref().filter(|p| !p.trim().is_empty()), introduction.as_deref(), now)
+            preview_of(
+                conn,
+                &plan,
+                person.as_deref().filter(|p| !p.trim().is_empty()),
+                introduction.as_deref(),
+                now,
+            )
         })
         .await?;
     page.part("campaigns/_preview.html", context! { preview, campaign => context! { id } })

@@ -427,7 +427,10 @@ pub(in crate::web::admin) async fn test(page: Page, state: Data<State>, id: Path
     match outcome {
         Ok(_) => {
             let words = if people == 1 { "A test is".to_owned() } else { format!("{people} tests are") };
-            page.go_to(&format!("{}/review", home(*id)), &format!("{words} on the way. It takes nobody’s place."))
+            page.go_to(
+                &format!("{}/review", home(*id)),
+                &format!("{words} on the way. It takes nobody’s place."),
+            )
         }
         Err(problem) => {
             let test = Filled::refused(&form, steps::by_field(problem))?;

@@ -219,8 +219,7 @@ fn schedule(form: &Form) -> Map<String, Value> {
             set("segment_id", number(form, "segment_id"));
         }
     }
-    for name in
-        ["rate_limit_per_second", "expires_after_hours", "max_recipients", "spend_cap", "late_hours"]
+    for name in ["rate_limit_per_second", "expires_after_hours", "max_recipients", "spend_cap", "late_hours"]
     {
         set(name, number(form, name));
     }

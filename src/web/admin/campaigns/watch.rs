@@ -1,20 +1,25 @@
 //! `/admin/campaigns/{id}`: how far, how fast, who not and why. While it sends, its parts are told anew; afterwards the
 //! same page is the result.
 
+use std::time::Duration;
+
 use actix_web::web::{Data, Path};
 use minijinja::{Value as Shown, context};
 
-use super::figures::points;
+use super::figures::{Figures, points};
 use super::review::{reasons, word_of};
 use super::{find, home, shown};
 use crate::domain::campaign::CampaignStatus;
 use crate::domain::failure::Meaning;
-use crate::store::campaigns::{CampaignCount, pace};
+use crate::domain::price::Currency;
+use crate::store::campaigns::CampaignCount;
+use crate::store::campaigns::pace::{self, Span};
 use crate::store::operators::Role;
 use crate::store::reports::campaigns::CampaignView;
 use crate::twilio::error::explain;
 use crate::web::State;
 use crate::web::admin::Answer;
+use crate::web::admin::live::{self, Part, Topic};
 use crate::web::admin::page::Page;
 use crate::web::api;
 use crate::web::error::Problem;
@@ -24,32 +29,63 @@ pub(in crate::web::admin) async fn show(page: Page, state: Data<State>, id: Path
     if view.campaign.status == CampaignStatus::Draft && page.may(Role::Operator) {
         return page.go_to(&format!("{}/review", home(*id)), "");
     }
-    let values = values(&page, &state, &view).await?;
-    page.show("campaigns/show.html", values)
+    page.show("campaigns/show.html", Seen::of(&state, view).await?.values(&page))
 }
 
-/// The parts that change while it sends.
-pub(in crate::web::admin) async fn part(page: Page, state: Data<State>, id: Path<i64>) -> Answer {
-    let view = find(&state.store, *id, page.now()).await?;
-    page.part("campaigns/_live.html", values(&page, &state, &view).await?)
+/// The parts that change, for all who look: `GET /admin/live/campaigns/{id}`.
+pub(in crate::web::admin) async fn live(page: Page, state: Data<State>, id: Path<i64>) -> Answer {
+    let id = *id;
+    let topic =
+        Topic::every(format!("campaign:{id}"), Duration::from_secs(5)).or_on_events(Duration::from_secs(1));
+    live::stream(&page, &state, topic, move |state: Data<State>| async move {
+        let view = find(&state.store, id, state.store.clock().now()).await?;
+        let seen = Seen::of(&state, view).await?;
+        Ok(move |page: &Page| {
+            let values = seen.values(page);
+            ["state", "acts", "progress", "plot", "who"]
+                .into_iter()
+                .map(|id| {
+                    Ok(Part::new(id, page.part_text(&format!("campaigns/_{id}.html"), values.clone())?))
+                })
+                .collect()
+        })
+    })
 }
 
-async fn values(page: &Page, state: &State, view: &CampaignView) -> Result<Shown, Problem> {
-    let (id, now, zone) = (view.campaign.id, page.now(), &page.zone);
-    let spans = state.store.read(move |conn| pace::spans(conn, id)).await?;
-    let (points, each) = points(&spans, now);
-    let currency = state.rules.get().prices.currency();
+/// What is read once for all who look.
+struct Seen {
+    view: CampaignView,
+    spans: Vec<Span>,
+    currency: Currency,
+}
+
+impl Seen {
+    async fn of(state: &State, view: CampaignView) -> Result<Seen, Problem> {
+        let id = view.campaign.id;
+        let spans = state.store.read(move |conn| pace::spans(conn, id)).await?;
+        Ok(Seen { view, spans, currency: state.rules.get().prices.currency() })
+    }
+
+    fn values(&self, page: &Page) -> Shown {
+        values(page, self)
+    }
+}
+
+fn values(page: &Page, seen: &Seen) -> Shown {
+    let Seen { view, spans, currency } = seen;
+    let (now, zone) = (page.now(), &page.zone);
+    let (points, each) = points(spans, now);
     let skipped = reasons(&view.counts, "skipped");
     let deferred: Vec<(String, i64)> =
         reasons(&view.counts, "queued").into_iter().filter(|(reason, _)| !reason.is_empty()).collect();
     let failures = failures(&view.counts);
     let retryable: i64 = failures.iter().filter(|f| f.may_help).map(|f| f.people).sum();
     let in_words = |rows: &[(String, i64)]| -> Vec<Shown> {
-        rows.iter()
-            .map(|(code, n)| context! { code, word => word_of(code, view), people => *n })
-            .collect()
+        rows.iter().map(|(code, n)| context! { code, word => word_of(code, view), people => *n }).collect()
     };
-    Ok(context! {
+    let figures = Figures::of(&view.counts);
+    let is_over = matches!(view.campaign.status, CampaignStatus::Finished | CampaignStatus::Cancelled);
+    context! {
         title => view.campaign.plan.name.clone(),
         section => "campaigns",
         campaign => shown::row(view, zone, now),
@@ -69,7 +105,8 @@ async fn values(page: &Page, state: &State, view: &CampaignView) -> Result<Shown
             .collect::<Vec<_>>(),
         each,
         is_live => view.campaign.status.is_sending(),
-    })
+        is_watched => !is_over || figures.on_way + figures.uncertain > 0,
+    }
 }
 
 /// What failed with one code, or for one reason of ours.
