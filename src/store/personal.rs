@@ -225,6 +225,7 @@ pub const IMPERSONAL: &[(&str, &str)] = &[
     ("cursors", "how far walks have come"),
     ("campaign_counts", "counts"),
     ("campaign_sums", "sums"),
+    ("campaign_pace", "counts by span of time"),
     ("daily_counts", "counts"),
     ("daily_errors", "counts"),
     ("daily_spending", "sums"),
