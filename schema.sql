@@ -156,8 +156,8 @@ CREATE TABLE imports (
   checked_at  INTEGER,                               -- of a draft: when the dry run of these options ended
   finished_at INTEGER
 ) STRICT;
-CREATE INDEX imports_open ON imports (id)
-  WHERE state IN ('draft', 'checking', 'queued', 'running');
+CREATE INDEX imports_drafts ON imports (id)
+  WHERE state IN ('draft', 'checking');
 
 -- What an import changed about people whom we knew: their attributes by name, as they stood before and as it
 -- wrote them (a name that is missing was not there). Kept for the undo, for [retention] import_changes_days.

@@ -27,7 +27,7 @@ pub use columns::Field;
 pub use drafts::{DRAFT_DAYS, DraftError, NewDraft, check, discard_draft, draft, keep_survey, read_again, run_draft, sweep_drafts};
 pub use file::{FileError, Format, Layout, survey};
 pub use options::{ConsentOptions, Mode, Options, OptionsError};
-pub use rejected::{issues_csv_header, issues_csv_lines};
+pub use rejected::{issues_csv_header, issues_csv_lines, rejected_csv_header, rejected_csv_lines};
 pub use run::{Left, Pace, run_checks, run_import, run_queued};
 pub use samples::{MAX_SAMPLES, Sample, SampleKind, Shift, samples};
 pub use spool::{Spool, SpoolError, Spooled, spool_dir, sweep_spool};
@@ -139,6 +139,29 @@ pub fn inspect(path: &Path, options: &Options) -> Result<Inspection, FileError> 
         columns: layout.header.iter().cloned().zip(fields.into_iter().map(name)).collect(),
     })
 }
+
+/// The name that a column's header would have as an attribute: letters and digits in lower case, everything else
+/// one `_`.
+pub fn attribute_name(header: &str) -> String {
+    columns::normalise(header)
+}
+
+/// Every reason that a row of a file may be given; see [`Issue`](imports::Issue).
+pub const REASONS: &[&str] = &[
+    "phone_missing",
+    "invalid_phone",
+    "scientific_notation",
+    "several_numbers_in_cell",
+    "no_country",
+    "duplicate_in_file",
+    "too_many_cells",
+    "invalid_json",
+    "attributes_invalid",
+    "consent_unclear",
+    "topic_unknown",
+    "topic_left",
+    "timezone_unknown",
+];
 
 /// Removes the file of an import that was not queued after all.
 pub fn discard(file: &Spooled) {

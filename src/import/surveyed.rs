@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::columns::{self, Field};
 use super::file::{self, Cell, FileError, Layout, RawRow};
+use super::rejected::WHY;
 use super::samples::shown_cell;
 use crate::domain::consent::Consent;
 use crate::domain::phone::{Phone, PhoneError};
@@ -154,7 +155,7 @@ pub fn survey_file(path: &Path, encoding: Option<&str>, regions: &[String]) -> R
         let kind = kind_of(cells(at));
         let is_consent = CONSENT_NAMES.contains(&columns::normalise(name).as_str()) && is_clear(cells(at));
         let guess = match field {
-            Field::Attribute(_) if kind == Kind::Empty => None,
+            Field::Attribute(_) if kind == Kind::Empty || name == WHY => None,
             Field::Attribute(_)
                 if is_consent && !has_consent && !found.iter().any(|c| c.guess.as_deref() == Some("consent")) =>
             {

@@ -141,7 +141,7 @@ pub fn discard_draft(tx: &Tx<'_>, id: i64) -> Result<bool, StoreError> {
 /// [`StoreError`] from SQLite.
 pub fn old_drafts(conn: &Connection, before: Millis) -> Result<Vec<ImportRow>, StoreError> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM imports INDEXED BY imports_open
+        "SELECT {COLUMNS} FROM imports INDEXED BY imports_drafts
          WHERE state IN ('draft', 'checking') AND coalesce(checked_at, created_at) < ?1 ORDER BY id LIMIT 100"
     );
     let found = conn.prepare_cached(&sql)?.query_map([before], from_row)?.collect::<Result<_, _>>()?;

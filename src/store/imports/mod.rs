@@ -26,7 +26,9 @@ pub use changes::{
 pub use drafts::{
     NewDraft, begin_check, begin_run, discard_draft, find_draft, insert_draft, old_drafts, set_encoding,
 };
-pub use issues::{Issue, MAX_ISSUES, NewIssue, count_issues, insert_issue, issue_columns, issues};
+pub use issues::{
+    Issue, MAX_ISSUES, NewIssue, Wanted, count_issues, insert_issue, issue_columns, issues, issues_of,
+};
 pub use people::{
     Known, NewPerson, Rows, find_known, has_suppressions, is_ledger_of, join, jsonb, last_word, membership,
     suppressed_by,
