@@ -13,6 +13,7 @@ mod form;
 mod format;
 mod guard;
 mod home;
+mod imports;
 mod login;
 mod page;
 mod render;
@@ -59,6 +60,45 @@ macro_rules! routes {
 routes! {
     "" {
         get Viewer => home::show,
+    }
+    "/imports" {
+        get Viewer => imports::list,
+        post Operator => imports::upload,
+    }
+    "/imports/new" {
+        get Operator => imports::new,
+    }
+    "/imports/{id}" {
+        get Viewer => imports::show,
+    }
+    "/imports/{id}/progress" {
+        get Viewer => imports::progress,
+    }
+    "/imports/{id}/columns" {
+        get Operator => imports::columns,
+        post Operator => imports::save,
+    }
+    "/imports/{id}/encoding" {
+        post Operator => imports::read_again,
+    }
+    "/imports/{id}/guess" {
+        post Operator => imports::guess,
+    }
+    "/imports/{id}/review" {
+        get Operator => imports::review,
+    }
+    "/imports/{id}/run" {
+        post Operator => imports::run,
+    }
+    "/imports/{id}/discard" {
+        post Operator => imports::discard,
+    }
+    "/imports/{id}/undo" {
+        get Operator => imports::ask_undo,
+        post Operator => imports::undo,
+    }
+    "/imports/{id}/rejected.csv" {
+        get Operator => imports::sheet,
     }
     "/logout" {
         post Viewer => login::leave,

@@ -58,8 +58,11 @@ pub(in crate::web::admin) async fn show(
     request: HttpRequest,
 ) -> Answer {
     let mut query = Query::of(&request)?;
-    let (after, reason) = (query.integer("after").unwrap_or(0), query.text("reason"));
+    let (after, reason) = (query.text("after").unwrap_or_default(), query.text("reason"));
     query.finish()?;
+    // Where the last page ended: row and reason.
+    let (row, last) = after.split_once('.').unwrap_or(("0", ""));
+    let after = (row.parse::<i64>().unwrap_or(0), last.to_owned());
     let import = find(&state, *id).await?;
     if import.state.is_draft() {
         return page.go_to(&href(&import), "");
@@ -68,43 +71,40 @@ pub(in crate::web::admin) async fn show(
     let (id, wanted) = (import.id, Wanted { only_rejected: false, reason: reason.clone() });
     let issues = state
         .store
-        // A row may have several issues: those of the last row shown come again rather than not at all.
-        .read(move |conn| imports::issues_of(conn, id, &wanted, (after, ""), ROWS + 1))
+        .read(move |conn| imports::issues_of(conn, id, &wanted, (after.0, &after.1), ROWS + 1))
         .await?;
     let column = column_of(&import, "phone").or_else(|| Some("phone".to_owned()));
-    let next = issues.get(ROWS - 1).filter(|_| issues.len() > ROWS).map(|issue| issue.row);
+    let next = issues.get(ROWS - 1).filter(|_| issues.len() > ROWS).map(|last| {
+        let place = format!("{}.{}", last.row, last.reason);
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs(reason.iter().map(|reason| ("reason", reason)));
+        format!("/admin/imports/{id}?{}", query.append_pair("after", &place).finish())
+    });
     let rows: Vec<Value> =
         issues.iter().take(ROWS).map(|issue| of_issue(issue, column.as_deref(), &page)).collect();
-    let filter = reason.as_ref().map(|reason| {
-        form_urlencoded::Serializer::new(String::new()).append_pair("reason", reason).finish()
-    });
     let more = context! {
         is_moving => is_moving(&import, &undo),
         undo,
         rows => values(rows),
         reason,
-        next => next.map(|row| match &filter {
-            Some(filter) => format!("/admin/imports/{id}?{filter}&after={row}"),
-            None => format!("/admin/imports/{id}?after={row}"),
-        }),
+        next,
         consent_column => column_of(&import, "consent"),
-        actor => actor_of(&state, &import).await?,
+        actor => actor_of(&page, &import),
         took => import.finished_at.zip(import.started_at).map(|(end, start)| end - start),
     };
     page.show("imports/show.html", with_import(&import, more))
 }
 
 /// Who asked for it, in words.
-async fn actor_of(state: &State, import: &ImportRow) -> Result<String, Failure> {
-    let Some((kind, id)) = import.actor.split_once(':') else {
-        return Ok(if import.actor == "command" { "the command line".to_owned() } else { import.actor.clone() });
-    };
-    let (kind, id) = (kind.to_owned(), id.parse::<i64>().unwrap_or(0));
-    if kind == "key" {
-        return Ok(format!("API key {id}"));
+fn actor_of(page: &Page, import: &ImportRow) -> String {
+    let own = page.viewer.as_ref().filter(|_| import.actor == page.actor());
+    match (own, import.actor.split_once(':')) {
+        (Some(viewer), _) => viewer.operator.email.clone(),
+        (None, Some(("key", id))) => format!("API key {id}"),
+        (None, Some((kind, id))) => format!("{kind} {id}"),
+        (None, None) if import.actor == "command" => "the command line".to_owned(),
+        (None, None) => import.actor.clone(),
     }
-    let found = state.store.read(move |conn| crate::store::operators::find(conn, id)).await?;
-    Ok(found.map_or_else(|| format!("operator {id}"), |operator| operator.email))
 }
 
 /// How far it is: a part that asks for itself again, until there is a page to show.

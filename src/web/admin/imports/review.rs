@@ -24,6 +24,8 @@ use crate::web::reply::Reply;
 
 /// Rows of one page.
 const ROWS: usize = 50;
+/// Behind every reason of a row.
+const BEHIND: &str = "~";
 
 /// Which rows are looked at.
 struct Look {
@@ -123,7 +125,7 @@ async fn rows(
     let wanted = Wanted { only_rejected: true, reason: None };
     let issues = state
         .store
-        .read(move |conn| imports::issues_of(conn, id, &wanted, (from, ""), ROWS + 1))
+        .read(move |conn| imports::issues_of(conn, id, &wanted, (from, BEHIND), ROWS + 1))
         .await?;
     let column = column_of(draft, "phone");
     let next = issues.get(ROWS - 1).filter(|_| issues.len() > ROWS).map(|issue| issue.row);
