@@ -28,6 +28,7 @@ use crate::store::outcomes::RetryPolicy;
 use crate::store::{Serving, Store, StoreError, senders, settings};
 use crate::ticker::{self, Stop, StopHandle};
 use crate::twilio::client::Client;
+use crate::web::admin::live::Watchers;
 use crate::web::streams::Streams;
 use crate::web::{self, State};
 
@@ -54,6 +55,7 @@ pub struct App {
     pub uncertain: usize,
     server: ServerHandle,
     streams: Streams,
+    watchers: Watchers,
     stop: StopHandle,
     tasks: Vec<JoinHandle<()>>,
     serving: Serving,
@@ -104,14 +106,15 @@ impl App {
                 tracing::error!(error = %error, "the HTTP server ended");
             }
         }));
-        let streams = state.streams.clone();
-        Ok(App { store, address, setup, uncertain, server: handle, streams, stop, tasks, serving })
+        let (streams, watchers) = (state.streams.clone(), state.watchers.clone());
+        Ok(App { store, address, setup, uncertain, server: handle, streams, watchers, stop, tasks, serving })
     }
 
     /// Stops in order: no new claims and no new requests, answers in flight written down, loops ended.
     pub async fn stop(self) {
         self.stop.pull();
         self.streams.close();
+        self.watchers.close();
         let ended = async {
             self.server.stop(true).await;
             for task in self.tasks {
@@ -175,6 +178,7 @@ fn background(state: &State, delivery: Live<Settings>, stop: &Stop) -> Result<Ve
     tasks.push(replays(state, stop));
     tasks.push(retention(state, stop));
     outbound(state, stop, &mut tasks)?;
+    tasks.push(vitals(state, stop));
     let store = state.store.clone();
     tasks.push(spawn("checkpoint", SECOND * 5, stop, std::future::pending, move || {
         let store = store.clone();
@@ -377,6 +381,15 @@ fn retention(state: &State, stop: &Stop) -> JoinHandle<()> {
             import::sweep_drafts(&state.store).await?;
             privacy::retain(&state.store, &days, &state.metrics, &flag).await.map(drop)
         }
+    })
+}
+
+/// Follows how the process is doing, for pages that show the last minutes.
+fn vitals(state: &State, stop: &Stop) -> JoinHandle<()> {
+    let state = state.clone();
+    spawn("vitals", SECOND, stop, std::future::pending, move || {
+        let state = state.clone();
+        async move { web::health::note_vitals(&state).await }
     })
 }
 
