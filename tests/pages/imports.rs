@@ -142,12 +142,10 @@ async fn a_file_is_looked_at_comes_in_and_its_changes_are_undone() {
     for _ in 0..2 {
         assert_eq!(visitor.post(&format!("/admin/imports/{id}/undo"), &undo).await.status, 303);
     }
-    let part = visitor.get(&format!("/admin/imports/{id}/progress")).await;
-    assert!(part.text.contains("Undoing."), "{}", part.text);
+    let page = visitor.get(&format!("/admin/imports/{id}")).await;
+    assert!(page.text.contains("Undoing."), "{}", page.text);
     assert_eq!(import::run_undos(&visitor.app.store, &Pace::default()).await.unwrap(), 1);
     assert_eq!(city(&visitor).await, "Galle");
-    let part = visitor.get(&format!("/admin/imports/{id}/progress")).await;
-    assert_eq!(part.header("hx-refresh"), Some("true"));
     let report = visitor.get(&format!("/admin/imports/{id}")).await;
     assert!(report.text.contains("1 person has their attributes back."), "{}", report.text);
     assert!(visitor.get("/admin/imports").await.text.contains("people.csv"));
@@ -366,15 +364,15 @@ async fn a_dry_run_and_an_import_that_are_cut_off_show_how_far_they_are_and_go_o
     import::run_checks(&visitor.app.store, &pace).await.unwrap();
     let review = visitor.get(&format!("/admin/imports/{id}/review")).await;
     assert!(review.text.contains("Checking every row. Nothing is saved."), "{}", review.text);
-    assert!(review.text.contains("20 rows done"), "{}", review.text);
+    assert!(review.text.contains("20 rows, "), "{}", review.text);
     import::run_checks(&visitor.app.store, &Pace::default()).await.unwrap();
     let review = visitor.get(&format!("/admin/imports/{id}/review")).await;
     assert!(review.text.contains("Import 40 people"), "{}", review.text);
     visitor.post(&format!("/admin/imports/{id}/run"), &review.form("run")).await;
     assert!(visitor.get(&format!("/admin/imports/{id}")).await.text.contains("Waits for its turn."));
     import::run_queued(&visitor.app.store, &pace).await.unwrap();
-    let part = visitor.get(&format!("/admin/imports/{id}/progress")).await;
-    assert!(part.text.contains("<b>Importing.</b> 20 rows done."), "{}", part.text);
+    let page = visitor.get(&format!("/admin/imports/{id}")).await;
+    assert!(page.text.contains("Importing.") && page.text.contains("20 rows, "), "{}", page.text);
     import::run_queued(&visitor.app.store, &Pace::default()).await.unwrap();
     let report = visitor.get(&format!("/admin/imports/{id}")).await;
     assert!(report.text.contains("Nothing to mend"), "{}", report.text);

@@ -73,6 +73,9 @@ routes! {
     "/live/monitoring" {
         get Viewer => monitoring::live,
     }
+    "/live/imports/{id}" {
+        get Viewer => imports::live,
+    }
     "/live/events" {
         get Viewer => monitoring::live_events,
     }
@@ -97,9 +100,6 @@ routes! {
     }
     "/imports/{id}" {
         get Viewer => imports::show,
-    }
-    "/imports/{id}/progress" {
-        get Viewer => imports::progress,
     }
     "/imports/{id}/columns" {
         get Operator => imports::columns,

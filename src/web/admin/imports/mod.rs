@@ -25,7 +25,7 @@ use crate::web::error::Problem;
 use crate::web::page::Query;
 
 pub(super) use columns::{guess, read_again, save, show as columns};
-pub(super) use report::{ask_undo, progress, sheet, show, undo};
+pub(super) use report::{ask_undo, live, sheet, show, undo};
 pub(super) use review::{discard, run, show as review};
 pub(super) use upload::{new, upload};
 

@@ -1,5 +1,7 @@
 //! An import on its way and at its end: how far, what became of it, which rows had to stay out, and its undo.
 
+use std::time::Duration;
+
 use actix_web::web::{Bytes, Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::stream;
@@ -9,6 +11,7 @@ use serde_json::Value;
 use super::super::Answer;
 use super::super::failure::Failure;
 use super::super::form::Form;
+use super::super::live::{self, Part, Topic};
 use super::super::page::Page;
 use super::super::render::values;
 use super::rows::{column_of, of_issue};
@@ -23,6 +26,8 @@ use crate::web::reply::Reply;
 
 /// Rows of one page.
 const ROWS: usize = 50;
+/// Between two looks at how far it is.
+const EVERY: Duration = Duration::from_millis(500);
 /// Rows of one read while a sheet is written.
 const SHEET_PAGE: usize = 1_000;
 
@@ -107,17 +112,21 @@ fn actor_of(page: &Page, import: &ImportRow) -> String {
     }
 }
 
-/// How far it is: a part that asks for itself again, until there is a page to show.
-pub(in crate::web::admin) async fn progress(page: Page, state: Data<State>, id: Path<i64>) -> Answer {
-    let import = find(&state, *id).await?;
-    let undo = undo_of(&state, &import).await?;
-    if !is_moving(&import, &undo) {
-        let mut answer = HttpResponse::Ok();
-        // At its end the page has another shape.
-        answer.insert_header(("HX-Refresh", "true"));
-        return Ok(answer.finish());
-    }
-    page.part("imports/_progress.html", with_import(&import, context! { undo }))
+/// How far it is, told to all who look. At its end the part says so, and `imports.js` loads the page again, which
+/// has another shape then.
+pub(in crate::web::admin) async fn live(page: Page, state: Data<State>, id: Path<i64>) -> Answer {
+    let id = *id;
+    find(&state, id).await?;
+    let topic = Topic::every(format!("import:{id}"), EVERY);
+    live::stream(&page, &state, topic, move |state: Data<State>| async move {
+        let import = find(&state, id).await?;
+        let undo = undo_of(&state, &import).await?;
+        Ok(move |page: &Page| {
+            let is_moving = is_moving(&import, &undo);
+            let values = with_import(&import, context! { undo => undo.clone(), is_moving });
+            Ok(vec![Part::new("progress", page.part_text("imports/_progress.html", values)?)])
+        })
+    })
 }
 
 /// Asks whether the changes of an import should be undone.

@@ -59,7 +59,7 @@ pub(in crate::web::admin) async fn show(
         Err(elsewhere) => return elsewhere,
     };
     if draft.state == ImportState::Checking {
-        return page.show("imports/checking.html", with_import(&draft, context! {}));
+        return page.show("imports/checking.html", with_import(&draft, context! { is_moving => true }));
     }
     if draft.checked_at.is_none() {
         return page.go_to(&format!("/admin/imports/{}/columns", draft.id), "");
