@@ -1,6 +1,7 @@
 //! Words and rules of the field, as pure functions and types that cannot be wrong.
 //! Nothing here knows a clock, SQL or HTTP: values and `now` come in, decisions go out.
 
+pub mod bulk;
 pub mod campaign;
 pub mod consent;
 pub mod content;
@@ -12,6 +13,7 @@ pub mod frequency;
 pub mod gate;
 pub mod lookup;
 pub mod message;
+pub mod people;
 pub mod phone;
 pub mod plan;
 pub mod price;

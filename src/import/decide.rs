@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::options::{Mode, Options};
 use super::row::{Person, Reading, RowReader, Said};
 use crate::domain::consent::Consent;
-use crate::domain::user::{checked_text, merge_patch};
+use crate::domain::user::{checked_text, merge_patch, names};
 use crate::store::imports::{self, Known, NewIssue, Rehearsal};
 use crate::store::{Connection, StoreError, StoreKey};
 
@@ -55,8 +55,8 @@ pub(super) enum Action {
 pub(super) struct Change {
     /// As the decision found the person. It holds only for a person who stands so still.
     pub(super) known: Known,
-    /// JSONB.
-    pub(super) attributes: Option<Vec<u8>>,
+    /// JSONB, and what the person is called in them.
+    pub(super) attributes: Option<(Vec<u8>, String)>,
     pub(super) consent: Option<Consent>,
     /// Topics of the row, with what the decision found of them, and whether to join.
     pub(super) topics: Vec<Membership>,
@@ -192,7 +192,7 @@ fn decide_known(
         return Ok(Verdict::new(Outcome::Unchanged, Action::Change(change)));
     }
     match merged(job.options.mode, person, &change.known) {
-        Ok(Some(attributes)) => change.attributes = Some(imports::jsonb(ground.conn, &attributes)?),
+        Ok(Some((json, names))) => change.attributes = Some((imports::jsonb(ground.conn, &json)?, names)),
         Ok(None) => {}
         Err(message) => {
             let mut verdict = Verdict::new(Outcome::Rejected, Action::Nothing);
@@ -245,20 +245,21 @@ fn decide_suppression(
     })
 }
 
-/// The attributes as they are to be, or `None` when they are that already.
-fn merged(mode: Mode, person: &Person, known: &Known) -> Result<Option<String>, String> {
+/// The attributes as they are to be, and what the person is called in them, or `None` when they are that already.
+fn merged(mode: Mode, person: &Person, known: &Known) -> Result<Option<(String, String)>, String> {
     if person.json == known.attributes {
         return Ok(None);
     }
     let kept: Map<String, Value> = serde_json::from_str(&known.attributes).unwrap_or_default();
     if mode == Mode::Replace {
-        return Ok((person.attributes != kept).then(|| person.json.clone()));
+        return Ok((person.attributes != kept).then(|| (person.json.clone(), person.names.clone())));
     }
     let mut merged = kept;
     if !merge_patch(&mut merged, &person.attributes) {
         return Ok(None);
     }
-    checked_text(&merged).map(Some).map_err(|error| format!("{}: {}.", error.field, error.message))
+    let text = checked_text(&merged).map_err(|error| format!("{}: {}.", error.field, error.message))?;
+    Ok(Some((text, names(&merged))))
 }
 
 /// The consent of somebody who comes in by this row; `None` is `unknown`.

@@ -351,6 +351,7 @@ pub fn finish(tx: &Tx<'_>, id: i64, rows: u64, error: Option<&str>) -> Result<bo
     if changed == 0 {
         return Ok(false);
     }
+    tx.effects.borrow_mut().wakes_people = true;
     if let Some(import) = find(tx.conn, id)? {
         let mut data = import.report();
         if let Some(data) = data.as_object_mut() {

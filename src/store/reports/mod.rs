@@ -4,6 +4,7 @@ pub mod heard;
 pub mod inbound;
 pub mod messages;
 pub mod overview;
+pub mod people;
 pub mod proof;
 pub mod timeline;
 mod walk;
