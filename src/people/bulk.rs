@@ -287,3 +287,181 @@ fn suppress(tx: &Tx<'_>, plan: &Plan, user: &User) -> Result<Done, StoreError> {
     let is_new = suppressions::insert_by(tx, address, why, &plan.actor)?;
     Ok(if is_new { Done::Changed } else { Done::Unchanged })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::store::bulk::NewBulk;
+    use crate::store::users::NewUser;
+    use crate::store::{Connection, StorePaths};
+
+    /// Twenty people of Galle: person 1 said STOP, 2 opted out, 3 left `news`; then three of Kandy.
+    async fn shop() -> (tempfile::TempDir, Store) {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Clock::manual("2026-11-23T12:00:00Z".parse().unwrap());
+        let store = Store::open(StorePaths::inside(dir.path()), clock).unwrap();
+        store
+            .write::<_, _, StoreError>(|tx| {
+                topics::insert(tx, "news", false)?;
+                let news = topics::find(tx.conn(), "news")?.unwrap();
+                for i in 1..=23 {
+                    let city = json!({"name": format!("P{i}"), "city": if i > 20 { "Kandy" } else { "Galle" }});
+                    let state = match i {
+                        1 => Consent::Stop,
+                        2 => Consent::OptOut,
+                        _ => Consent::OptIn,
+                    };
+                    let change = ConsentChange {
+                        state,
+                        source: "test",
+                        actor: "test",
+                        evidence: None,
+                        obtained_at: None,
+                    };
+                    let new = NewUser {
+                        phone: Some(&format!("+9477000{i:04}")),
+                        channel_address: None,
+                        country: Some("LK"),
+                        attributes: city.as_object().unwrap(),
+                        consent: Some(change),
+                        actor: "test",
+                        import: None,
+                    };
+                    let id = users::insert(tx, &new)?;
+                    if i == 3 {
+                        topics::set(tx, id, &news, false, "user")?;
+                    }
+                }
+                Ok(())
+            })
+            .await
+            .unwrap();
+        (dir, store)
+    }
+
+    async fn begin(store: &Store, filter: &[(&str, &str)], action: BulkAction) -> i64 {
+        let filter: Vec<(String, String)> =
+            filter.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        store
+            .write(move |tx| {
+                let new = NewBulk {
+                    filter: &filter,
+                    action: &action.to_json(),
+                    reason: "asked at the counter",
+                    actor: "operator:1",
+                };
+                bulk::insert(tx, &new)
+            })
+            .await
+            .unwrap()
+    }
+
+    fn read<T>(store: &Store, run: impl FnOnce(&Connection) -> T) -> T {
+        store.read_here::<_, _, StoreError>(|conn| Ok(run(conn))).unwrap()
+    }
+
+    fn value<T: rusqlite::types::FromSql>(store: &Store, sql: &str) -> T {
+        read(store, |conn| conn.query_row(sql, [], |row| row.get(0)).unwrap())
+    }
+
+    /// Goes on and on in writes of three people, each as after a restart.
+    async fn finish(store: &Store, id: i64) -> BulkRow {
+        for _ in 0..50 {
+            let pace = BulkPace { people: 3, chunks: Some(1), ..BulkPace::default() };
+            run_bulk(store, &pace).await.unwrap();
+            let row = read(store, |conn| bulk::find(conn, id).unwrap().unwrap());
+            if row.state != "running" {
+                return row;
+            }
+        }
+        panic!("it never ends");
+    }
+
+    fn tally(changed: i64, unchanged: i64, refused: &[(&str, i64)]) -> BulkTally {
+        let refused = refused.iter().map(|(reason, n)| ((*reason).to_owned(), *n)).collect();
+        BulkTally { changed, unchanged, refused }
+    }
+
+    #[tokio::test]
+    async fn everybody_who_fits_is_done_once_over_any_number_of_restarts() {
+        let (_dir, store) = shop().await;
+        let galle = &[("attribute.city", "Galle")];
+        for (action, expected) in [
+            (BulkAction::Set("vip".to_owned(), json!(true)), tally(20, 0, &[])),
+            (BulkAction::Set("vip".to_owned(), json!(true)), tally(0, 20, &[])),
+            (BulkAction::Remove("vip".to_owned()), tally(20, 0, &[])),
+            (BulkAction::Join("news".to_owned()), tally(19, 0, &[("left_topic", 1)])),
+            (BulkAction::Join("news".to_owned()), tally(0, 19, &[("left_topic", 1)])),
+            (BulkAction::Leave("news".to_owned()), tally(19, 1, &[])),
+            (BulkAction::Suppress, tally(20, 0, &[])),
+        ] {
+            let id = begin(&store, galle, action.clone()).await;
+            let row = finish(&store, id).await;
+            assert_eq!((row.state.as_str(), row.tally), ("finished", expected), "{action:?}");
+            assert_eq!(value::<i64>(&store, "SELECT count(*) FROM events WHERE type = 'people.changed'"), id);
+        }
+        assert_eq!(value::<i64>(&store, "SELECT count(*) FROM users WHERE suppressed = 1"), 20);
+        let told: String =
+            value(&store, "SELECT data FROM events WHERE type = 'people.changed' ORDER BY id LIMIT 1");
+        let told: Value = serde_json::from_str(&told).unwrap();
+        assert_eq!(
+            (&told["actor"], &told["reason"], &told["changed"]),
+            (&json!("operator:1"), &json!("asked at the counter"), &json!(20))
+        );
+    }
+
+    #[tokio::test]
+    async fn nobody_is_led_out_of_stop_and_every_change_of_consent_stands_in_the_ledger() {
+        let (_dir, store) = shop().await;
+        let id = begin(&store, &[], BulkAction::Consent(Consent::OptOut)).await;
+        assert_eq!(finish(&store, id).await.tally, tally(21, 1, &[("stop", 1)]));
+        let id = begin(&store, &[], BulkAction::Consent(Consent::OptIn)).await;
+        assert_eq!(finish(&store, id).await.tally, tally(22, 0, &[("stop", 1)]));
+        assert_eq!(value::<String>(&store, "SELECT consent FROM users WHERE id = 1"), "stop");
+        let rows = "SELECT count(*) FROM consent_ledger WHERE actor = 'operator:1'
+                      AND source = 'operator' AND evidence = 'asked at the counter'";
+        assert_eq!(value::<i64>(&store, rows), 43);
+    }
+
+    #[tokio::test]
+    async fn who_says_stop_while_it_works_and_who_fits_no_more_are_left_alone() {
+        let (_dir, store) = shop().await;
+        let id = begin(&store, &[("consent", "opt_in")], BulkAction::Consent(Consent::Unknown)).await;
+        let pace = BulkPace { people: 3, chunks: Some(1), ..BulkPace::default() };
+        run_bulk(&store, &pace).await.unwrap();
+        store
+            .write::<_, _, StoreError>(|tx| {
+                let change = ConsentChange {
+                    state: Consent::Stop,
+                    source: "keyword",
+                    actor: "user",
+                    evidence: None,
+                    obtained_at: None,
+                };
+                ledger::record(tx, 10, Consent::OptIn, &change)
+            })
+            .await
+            .unwrap();
+        assert_eq!(finish(&store, id).await.tally, tally(20, 0, &[]));
+        assert_eq!(value::<String>(&store, "SELECT consent FROM users WHERE id = 10"), "stop");
+    }
+
+    #[tokio::test]
+    async fn an_action_that_is_cancelled_stops_and_one_whose_topic_is_gone_says_so() {
+        let (_dir, store) = shop().await;
+        let id = begin(&store, &[], BulkAction::Suppress).await;
+        let pace = BulkPace { people: 3, chunks: Some(2), ..BulkPace::default() };
+        run_bulk(&store, &pace).await.unwrap();
+        assert!(store.write(move |tx| bulk::end(tx, id, "cancelled", None)).await.unwrap());
+        assert!(!store.write(move |tx| bulk::end(tx, id, "cancelled", None)).await.unwrap());
+        run_bulk(&store, &BulkPace::default()).await.unwrap();
+        assert_eq!(value::<i64>(&store, "SELECT count(*) FROM users WHERE suppressed = 1"), 6);
+        let id = begin(&store, &[], BulkAction::Join("gone".to_owned())).await;
+        let row = finish(&store, id).await;
+        assert_eq!(row.state, "failed");
+        assert!(row.error.unwrap().contains("gone"));
+    }
+}

@@ -234,3 +234,207 @@ fn end_with(conn: &Connection, digits: &str, found: &mut BTreeSet<i64>) -> Resul
     }
     Ok(count <= MOST_NUMBERS)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::domain::people::PeopleFilter;
+    use crate::store::reports::people::{Budget, Order, Wanted, walk};
+    use crate::store::users::{self, NewUser, UserKey};
+    use crate::store::{Store, StorePaths, erasure};
+
+    struct Shop {
+        dir: tempfile::TempDir,
+        store: Store,
+    }
+
+    fn shop() -> Shop {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Clock::manual("2026-11-23T12:00:00Z".parse().unwrap());
+        let store = Store::open(StorePaths::inside(dir.path()), clock).unwrap();
+        Shop { dir, store }
+    }
+
+    fn add(tx: &Tx<'_>, phone: &str, attributes: &Value) -> i64 {
+        let new = NewUser {
+            phone: Some(phone),
+            channel_address: None,
+            country: None,
+            attributes: attributes.as_object().expect("an object"),
+            consent: None,
+            actor: "test",
+            import: None,
+        };
+        users::insert(tx, &new).unwrap()
+    }
+
+    impl Shop {
+        async fn write<T: Send + 'static>(&self, run: impl FnOnce(&Tx<'_>) -> T + Send + 'static) -> T {
+            self.store.write::<_, _, StoreError>(move |tx| Ok(run(tx))).await.unwrap()
+        }
+
+        /// Everybody goes into the index, and the index has what the rows say: SQLite compares them.
+        async fn settle(&self) {
+            self.write(|tx| {
+                while catch_up(tx, 7).unwrap() {}
+                assert_eq!(backlog(tx.conn()).unwrap(), 0);
+                tx.conn()
+                    .execute(
+                        "INSERT INTO user_words (user_words, rank) VALUES ('integrity-check', 1)",
+                        [],
+                    )
+                    .expect("the index has the words of every row and no others");
+            })
+            .await;
+        }
+
+        async fn ids(&self, q: &str) -> Vec<i64> {
+            let filter = PeopleFilter { q: Some(q.to_owned()), ..PeopleFilter::default() };
+            self.store
+                .read::<_, _, StoreError>(move |conn| {
+                    let wanted = Wanted::of(conn, &filter, 0).unwrap();
+                    let budget = Budget { rows: 10_000, time: std::time::Duration::from_secs(9) };
+                    let found = walk(conn, &wanted, (Order::Newest, i64::MAX), 50, budget)?;
+                    Ok(found.people.iter().map(|(_, id)| *id).collect())
+                })
+                .await
+                .unwrap()
+        }
+
+        fn occurrences(&self, what: &str) -> usize {
+            ["ese.db", "ese.db-wal"]
+                .iter()
+                .map(|name| {
+                    let bytes = std::fs::read(self.dir.path().join(name)).unwrap_or_default();
+                    let lower = bytes.to_ascii_lowercase();
+                    lower.windows(what.len()).filter(|window| *window == what.as_bytes()).count()
+                })
+                .sum()
+        }
+    }
+
+    #[tokio::test]
+    async fn people_are_found_by_the_beginning_of_their_words_and_by_any_end_of_their_number() {
+        let shop = shop();
+        shop.write(|tx| {
+            for (phone, attributes) in [
+                ("+94771234567", json!({"name": "Élodie Müller"})),
+                ("+94770000101", json!({"first_name": "Ana", "last_name": "Perera"})),
+                ("+14155550101", json!({"name": "Ana-Maria O'Neil"})),
+                ("+390612345678", json!({"city": "Roma"})),
+                ("+94712345678", json!({"name": "නිමල් පෙරේරා"})),
+                ("+8613800138000", json!({"name": "李明"})),
+            ] {
+                add(tx, phone, &attributes);
+            }
+        })
+        .await;
+        assert_eq!(shop.ids("elodie").await, [] as [i64; 0], "nobody is in the index yet");
+        shop.settle().await;
+        for (q, expected) in [
+            ("elodie", &[1][..]),
+            ("ELO MULL", &[1]),
+            ("müller", &[1]),
+            ("ana", &[3, 2]),
+            ("ana per", &[2]),
+            ("per ana", &[2]),
+            ("neil", &[3]),
+            ("ana 0101", &[3, 2]),
+            ("a", &[]),
+            ("ana m", &[3, 2]),
+            ("නිමල්", &[5]),
+            ("පෙරේ", &[5]),
+            ("李", &[6]),
+            ("aⒷc", &[]),
+            ("\"ana\" OR (x* NEAR", &[]),
+            ("nobody", &[]),
+            ("Roma", &[]),
+            // By number: from its beginning, at home, by its last digits.
+            ("+94", &[5, 2, 1]),
+            ("0094 77", &[2, 1]),
+            ("9477", &[2, 1]),
+            ("077", &[2, 1]),
+            ("077 123 4567", &[1]),
+            ("71", &[]),
+            ("712", &[5]),
+            ("(415) 555-0101", &[3]),
+            ("0101", &[3, 2]),
+            ("00101", &[2]),
+            ("550101", &[3]),
+            ("06 1234", &[4]),
+            ("345678", &[5, 4]),
+            ("+7", &[]),
+            ("9", &[]),
+        ] {
+            assert_eq!(shop.ids(q).await, expected, "{q}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_index_follows_every_change_before_and_after_it_knows_somebody() {
+        let shop = shop();
+        shop.write(|tx| {
+            for i in 0..20 {
+                add(tx, &format!("+1415555{i:04}"), &json!({"name": format!("Person Before{i}")}));
+            }
+            // Behind the index: the row alone changes.
+            users::set_attributes(tx, 3, json!({"name": "Clara"}).as_object().unwrap(), "test").unwrap();
+        })
+        .await;
+        shop.settle().await;
+        assert_eq!(shop.ids("clara").await, [3]);
+        assert_eq!(shop.ids("before2").await, [] as [i64; 0]);
+        shop.write(|tx| {
+            let change = |id, attributes: Value| {
+                users::set_attributes(tx, id, attributes.as_object().unwrap(), "test").unwrap();
+            };
+            change(3, json!({"name": "Dora", "city": "Galle"}));
+            change(3, json!({"name": "Dora", "city": "Kandy"}));
+            change(4, json!({}));
+        })
+        .await;
+        shop.settle().await;
+        assert_eq!(shop.ids("clara").await, [] as [i64; 0]);
+        assert_eq!((shop.ids("dora").await, shop.ids("before3").await), (vec![3], vec![]));
+        assert_eq!(shop.ids("5550003").await, [4], "the number is left");
+    }
+
+    #[tokio::test]
+    async fn after_an_erasure_no_word_is_left_in_the_pages_of_the_index() {
+        let shop = shop();
+        // Many neighbours, so that the words stand on pages of their own and at their edges, and were merged.
+        for round in 0..40_i64 {
+            shop.write(move |tx| {
+                for i in 0..50 {
+                    let name = format!("Zorblax{round} Quuxington{i}");
+                    add(tx, &format!("+1415{:07}", round * 50 + i), &json!({"name": name}));
+                }
+                while catch_up(tx, 20).unwrap() {}
+            })
+            .await;
+        }
+        let id = shop.write(|tx| add(tx, "+94779998887", &json!({"name": "Xylophina Wigglesworth"}))).await;
+        let late = shop.write(|tx| add(tx, "+94779998886", &json!({"name": "Yetanotherina"}))).await;
+        shop.write(|tx| catch_up(tx, 1).map(drop).unwrap()).await;
+        shop.store.checkpoint().await.unwrap();
+        assert_eq!(shop.ids("xylo").await, [id]);
+        assert!(shop.occurrences("ylophina") > 1 && shop.occurrences("yetanotherina") > 0);
+        for id in [id, late] {
+            shop.write(move |tx| {
+                let user = users::find(tx.conn(), &UserKey::Id(id)).unwrap().unwrap();
+                erasure::erase(tx, &user, "test").unwrap();
+            })
+            .await;
+        }
+        assert!(shop.store.empty_log().await.unwrap());
+        for what in ["xylophina", "ylophina", "wigglesworth", "igglesw", "yetanotherina", "9998887"] {
+            assert_eq!(shop.occurrences(what), 0, "{what}");
+        }
+        shop.settle().await;
+        assert_eq!(shop.ids("xylo").await, [] as [i64; 0]);
+        assert_eq!(shop.ids("zorblax7 quuxington7").await.len(), 11, "the others are found");
+    }
+}

@@ -413,3 +413,220 @@ fn last_words(conn: &Connection, user_id: i64) -> Result<Option<(Option<String>,
 pub fn highest(conn: &Connection) -> Result<i64, StoreError> {
     audience::last_id(conn)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering as Atomic};
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::store::{Store, StorePaths};
+
+    const WIDE: Budget = Budget { rows: 1_000_000, time: Duration::from_secs(60) };
+
+    /// `n` people: every seventh from Sri Lanka, every hundredth opted out, held, unreachable or suppressed,
+    /// every tenth in `offers`, every fifth wrote once, person 3 twice.
+    fn filled(n: i64) -> (tempfile::TempDir, Store) {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Clock::manual("2026-11-23T12:00:00Z".parse().unwrap());
+        let store = Store::open(StorePaths::inside(dir.path()), clock).unwrap();
+        let conn = Connection::open(dir.path().join("ese.db")).unwrap();
+        conn.execute_batch(&format!(
+            "BEGIN;
+             CREATE TEMP TABLE n AS WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {n})
+               SELECT i FROM n;
+             INSERT INTO topics (name, default_rule, created_at) VALUES ('offers', 'opt_in_required', 0);
+             INSERT INTO segments (name, definition, created_at, updated_at)
+               VALUES ('gold', '{{\"attribute\":\"tier\",\"operator\":\"equals\",\"value\":\"gold\"}}', 0, 0);
+             INSERT INTO users (phone, country, consent, hold, reachable, suppressed, attributes, search_words,
+                                last_inbound_at, created_at, updated_at)
+               SELECT '+1' || (2125550000 + i), iif(i % 7, 'US', 'LK'),
+                      CASE i % 100 WHEN 1 THEN 'opt_out' WHEN 2 THEN 'stop' ELSE 'opt_in' END,
+                      iif(i % 100 = 3, 'review', NULL), i % 100 <> 4, i % 100 = 5,
+                      jsonb(json_object('name', 'Person' || i, 'tier', iif(i % 1000 = 6, 'gold', 'basic'))),
+                      'Person' || i || ' Son' || (i % 50) || ' ' || substr('0000' || i, -4),
+                      iif(i % 5 = 3, 1795000000000 + i, NULL), 0, 0 FROM n;
+             INSERT INTO user_words (rowid, search_words) SELECT id, search_words FROM users;
+             INSERT INTO cursors VALUES ('search', {n});
+             INSERT INTO subscriptions SELECT i, 2, 'subscribed', 0 FROM n WHERE i % 10 = 0;
+             INSERT INTO inbound (message_sid, state, source, user_id, body, received_at)
+               SELECT 'SM' || i, 'done', 'webhook', i, 'yes ' || i, 1795000000000 + i FROM n WHERE i % 5 = 3;
+             INSERT INTO inbound (message_sid, state, source, user_id, body, received_at)
+               VALUES ('SMlast', 'done', 'webhook', 3, 'again', 1796000000000);
+             INSERT INTO messages (user_id, kind, channel, lane, due_at, status, created_at)
+               SELECT i, 'marketing', 'sms', 1, 0, 'delivered', 0 FROM n;
+             UPDATE user_counts SET n = (SELECT count(*) FROM users u WHERE u.consent = user_counts.consent);
+             COMMIT"
+        ))
+        .unwrap();
+        (dir, store)
+    }
+
+    fn filter(pairs: &[(&str, &str)]) -> PeopleFilter {
+        let pairs: Vec<(String, String)> =
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        PeopleFilter::read(&pairs).unwrap()
+    }
+
+    fn ids(conn: &Connection, pairs: &[(&str, &str)], order: Order) -> Vec<i64> {
+        let wanted = Wanted::of(conn, &filter(pairs), 1_795_000_000_000).unwrap();
+        let found = walk(conn, &wanted, (order, i64::MAX), 10_000, WIDE).unwrap();
+        assert_eq!(found.reached, None);
+        found.people.into_iter().map(|(_, id)| id).collect()
+    }
+
+    #[test]
+    fn every_filter_finds_whom_it_says_in_order() {
+        let (_dir, store) = filled(2_000);
+        store
+            .read_here::<_, _, StoreError>(|conn| {
+                let every = |step: i64, rest: i64| -> Vec<i64> {
+                    (1..=2_000).rev().filter(|i| i % step == rest).collect()
+                };
+                for (pairs, expected) in [
+                    (&[][..], every(1, 0)),
+                    (&[("consent", "opt_out")], every(100, 1)),
+                    (&[("consent", "stop")], every(100, 2)),
+                    (&[("mark", "review")], every(100, 3)),
+                    (&[("mark", "unreachable")], every(100, 4)),
+                    (&[("mark", "suppressed")], every(100, 5)),
+                    (&[("country", "lk")], every(7, 0)),
+                    (&[("topic", "offers")], every(10, 0)),
+                    (&[("segment", "1")], vec![1_006, 6]),
+                    (&[("attribute.tier", "gold")], vec![1_006, 6]),
+                    (&[("attribute.tier", "gold"), ("q", "son6")], vec![1_006, 6]),
+                    (&[("q", "person1999")], vec![1_999]),
+                    (&[("q", "2125551999")], vec![1_999]),
+                    (&[("q", "551999"), ("country", "LK")], vec![]),
+                    (&[("heard", "ever"), ("q", "son3")], every(50, 3)),
+                    (&[("heard", "never"), ("mark", "review")], vec![]),
+                    (&[("consent", "stop"), ("country", "LK")], vec![1_302, 602]),
+                    (&[("q", "x")], vec![]),
+                ] {
+                    assert_eq!(ids(conn, pairs, Order::Newest), expected, "{pairs:?}");
+                }
+                let mut replied: Vec<i64> = (1..=2_000).rev().filter(|i| i % 5 == 3 && *i != 3).collect();
+                replied.insert(0, 3);
+                assert_eq!(ids(conn, &[], Order::LastReply), replied);
+                assert_eq!(ids(conn, &[("mark", "review")], Order::LastReply).len(), 20);
+                assert_eq!(ids(conn, &[("q", "person3")], Order::LastReply)[0], 3);
+                assert_eq!(ids(conn, &[("q", "2125550003")], Order::LastReply), [3]);
+                let row = rows(conn, &[3]).unwrap().remove(0);
+                assert_eq!(row.last_reply, Some((Some("again".to_owned()), 1_796_000_000_000)));
+                assert_eq!(row.last_message.unwrap().status, "delivered");
+                for pairs in [[("topic", "gone")], [("segment", "9")]] {
+                    assert!(matches!(
+                        Wanted::of(conn, &filter(&pairs), 0),
+                        Err(WantedError::Missing(name, _)) if name == pairs[0].0
+                    ));
+                }
+                Ok(())
+            })
+            .unwrap();
+    }
+
+    #[test]
+    fn a_walk_goes_on_where_its_budget_ended_and_a_count_adds_up() {
+        let (_dir, store) = filled(2_000);
+        store
+            .read_here::<_, _, StoreError>(|conn| {
+                let little = Budget { rows: 130, time: Duration::from_secs(60) };
+                for (pairs, order, total) in [
+                    (&[("attribute.tier", "gold")][..], Order::Newest, 2),
+                    (&[("country", "LK")], Order::Newest, 285),
+                    (&[("country", "LK")], Order::LastReply, 57),
+                    (&[("q", "son7")], Order::Newest, 40),
+                ] {
+                    let wanted = Wanted::of(conn, &filter(pairs), 0).unwrap();
+                    let (mut place, mut seen) = (i64::MAX, Vec::new());
+                    loop {
+                        let found = walk(conn, &wanted, (order, place), 25, little)?;
+                        assert!(found.looked <= 130);
+                        let last = found.people.last().map(|(place, _)| *place);
+                        seen.extend(found.people.iter().map(|(_, id)| *id));
+                        match if found.people.len() == 25 { last } else { found.reached } {
+                            Some(next) => place = next,
+                            None => break,
+                        }
+                    }
+                    assert_eq!(seen.len(), total, "{pairs:?} {order:?}");
+                    let (mut n, mut place) = (0, i64::MAX);
+                    while order == Order::Newest {
+                        let counted = count(conn, &wanted, (n, place), 10_000, little)?;
+                        n = counted.n;
+                        match counted.reached {
+                            Some(next) => place = next,
+                            None => break,
+                        }
+                    }
+                    assert!(order != Order::Newest || n == total as i64, "{pairs:?}: {n}");
+                }
+                let wanted = Wanted::of(conn, &filter(&[("country", "LK")]), 0).unwrap();
+                let counted = count(conn, &wanted, (0, i64::MAX), 100, WIDE)?;
+                assert!(counted.n == 101 && counted.reached.is_some(), "{counted:?}");
+                for (pairs, n) in [(&[][..], 2_000), (&[("consent", "stop")], 20)] {
+                    let wanted = Wanted::of(conn, &filter(pairs), 0).unwrap();
+                    let none = Budget { rows: 0, time: Duration::ZERO };
+                    assert_eq!(count(conn, &wanted, (0, i64::MAX), 1, none)?, Counted { n, reached: None });
+                }
+                Ok(())
+            })
+            .unwrap();
+    }
+
+    /// Steps of SQLite's machine for a page of each filter.
+    fn steps(n: i64) -> Vec<(String, u64)> {
+        let (dir, _store) = filled(n);
+        let conn = Connection::open(dir.path().join("ese.db")).unwrap();
+        let steps = Arc::new(AtomicU64::new(0));
+        let mut costs = Vec::new();
+        let cases: [(&[(&str, &str)], Order); 13] = [
+            (&[], Order::Newest),
+            (&[], Order::LastReply),
+            (&[("consent", "opt_out")], Order::Newest),
+            (&[("consent", "stop")], Order::Newest),
+            (&[("consent", "opt_in")], Order::Newest),
+            (&[("mark", "review")], Order::Newest),
+            (&[("mark", "unreachable")], Order::Newest),
+            (&[("mark", "suppressed")], Order::Newest),
+            (&[("topic", "offers")], Order::Newest),
+            (&[("q", "person")], Order::Newest),
+            (&[("q", "pe so")], Order::Newest),
+            (&[("q", "2125550099")], Order::Newest),
+            (&[("attribute.tier", "platinum")], Order::Newest),
+        ];
+        for (pairs, order) in cases {
+            let run = || {
+                let wanted = Wanted::of(&conn, &filter(pairs), 0).unwrap();
+                let budget = Budget { rows: 2_000, time: Duration::from_secs(60) };
+                let found = walk(&conn, &wanted, (order, i64::MAX), 20, budget).unwrap();
+                let ids: Vec<i64> = found.people.iter().map(|(_, id)| *id).collect();
+                rows(&conn, &ids).unwrap();
+            };
+            // Preparing has steps of its own.
+            run();
+            let counted = Arc::clone(&steps);
+            conn.progress_handler(
+                1,
+                Some(move || {
+                    counted.fetch_add(1, Atomic::Relaxed);
+                    false
+                }),
+            )
+            .unwrap();
+            steps.store(0, Atomic::Relaxed);
+            run();
+            conn.progress_handler(1, None::<fn() -> bool>).unwrap();
+            costs.push((format!("{pairs:?} {order:?}"), steps.load(Atomic::Relaxed)));
+        }
+        costs
+    }
+
+    #[test]
+    fn a_page_of_people_costs_the_same_at_any_size() {
+        for ((name, few), (_, many)) in steps(3_000).into_iter().zip(steps(30_000)) {
+            assert!(many <= few + few / 4 + 200, "{name}: {few} steps of few, {many} of many");
+        }
+    }
+}
