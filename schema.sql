@@ -645,15 +645,25 @@ CREATE TABLE api_keys (
   revoked_at   INTEGER
 ) STRICT;
 
+-- Operators who are logged in.
+CREATE TABLE sessions (
+  token_hash   BLOB    PRIMARY KEY CHECK (length(token_hash) = 32),       -- SHA-256 of 256 random bits
+  operator_id  INTEGER NOT NULL REFERENCES operators (id),
+  created_at   INTEGER NOT NULL,
+  last_seen_at INTEGER NOT NULL,                     -- to the minute
+  proved_at    INTEGER NOT NULL                      -- when the password was given last
+) STRICT, WITHOUT ROWID;
+CREATE INDEX sessions_operator ON sessions (operator_id);
+
 CREATE TABLE idempotency_keys (
-  api_key_id INTEGER NOT NULL REFERENCES api_keys (id),
+  caller     TEXT    NOT NULL,                       -- 'key:3', 'operator:2'
   path       TEXT    NOT NULL,
   key        TEXT    NOT NULL,
   body_hash  BLOB    NOT NULL CHECK (length(body_hash) = 32),
   status     INTEGER NOT NULL,
   body       TEXT    NOT NULL,
   created_at INTEGER NOT NULL,
-  PRIMARY KEY (api_key_id, path, key)
+  PRIMARY KEY (caller, path, key)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX idempotency_keys_age ON idempotency_keys (created_at);
 

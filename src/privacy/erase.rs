@@ -74,7 +74,7 @@ async fn look_through(store: &Store, trace: &Trace, looked: &mut Looked) -> Resu
         after = next;
     }
     // Last, because answers come all the time.
-    let behind = (looked.until, 0, String::new(), String::new());
+    let behind = (looked.until, String::new(), String::new(), String::new());
     looked.until = written(store).await?;
     let mut after = Some(behind);
     while let Some(from) = after {

@@ -52,13 +52,13 @@ impl Trace {
             return true;
         }
         let digits: String = text.chars().filter(char::is_ascii_digit).collect();
-        !self.digits.is_empty() && digits.contains(&self.digits)
+        !self.digits.is_empty() & digits.contains(&self.digits)
     }
 
     /// Whether an answer of ours, or its path, holds the number: those write it in one way only, and may be full of
     /// other digits.
     fn is_in_answer(&self, text: &str) -> bool {
-        let is_number = !self.number.is_empty() && text.contains(&self.number);
+        let is_number = !self.number.is_empty() & text.contains(&self.number);
         is_number || self.addresses.iter().any(|address| text.contains(address.as_str()))
     }
 
@@ -136,7 +136,7 @@ pub fn blank_issues(tx: &Tx<'_>, found: &[IssueTrace]) -> Result<(), StoreError>
 
 /// An answer kept for a repeated request, in the order in which answers are looked through: when it was given, API
 /// key, path, key.
-pub type AnswerKey = (Millis, i64, String, String);
+pub type AnswerKey = (Millis, String, String, String);
 
 /// Looks through the next `limit` answers behind `after` for the number, or for the person in their path. The second
 /// value is the last one looked at, or `None` at the end.
@@ -153,11 +153,11 @@ pub fn find_answers(
     let mut found = Vec::new();
     let (mut looked, mut last) = (0, None);
     let mut rows = conn.prepare_cached(
-        "SELECT created_at, api_key_id, path, key, body FROM idempotency_keys
-         WHERE (created_at, api_key_id, path, key) > (?1, ?2, ?3, ?4)
-         ORDER BY created_at, api_key_id, path, key LIMIT ?5",
+        "SELECT created_at, caller, path, key, body FROM idempotency_keys
+         WHERE (created_at, caller, path, key) > (?1, ?2, ?3, ?4)
+         ORDER BY created_at, caller, path, key LIMIT ?5",
     )?;
-    let mut rows = rows.query((after.0, after.1, &after.2, &after.3, limit as i64))?;
+    let mut rows = rows.query((after.0, &after.1, &after.2, &after.3, limit as i64))?;
     while let Some(row) = rows.next()? {
         let key: AnswerKey = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
         let body: String = row.get(4)?;
@@ -175,10 +175,10 @@ pub fn find_answers(
 /// # Errors
 /// [`StoreError`] from SQLite.
 pub fn forget_answers(tx: &Tx<'_>, found: &[AnswerKey]) -> Result<(), StoreError> {
-    for (_, api_key_id, path, key) in found {
+    for (_, caller, path, key) in found {
         tx.conn
-            .prepare_cached("DELETE FROM idempotency_keys WHERE api_key_id = ?1 AND path = ?2 AND key = ?3")?
-            .execute((api_key_id, path, key))?;
+            .prepare_cached("DELETE FROM idempotency_keys WHERE caller = ?1 AND path = ?2 AND key = ?3")?
+            .execute((caller, path, key))?;
     }
     Ok(())
 }
@@ -214,7 +214,7 @@ pub fn last_rows(conn: &Connection) -> Result<HashMap<i64, i64>, StoreError> {
 /// [`StoreError`] from SQLite.
 pub fn forget_new(tx: &Tx<'_>, trace: &Trace, looked: &Looked, limit: usize) -> Result<bool, StoreError> {
     let since = looked.until.min(tx.now) - SLACK;
-    let behind = (since, 0, String::new(), String::new());
+    let behind = (since, String::new(), String::new(), String::new());
     let (answers, more) = find_answers(tx.conn, trace, &behind, limit)?;
     forget_answers(tx, &answers)?;
     if more.is_some() {

@@ -13,11 +13,11 @@ const FORGOTTEN_AT_ONCE: usize = 20;
 /// Bytes of answers forgotten at once, but for the last: a long one is given back page by page.
 const FORGOTTEN_BYTES: i64 = 512 * 1024;
 
-/// Which request: the caller's key for it is unique to the API key and the path.
+/// Which request: the caller's key for it is unique to the caller and the path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestKey {
-    /// Who calls.
-    pub api_key_id: i64,
+    /// Who calls: `key:3`, `operator:2`.
+    pub caller: String,
     /// The path as it was called.
     pub path: String,
     /// `Idempotency-Key`.
@@ -45,9 +45,9 @@ pub fn find(conn: &Connection, request: &RequestKey, now: Millis) -> Result<Opti
     Ok(conn
         .prepare_cached(
             "SELECT body_hash, status, body FROM idempotency_keys
-             WHERE api_key_id = ?1 AND path = ?2 AND key = ?3 AND created_at > ?4",
+             WHERE caller = ?1 AND path = ?2 AND key = ?3 AND created_at > ?4",
         )?
-        .query_row((request.api_key_id, &request.path, &request.key, now - KEPT_FOR), |row| {
+        .query_row((&request.caller, &request.path, &request.key, now - KEPT_FOR), |row| {
             Ok(Answer { body_hash: row.get(0)?, status: row.get(1)?, body: row.get(2)? })
         })
         .optional()?)
@@ -61,11 +61,11 @@ pub fn insert(tx: &Tx<'_>, request: &RequestKey, status: u16, body: &str) -> Res
     forget(tx, FORGOTTEN_AT_ONCE)?;
     tx.conn
         .prepare_cached(
-            "INSERT OR REPLACE INTO idempotency_keys (api_key_id, path, key, body_hash, status, body, created_at)
+            "INSERT OR REPLACE INTO idempotency_keys (caller, path, key, body_hash, status, body, created_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?
         .execute((
-            request.api_key_id,
+            &request.caller,
             &request.path,
             &request.key,
             request.body_hash,
@@ -78,11 +78,11 @@ pub fn insert(tx: &Tx<'_>, request: &RequestKey, status: u16, body: &str) -> Res
 
 /// Forgets at most `limit` answers that are older than a day, fewer where they are long. Returns how many.
 pub(super) fn forget(tx: &Tx<'_>, limit: usize) -> Result<usize, StoreError> {
-    type Old = (i64, String, String, i64);
+    type Old = (String, String, String, i64);
     let old: Vec<Old> = tx
         .conn
         .prepare_cached(
-            "SELECT api_key_id, path, key, octet_length(body) FROM idempotency_keys
+            "SELECT caller, path, key, octet_length(body) FROM idempotency_keys
              WHERE created_at <= ?1 ORDER BY created_at LIMIT ?2",
         )?
         .query_map((tx.now - KEPT_FOR, limit as i64), |row| {
@@ -90,15 +90,15 @@ pub(super) fn forget(tx: &Tx<'_>, limit: usize) -> Result<usize, StoreError> {
         })?
         .collect::<Result<_, _>>()?;
     let (mut forgotten, mut bytes) = (0, 0);
-    for (api_key_id, path, key, length) in &old {
+    for (caller, path, key, length) in &old {
         if bytes >= FORGOTTEN_BYTES {
             break;
         }
         bytes += length;
         forgotten += tx
             .conn
-            .prepare_cached("DELETE FROM idempotency_keys WHERE api_key_id = ?1 AND path = ?2 AND key = ?3")?
-            .execute((api_key_id, path, key))?;
+            .prepare_cached("DELETE FROM idempotency_keys WHERE caller = ?1 AND path = ?2 AND key = ?3")?
+            .execute((caller, path, key))?;
     }
     Ok(forgotten)
 }
@@ -107,7 +107,6 @@ pub(super) fn forget(tx: &Tx<'_>, limit: usize) -> Result<usize, StoreError> {
 mod tests {
     use super::*;
     use crate::clock::Clock;
-    use crate::store::api_keys::{self, Scope};
     use crate::store::{Store, StorePaths};
 
     #[tokio::test]
@@ -115,10 +114,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let clock = Clock::manual("2026-11-23T12:00:00Z".parse().unwrap());
         let store = Store::open(StorePaths::inside(dir.path()), clock.clone()).unwrap();
-        let (api_key_id, _) =
-            store.write(|tx| api_keys::insert(tx, "k", &[Scope::Write], None, "test")).await.unwrap();
         let key = move |n: usize| RequestKey {
-            api_key_id,
+            caller: "key:1".to_owned(),
             path: "/x".into(),
             key: n.to_string(),
             body_hash: [1; 32],

@@ -38,6 +38,7 @@ pub mod segment_sql;
 pub mod segments;
 pub mod senders;
 mod serving;
+pub mod sessions;
 pub mod settings;
 pub mod spending;
 pub mod suppressions;

@@ -216,6 +216,7 @@ pub const IMPERSONAL: &[(&str, &str)] = &[
     ("webhook_endpoints", "who is told of events, and how far"),
     ("webhook_deliveries", "which event was told to whom, by id, and what came of it"),
     ("operators", "who logs in"),
+    ("sessions", "who is logged in"),
     ("api_keys", "who calls"),
 ];
 

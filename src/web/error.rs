@@ -133,6 +133,11 @@ impl Problem {
         self
     }
 
+    /// When it is worth another try, in seconds.
+    pub fn retry_after(&self) -> Option<u64> {
+        self.0.retry_after
+    }
+
     /// The fields at fault.
     pub fn into_fields(self) -> Vec<FieldError> {
         self.0.errors

@@ -97,13 +97,21 @@ impl Once {
         let key = key.ok_or_else(|| {
             Problem::field(HEADER, format!("must be 1 to {MAX_KEY} visible ASCII characters"))
         })?;
-        let caller = request.extensions().get::<Caller>().map(|caller| caller.id);
-        Ok(Once(caller.map(|api_key_id| RequestKey {
-            api_key_id,
+        let caller = request.extensions().get::<Caller>().map(Caller::actor);
+        Ok(Once(caller.map(|caller| RequestKey {
+            caller,
             path: request.path().to_owned(),
             key: key.to_owned(),
             body_hash: [0; 32],
         })))
+    }
+
+    /// The key that a form brought with it; its digest comes with it.
+    pub(super) fn of_form(caller: String, path: &str, key: &str, pairs: &[(String, String)]) -> Once {
+        let mut serializer = form_urlencoded::Serializer::new(String::new());
+        serializer.extend_pairs(pairs);
+        let body_hash = hash("", serializer.finish().as_bytes());
+        Once(Some(RequestKey { caller, path: path.to_owned(), key: key.to_owned(), body_hash }))
     }
 
     /// With the digest of what was sent.
@@ -272,16 +280,14 @@ fn repeat(key: &RequestKey, kept: &Answer) -> Result<Reply, Problem> {
 mod tests {
     use super::*;
     use crate::clock::Clock;
-    use crate::store::api_keys::{self, Scope};
     use crate::store::{StorePaths, topics};
 
     #[actix_web::test]
     async fn a_kept_refusal_undoes_what_the_effect_wrote() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(StorePaths::inside(dir.path()), Clock::system()).unwrap();
-        let (api_key_id, _) =
-            store.write(|tx| api_keys::insert(tx, "k", &[Scope::Write], None, "test")).await.unwrap();
-        let key = RequestKey { api_key_id, path: "/x".into(), key: "k".into(), body_hash: [1; 32] };
+        let caller = "key:1".to_owned();
+        let key = RequestKey { caller, path: "/x".into(), key: "k".into(), body_hash: [1; 32] };
         let attempt = |status: StatusCode| {
             Once(Some(key.clone())).write(&store, move |tx| {
                 topics::insert(tx, "hats", true)?;

@@ -1,6 +1,7 @@
 //! HTTP in: translates requests into calls of flows and store, and nothing else.
-//! `webhooks` is what Twilio calls, `api` what integrators call, `openapi` how that is described; the rest serves both.
+//! `webhooks` is what Twilio calls, `api` what integrators call, `admin` the pages for people, `openapi` how that is described; the rest serves both.
 
+pub mod admin;
 pub mod api;
 pub mod auth;
 pub mod body;
@@ -75,6 +76,7 @@ pub fn configure(state: State) -> impl FnOnce(&mut ServiceConfig) {
                 .service(web::resource("/metrics").route(web::get().to(health::metrics)))
                 .configure(webhooks::configure)
                 .configure(openapi::docs::configure)
+                .configure(admin::configure)
                 .configure(api::configure)
                 .default_service(web::to(nothing_here)),
         );

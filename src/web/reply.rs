@@ -88,6 +88,11 @@ impl Reply {
         self
     }
 
+    /// Where the thing is.
+    pub fn location(&self) -> Option<&str> {
+        self.location.as_deref()
+    }
+
     /// The status of the answer.
     pub fn status(&self) -> StatusCode {
         self.status

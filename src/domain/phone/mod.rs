@@ -9,7 +9,7 @@ mod read;
 
 use std::{fmt, sync::LazyLock};
 
-use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber};
+use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber, PhoneNumberFormat};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use address::{Address, Channel, Party, UnknownChannel};
@@ -117,6 +117,17 @@ impl Phone {
             .get(..calling_code_length(self.digits()))
             .and_then(|code| code.parse().ok())
             .unwrap_or_default()
+    }
+
+    /// The number in the groups of its country, for people: `+1 415 555 0101`.
+    pub fn grouped(&self) -> String {
+        match PHONE_NUMBER_UTIL.parse(self.as_str(), None) {
+            Ok(number) => {
+                let grouped = PHONE_NUMBER_UTIL.format(&number, PhoneNumberFormat::International);
+                grouped.replace(['-', '(', ')'], " ").split_whitespace().collect::<Vec<_>>().join(" ")
+            }
+            Err(_) => self.as_str().to_owned(),
+        }
     }
 
     /// The number with its middle hidden, for lists and logs: `+1 415 ··· ··01`.

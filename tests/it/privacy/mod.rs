@@ -67,11 +67,11 @@ async fn full_engine() -> Engine {
                '{{\"tel\":\"{}\",\"name\":\"Bo\"}}');
              INSERT INTO api_keys (name, secret_hash, scopes, created_at)
                VALUES ('k', zeroblob(32), 'read', 0);
-             INSERT INTO idempotency_keys VALUES (1, '/api/v1/users', 'a', zeroblob(32), 201,
+             INSERT INTO idempotency_keys VALUES ('key:1', '/api/v1/users', 'a', zeroblob(32), 201,
                '{{\"phone\":\"+{digits}\",\"name\":\"{MARK}\"}}', 0);
-             INSERT INTO idempotency_keys VALUES (1, '/api/v1/users/1/consent', 'b', zeroblob(32), 201,
+             INSERT INTO idempotency_keys VALUES ('key:1', '/api/v1/users/1/consent', 'b', zeroblob(32), 201,
                '{{\"evidence\":\"{MARK}\"}}', 0);
-             INSERT INTO idempotency_keys VALUES (1, '/api/v1/users', 'c', zeroblob(32), 201,
+             INSERT INTO idempotency_keys VALUES ('key:1', '/api/v1/users', 'c', zeroblob(32), 201,
                '{{\"phone\":\"{}\"}}', 0);
              INSERT INTO inbound (message_sid, state, source, from_address, to_address, body, params, received_at)
                VALUES ('SMlost', 'done', 'webhook', '+{digits}', '{SENDER}', '{MARK}', '[[\"From\",\"+{digits}\"]]', 0);

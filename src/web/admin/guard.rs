@@ -1,0 +1,226 @@
+//! Closes the pages to all but operators who may see them, refuses what another site sends, gives every answer its
+//! headers, and renders what went wrong.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::cookie::{Cookie, SameSite};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse, web};
+
+use super::failure::Failure;
+use super::form::Kept;
+use super::page::{Page, Viewer};
+use super::{OPEN, ROUTES, see_other};
+use crate::store::operators::Role;
+use crate::store::sessions;
+use crate::web::State;
+use crate::web::error::Problem;
+
+/// Only what this server serves. `data:` is for the check marks within the style sheet.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// The least role of each method, by pattern.
+static ROLES: LazyLock<HashMap<String, Vec<(&'static str, Role)>>> = LazyLock::new(|| {
+    let mut roles: HashMap<String, Vec<_>> = HashMap::new();
+    for route in ROUTES {
+        roles.entry(format!("/admin{}", route.path)).or_default().push((route.method, route.role));
+    }
+    roles
+});
+
+/// Wraps every page.
+///
+/// # Errors
+/// Whatever the server below can't turn into an answer.
+pub(super) async fn guard(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let request_at_hand = request.request().clone();
+    let response = match admit(&request).await {
+        Ok(()) => next.call(request).await?.map_into_boxed_body(),
+        Err(Refusal::Answer(answer)) => request.into_response(answer),
+        Err(Refusal::Failure(failure)) => request.error_response(failure),
+    };
+    let mut response = with_page(response, &request_at_hand);
+    harden(response.headers_mut());
+    Ok(response)
+}
+
+enum Refusal {
+    Answer(HttpResponse),
+    Failure(Failure),
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Refusal {
+        Refusal::Failure(failure)
+    }
+}
+
+async fn admit(request: &ServiceRequest) -> Result<(), Refusal> {
+    if *request.method() != Method::GET && *request.method() != Method::HEAD {
+        refuse_other_sites(request.headers())?;
+    }
+    let pattern = request.match_pattern().unwrap_or_default();
+    let viewer = viewer(request).await?;
+    let is_open = OPEN.contains(&pattern.as_str());
+    if let Some(viewer) = &viewer {
+        request.extensions_mut().insert(viewer.clone());
+    }
+    if is_open {
+        return Ok(());
+    }
+    let Some(viewer) = viewer else {
+        return Err(to_login(request));
+    };
+    let method = if *request.method() == Method::HEAD { "GET" } else { request.method().as_str() };
+    // What is not in the table leads to no handler either: it is answered by 404 or 405.
+    let ways = ROLES.get(&pattern).map(Vec::as_slice).unwrap_or_default();
+    let least = ways.iter().find(|(name, _)| *name == method).map(|(_, role)| *role);
+    match least {
+        Some(least) if viewer.operator.role < least => Err(Failure::forbidden(format!(
+            "This page is for {}s. You are logged in as {}, {}.",
+            least.as_str(),
+            viewer.operator.email,
+            viewer.operator.role.as_str(),
+        ))
+        .into()),
+        _ => Ok(()),
+    }
+}
+
+/// A request that changes something must come from a page of ours. Browsers say so; without the header the hidden
+/// field of the form decides alone.
+fn refuse_other_sites(headers: &HeaderMap) -> Result<(), Refusal> {
+    let site = headers.get(&SEC_FETCH_SITE).and_then(|value| value.to_str().ok());
+    match site {
+        None | Some("same-origin" | "none") => Ok(()),
+        Some(_) => {
+            Err(Failure::forbidden("This form was sent by another site. Open the page here and send it again.")
+                .into())
+        }
+    }
+}
+
+/// Who is logged in, if anybody.
+async fn viewer(request: &ServiceRequest) -> Result<Option<Viewer>, Failure> {
+    let Some(state) = request.app_data::<web::Data<State>>().cloned() else {
+        return Ok(None);
+    };
+    let Some(token) = request.cookie(cookie_name(&state)).map(|cookie| cookie.value().to_owned()) else {
+        return Ok(None);
+    };
+    let now = state.store.clock().now();
+    let (sought, csrf) = (token.clone(), super::form::csrf_of(&token));
+    let Some(session) = state.store.read(move |conn| sessions::find(conn, &sought, now)).await? else {
+        return Ok(None);
+    };
+    if session.is_stale(now) {
+        let (store, token_hash) = (state.store.clone(), session.token_hash);
+        actix_web::rt::spawn(async move {
+            if let Err(error) = store.write(move |tx| sessions::touch(tx, &token_hash)).await {
+                tracing::debug!(%error, "the use of a session was not noted");
+            }
+        });
+    }
+    Ok(Some(Viewer {
+        operator: session.operator,
+        token_hash: session.token_hash,
+        proved_at: session.proved_at,
+        csrf,
+    }))
+}
+
+fn to_login(request: &ServiceRequest) -> Refusal {
+    if *request.method() != Method::GET && *request.method() != Method::HEAD {
+        let detail = "You are not logged in any more. Log in in another tab, come back here, and send it again.";
+        return Refusal::Failure(Failure(Problem::new(StatusCode::UNAUTHORIZED, detail)));
+    }
+    let here = request.uri().path_and_query().map_or("/admin", |path| path.as_str());
+    let query = form_urlencoded::Serializer::new(String::new()).append_pair("next", here).finish();
+    let location = format!("/admin/login?{query}");
+    if request.headers().contains_key("hx-request") {
+        // A part of a page can't hold the login: the browser goes there.
+        let answer = HttpResponse::Unauthorized().insert_header(("HX-Redirect", location)).finish();
+        return Refusal::Answer(answer);
+    }
+    Refusal::Answer(see_other(&location))
+}
+
+/// The name of the session's cookie. The prefix binds it to this host and to https (RFC 6265bis, 4.1.3.2).
+pub(super) fn cookie_name(state: &State) -> &'static str {
+    if is_https(state) { "__Host-ese_session" } else { "ese_session" }
+}
+
+fn is_https(state: &State) -> bool {
+    state.config.get().server.public_base_url.scheme() == "https"
+}
+
+/// The cookie that carries a session.
+pub(super) fn session_cookie(state: &State, token: &str) -> Cookie<'static> {
+    Cookie::build(cookie_name(state), token.to_owned())
+        .path("/")
+        .http_only(true)
+        .secure(is_https(state))
+        .same_site(SameSite::Lax)
+        .finish()
+}
+
+/// Renders a failure as a page, with what was posted still in it.
+fn with_page(response: ServiceResponse<BoxBody>, request: &HttpRequest) -> ServiceResponse<BoxBody> {
+    let problem = match response.response().error() {
+        Some(error) => {
+            let own = error.as_error::<Failure>().map(|failure| failure.0.clone());
+            own.or_else(|| error.as_error::<Problem>().cloned())
+        }
+        None => None,
+    };
+    let status = response.status();
+    let is_bare = response.headers().get(header::CONTENT_TYPE).is_none()
+        && (status.is_client_error() || status.is_server_error())
+        && !response.headers().contains_key("hx-redirect");
+    let problem = match problem {
+        Some(problem) => problem,
+        None if is_bare && response.response().error().is_some() => match status {
+            StatusCode::METHOD_NOT_ALLOWED => Problem::new(status, "This page can't be used so."),
+            StatusCode::NOT_FOUND => Problem::not_found("There is no such page. The address may have a typo."),
+            _ => Problem::new(status, "The request can't be taken."),
+        },
+        None if is_bare => Problem::new(status, "The request can't be taken."),
+        None => return response,
+    };
+    let page = Page::of(request);
+    if problem.status().is_server_error() {
+        let route = request.match_pattern().unwrap_or_default();
+        tracing::error!(request.id = %page.request_id, http.route = %route, http.status = problem.status().as_u16(),
+            error = problem.cause().unwrap_or_default(), "a page failed");
+    }
+    let kept = request.extensions_mut().remove::<Kept>();
+    response.into_response(page.failed(&problem, kept))
+}
+
+/// Headers of every answer below `/admin`.
+fn harden(headers: &mut HeaderMap) {
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "same-origin"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    for (name, value) in [(header::CONTENT_SECURITY_POLICY, POLICY), (header::CACHE_CONTROL, "no-store")] {
+        if !headers.contains_key(&name) {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! `/admin`: pages for people. This is the one table of their routes; each area has a file or folder of its own.
+//! A page reads by the store and writes by the same flows and readers as the API, so that nothing is allowed on one
+//! road that is refused on the other.
+//!
+//! - `guard` closes everything to all but operators with the role that the table names
+//! - `page` is what a handler knows of its viewer, and how it answers; `form` reads what was posted
+//! - `render` turns a template and values into HTML, with the words of `words` and the formats of `format`
+//! - `assets` are the files that pages load
+
+mod assets;
+mod failure;
+mod form;
+mod format;
+mod guard;
+mod home;
+mod login;
+mod page;
+mod render;
+mod words;
+
+use actix_web::guard as ask;
+use actix_web::http::Method;
+use actix_web::middleware::from_fn;
+use actix_web::web::{self, ServiceConfig};
+use actix_web::HttpResponse;
+
+use crate::store::operators::Role;
+
+/// What a handler answers.
+pub(super) type Answer = Result<HttpResponse, failure::Failure>;
+
+/// A way into the pages.
+#[derive(Clone, Copy, Debug)]
+pub struct Route {
+    /// Below `/admin`, with `{…}` for what varies.
+    pub path: &'static str,
+    /// `GET` or `POST`.
+    pub method: &'static str,
+    /// The least that an operator must be.
+    pub role: Role,
+}
+
+/// Writes the table once, for the server and for whoever checks it.
+macro_rules! routes {
+    ($($path:literal { $($method:ident $role:ident => $handler:path,)+ })+) => {
+        /// Every page behind the login.
+        pub const ROUTES: &[Route] = &[
+            $($(Route { path: $path, method: routes!(@ $method), role: Role::$role },)+)+
+        ];
+
+        fn mount(config: &mut ServiceConfig) {
+            $(config.service(web::resource($path)$(.route(way(routes!(@ $method)).to($handler)))+);)+
+        }
+    };
+    (@ get) => { "GET" };
+    (@ post) => { "POST" };
+}
+
+routes! {
+    "" {
+        get Viewer => home::show,
+    }
+    "/logout" {
+        post Viewer => login::leave,
+    }
+}
+
+/// The route of a method; whoever may GET may ask by HEAD.
+fn way(method: &str) -> actix_web::Route {
+    match method {
+        "GET" => web::route().guard(ask::Any(ask::Get()).or(ask::Head())),
+        _ => web::method(Method::POST),
+    }
+}
+
+/// Mounts the pages below `/admin`.
+pub(super) fn configure(config: &mut ServiceConfig) {
+    config
+        .service(
+            web::resource("/").route(web::get().to(async || web::Redirect::to("/admin").see_other())),
+        )
+        .service(
+            web::scope("/admin")
+                .wrap(from_fn(guard::guard))
+                .route("/assets/{name}", web::get().to(assets::show))
+                .service(
+                    web::resource("/login")
+                        .route(way("GET").to(login::show))
+                        .route(way("POST").to(login::enter)),
+                )
+                .configure(mount)
+                .default_service(web::to(nothing_here)),
+        );
+}
+
+/// No page fits.
+async fn nothing_here() -> Result<&'static str, failure::Failure> {
+    Err(failure::Failure::not_found("There is no such page. The address may have a typo."))
+}
+
+/// Where the paths lie that need no login; `guard` asks.
+const OPEN: &[&str] = &["/admin/assets/{name}", "/admin/login"];
+
+/// An answer that needs no page.
+fn see_other(location: &str) -> HttpResponse {
+    HttpResponse::SeeOther().insert_header((actix_web::http::header::LOCATION, location)).finish()
+}

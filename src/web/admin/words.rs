@@ -1,0 +1,150 @@
+//! States of the domain as words with an icon and a tone, and reasons as sentences. A state without a row fails a
+//! test.
+
+use minijinja::{Environment, Error, ErrorKind, State, Value};
+
+use crate::domain::gate::Reason;
+
+/// A colour with a meaning; the style sheet has it in light and dark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tone {
+    Good,
+    Moving,
+    Waiting,
+    NeedsYou,
+    Bad,
+}
+
+impl Tone {
+    fn class(self) -> &'static str {
+        match self {
+            Tone::Good => "ok",
+            Tone::Moving => "info",
+            Tone::Waiting => "",
+            Tone::NeedsYou => "warn",
+            Tone::Bad => "bad",
+        }
+    }
+}
+
+use Tone::{Bad, Good, Moving, NeedsYou, Waiting};
+
+type Row = (&'static str, &'static str, Tone, &'static str, &'static str);
+
+/// Kind, state, tone, icon, word.
+const WORDS: &[Row] = &[
+    ("message", "queued", Waiting, "clock", "Queued"),
+    ("message", "sending", Moving, "send", "Sending"),
+    ("message", "uncertain", NeedsYou, "help-circle", "Uncertain"),
+    ("message", "accepted", Moving, "check", "Accepted"),
+    ("message", "sent", Moving, "check", "Sent"),
+    ("message", "delivered", Good, "checks", "Delivered"),
+    ("message", "read", Good, "eye", "Read"),
+    ("message", "failed", Bad, "circle-x", "Failed"),
+    ("message", "undelivered", Bad, "circle-x", "Undelivered"),
+    ("message", "expired", Waiting, "clock-pause", "Expired"),
+    ("message", "skipped", Waiting, "player-play", "Skipped"),
+    ("message", "cancelled", Waiting, "x", "Cancelled"),
+    ("campaign", "draft", Waiting, "pencil", "Draft"),
+    ("campaign", "scheduled", Waiting, "calendar-time", "Scheduled"),
+    ("campaign", "launching", Moving, "player-play", "Launching"),
+    ("campaign", "running", Moving, "player-play", "Running"),
+    ("campaign", "paused", NeedsYou, "player-pause", "Paused"),
+    ("campaign", "finished", Good, "circle-check", "Finished"),
+    ("campaign", "cancelled", Waiting, "x", "Cancelled"),
+    ("consent", "opt_in", Good, "check", "Opted in"),
+    ("consent", "unknown", Waiting, "circle-dashed", "Unknown"),
+    ("consent", "opt_out", NeedsYou, "message-off", "Opted out"),
+    ("consent", "stop", Bad, "ban", "STOP"),
+    ("consent", "review", NeedsYou, "user-question", "On review"),
+    ("import", "queued", Waiting, "clock", "Queued"),
+    ("import", "running", Moving, "player-play", "Running"),
+    ("import", "finished", Good, "circle-check", "Finished"),
+    ("import", "failed", Bad, "circle-x", "Failed"),
+    ("approval", "unsubmitted", Waiting, "pencil", "Not submitted"),
+    ("approval", "received", Moving, "send", "Submitted"),
+    ("approval", "pending", Moving, "clock", "Pending"),
+    ("approval", "approved", Good, "circle-check", "Approved"),
+    ("approval", "rejected", Bad, "circle-x", "Rejected"),
+    ("approval", "paused", NeedsYou, "player-pause", "Paused"),
+    ("approval", "disabled", Bad, "ban", "Disabled"),
+    ("delivery", "pending", Waiting, "clock", "Pending"),
+    ("delivery", "delivered", Good, "checks", "Delivered"),
+    ("delivery", "failed", Bad, "circle-x", "Failed"),
+    ("check", "ok", Good, "circle-check", "OK"),
+    ("check", "warning", NeedsYou, "alert-triangle", "Look"),
+    ("check", "failed", Bad, "circle-x", "Failed"),
+    ("row", "new", Good, "plus", "New"),
+    ("row", "changed", Moving, "pencil", "Changed"),
+    ("row", "unchanged", Waiting, "check", "Unchanged"),
+    ("row", "kept", NeedsYou, "shield-check", "Consent kept"),
+    ("row", "rejected", Bad, "circle-x", "Rejected"),
+];
+
+fn row(kind: &str, state: &str) -> Option<&'static Row> {
+    WORDS.iter().find(|row| row.0 == kind && row.1 == state)
+}
+
+/// The word of a state; the state itself if it has none, such as a new word of Twilio.
+pub(super) fn word<'a>(kind: &str, state: &'a str) -> &'a str {
+    row(kind, state).map_or(state, |row| row.4)
+}
+
+/// What a reason says about one person, as a sentence.
+pub(super) fn reason(code: &str) -> Option<&'static str> {
+    Reason::ALL.iter().find(|reason| reason.as_str() == code).map(|reason| reason.says())
+}
+
+/// What to do about a reason.
+pub(super) fn what_to_do(code: &str) -> Option<&'static str> {
+    Reason::ALL.iter().find(|reason| reason.as_str() == code).map(|reason| reason.what_to_do())
+}
+
+/// Makes `look(kind, state)`, `word(…)`, `|reason` and `|what_to_do` known to templates.
+pub(super) fn add_to(pages: &mut Environment<'static>) {
+    pages.add_function("look", look);
+    pages.add_function("word", |kind: String, state: String| word(&kind, &state).to_owned());
+    pages.add_filter("reason", |code: String| reason(&code).map_or(code.clone(), str::to_owned));
+    pages.add_filter("what_to_do", |code: String| what_to_do(&code).unwrap_or_default().to_owned());
+}
+
+/// Tone, icon and word of a state, for the macro `status`.
+fn look(_: &State<'_, '_>, kind: String, state: String) -> Result<Value, Error> {
+    if !WORDS.iter().any(|row| row.0 == kind) {
+        return Err(Error::new(ErrorKind::InvalidOperation, format!("no states of kind {kind}")));
+    }
+    let found = row(&kind, &state);
+    Ok(minijinja::context! {
+        class => found.map_or("", |row| row.2.class()),
+        icon => found.map_or("circle-dashed", |row| row.3),
+        word => found.map_or(state.as_str(), |row| row.4),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::campaign::CampaignStatus;
+    use crate::domain::consent::Consent;
+    use crate::domain::content::Approval;
+    use crate::domain::message::Status;
+
+    #[test]
+    fn every_state_has_a_word() {
+        let message = Status::ALL.iter().map(|status| ("message", status.as_str()));
+        let campaign = CampaignStatus::ALL.iter().map(|status| ("campaign", status.as_str()));
+        let consent = Consent::ALL.iter().map(|state| ("consent", state.as_str()));
+        let approval = Approval::ALL.iter().map(|approval| ("approval", approval.as_str()));
+        for (kind, state) in message.chain(campaign).chain(consent).chain(approval) {
+            assert!(row(kind, state).is_some(), "{kind} {state}");
+        }
+    }
+
+    #[test]
+    fn every_reason_is_a_sentence() {
+        for reason in Reason::ALL {
+            assert!(super::reason(reason.as_str()).unwrap().ends_with('.'));
+            assert!(what_to_do(reason.as_str()).unwrap().ends_with('.'));
+        }
+    }
+}
