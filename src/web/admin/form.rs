@@ -205,6 +205,15 @@ impl Filled {
         Ok(filled)
     }
 
+    /// The same from pairs that were put by, for a form whose effect was tried.
+    ///
+    /// # Errors
+    /// As above.
+    pub(super) fn refused_with(pairs: Vec<(String, String)>, problem: Problem) -> Result<Filled, Failure> {
+        let form = Form { pairs, once: Once::none() };
+        Filled::refused(&form, problem)
+    }
+
     /// 200, or the status of what was refused.
     pub(super) fn status(&self) -> StatusCode {
         self.status.unwrap_or(StatusCode::OK)

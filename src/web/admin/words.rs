@@ -90,6 +90,11 @@ pub(super) fn word<'a>(kind: &str, state: &'a str) -> &'a str {
     row(kind, state).map_or(state, |row| row.4)
 }
 
+/// Class, icon and word of a state.
+pub(super) fn look_of<'a>(kind: &str, state: &'a str) -> (&'static str, &'static str, &'a str) {
+    row(kind, state).map_or(("", "circle-dashed", state), |row| (row.2.class(), row.3, row.4))
+}
+
 /// What a reason says about one person, as a sentence.
 pub(super) fn reason(code: &str) -> Option<&'static str> {
     Reason::ALL.iter().find(|reason| reason.as_str() == code).map(|reason| reason.says())

@@ -2,15 +2,15 @@
 //! Handlers read the request, call a flow or the store, and say what came of it.
 
 mod api_keys;
-mod audience;
+pub(super) mod audience;
 mod campaign_actions;
 mod campaign_plan;
 mod campaigns;
-mod consent;
+pub(super) mod consent;
 mod content_templates;
 mod event_stream;
 mod events;
-mod explain;
+pub(super) mod explain;
 mod export;
 mod imports;
 mod inbound;
@@ -22,13 +22,13 @@ mod report;
 mod segments;
 mod senders;
 mod settings;
-mod suppressions;
+pub(super) mod suppressions;
 mod templates;
 mod timeline;
 mod topics;
 mod trigger_line;
 mod triggers;
-mod users;
+pub(super) mod users;
 mod webhook_deliveries;
 mod webhook_endpoints;
 
