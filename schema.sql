@@ -607,6 +607,14 @@ CREATE TABLE daily_counts (
   PRIMARY KEY (day, type)
 ) STRICT, WITHOUT ROWID;
 
+-- How often each of the provider's codes ended a message on a UTC day (days since 1970).
+CREATE TABLE daily_errors (
+  day        INTEGER NOT NULL,
+  error_code INTEGER NOT NULL,
+  n          INTEGER NOT NULL,
+  PRIMARY KEY (day, error_code)
+) STRICT, WITHOUT ROWID;
+
 -- What the attempts that began on a UTC day (days since 1970) are charged, as far as it is known, and of how
 -- many it is not.
 CREATE TABLE daily_spending (

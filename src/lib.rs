@@ -12,6 +12,7 @@ pub mod live;
 pub mod metrics;
 pub mod store;
 pub mod twilio;
+pub mod vitals;
 
 pub mod campaign;
 pub mod content;
@@ -23,6 +24,7 @@ pub mod privacy;
 pub mod publish;
 
 pub mod simulator;
+pub mod stand_in;
 pub mod ticker;
 pub mod web;
 

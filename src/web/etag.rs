@@ -25,6 +25,11 @@ impl FromRequest for IfMatch {
 }
 
 impl IfMatch {
+    /// Holds for any version.
+    pub fn any() -> IfMatch {
+        IfMatch(None)
+    }
+
     /// Compares strongly with the version in force (RFC 9110, 13.1.1).
     ///
     /// # Errors

@@ -77,16 +77,18 @@ fn assert_none(problems: &[String], rule: &str) {
 }
 
 /// What each module may name beside itself. The order is that of the plan, from the edge inwards.
-const MAY_IMPORT: [(&str, &[&str]); 21] = [
+const MAY_IMPORT: [(&str, &[&str]); 23] = [
     ("domain", &[]),
     ("clock", &[]),
     ("live", &[]),
     ("metrics", &[]),
     ("ticker", &[]),
+    ("vitals", &["clock"]),
     ("config", &["domain", "twilio", "live"]),
     ("twilio", &["domain"]),
     ("store", &["domain", "clock"]),
     ("simulator", &["twilio", "domain"]),
+    ("stand_in", &["simulator"]),
     ("import", &["store", "domain", "clock"]),
     ("campaign", &["store", "domain", "clock"]),
     ("content", &["store", "twilio", "domain", "clock"]),
@@ -99,7 +101,7 @@ const MAY_IMPORT: [(&str, &[&str]); 21] = [
         "web",
         &[
             "import", "campaign", "content", "inbound", "people", "privacy", "publish", "store", "twilio", "domain",
-            "clock", "config", "live", "metrics",
+            "clock", "config", "live", "metrics", "stand_in", "vitals",
         ],
     ),
     (
@@ -121,8 +123,10 @@ const MAY_IMPORT: [(&str, &[&str]); 21] = [
             "config",
             "live",
             "metrics",
+            "vitals",
             "ticker",
             "simulator",
+            "stand_in",
         ],
     ),
     (
@@ -145,8 +149,10 @@ const MAY_IMPORT: [(&str, &[&str]); 21] = [
             "config",
             "live",
             "metrics",
+            "vitals",
             "ticker",
             "simulator",
+            "stand_in",
         ],
     ),
     ("main", &["commands"]),
@@ -182,12 +188,13 @@ fn api_webhooks_and_pages_never_import_each_other() {
         let Some(own) = doors.iter().find(|door| source.path.starts_with(&format!("web/{door}"))) else {
             continue;
         };
-        for other in doors.iter().filter(|door| *door != own) {
+        // Pages read and write by the functions of the API, so that both take and refuse the same.
+        for other in doors.iter().filter(|door| *door != own && (*own, **door) != ("admin", "api")) {
             problems.extend(source.find(&format!("web::{other}::")));
             problems.extend(source.find(&format!("super::{other}::")));
         }
     }
-    assert_none(&problems, "web/api, web/webhooks and web/admin never import each other");
+    assert_none(&problems, "web/api and web/webhooks never import each other, and neither imports web/admin");
 }
 
 #[test]

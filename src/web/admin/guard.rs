@@ -17,7 +17,7 @@ use super::form::Kept;
 use super::page::{Page, Viewer};
 use super::{OPEN, ROUTES, see_other};
 use crate::store::operators::Role;
-use crate::store::sessions;
+use crate::store::{StoreError, hold, sessions};
 use crate::web::State;
 use crate::web::error::Problem;
 
@@ -44,13 +44,12 @@ pub(super) async fn guard(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let request_at_hand = request.request().clone();
     let response = match admit(&request).await {
         Ok(()) => next.call(request).await?.map_into_boxed_body(),
         Err(Refusal::Answer(answer)) => request.into_response(answer),
         Err(Refusal::Failure(failure)) => request.error_response(failure),
     };
-    let mut response = with_page(response, &request_at_hand);
+    let mut response = with_page(response);
     harden(response.headers_mut());
     Ok(response)
 }
@@ -82,6 +81,11 @@ async fn admit(request: &ServiceRequest) -> Result<(), Refusal> {
     let Some(viewer) = viewer else {
         return Err(to_login(request));
     };
+    let is_part = request.headers().contains_key("hx-request");
+    if let Some(state) = request.app_data::<web::Data<State>>().filter(|_| !is_part) {
+        // The side bar shows them; a part of a page has none.
+        state.badges.now(state).await;
+    }
     let method = if *request.method() == Method::HEAD { "GET" } else { request.method().as_str() };
     // What is not in the table leads to no handler either: it is answered by 404 or 405.
     let ways = ROLES.get(&pattern).map(Vec::as_slice).unwrap_or_default();
@@ -116,12 +120,16 @@ async fn viewer(request: &ServiceRequest) -> Result<Option<Viewer>, Failure> {
     let Some(state) = request.app_data::<web::Data<State>>().cloned() else {
         return Ok(None);
     };
-    let Some(token) = request.cookie(cookie_name(&state)).map(|cookie| cookie.value().to_owned()) else {
+    let Some(token) = token(request.request(), &state) else {
         return Ok(None);
     };
     let now = state.store.clock().now();
     let (sought, csrf) = (token.clone(), super::form::csrf_of(&token));
-    let Some(session) = state.store.read(move |conn| sessions::find(conn, &sought, now)).await? else {
+    let found = state.store.read(move |conn| {
+        let held = hold::since(conn)?.is_some();
+        Ok::<_, StoreError>(sessions::find(conn, &sought, now)?.map(|session| (session, held)))
+    });
+    let Some((session, is_held)) = found.await? else {
         return Ok(None);
     };
     if session.is_stale(now) {
@@ -137,7 +145,31 @@ async fn viewer(request: &ServiceRequest) -> Result<Option<Viewer>, Failure> {
         token_hash: session.token_hash,
         proved_at: session.proved_at,
         csrf,
+        is_held,
     }))
+}
+
+/// The session's token. Where the public address is https, a cookie without the prefix counts only under another
+/// host: whoever set the address from there keeps the session, and no neighbour of the public host can plant one.
+fn token(request: &HttpRequest, state: &State) -> Option<String> {
+    let value = |name: &str| request.cookie(name).map(|cookie| cookie.value().to_owned());
+    let is_public = || {
+        let config = state.config.get();
+        let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+        config.server.public_base_url.host_str().is_some_and(|public| public.eq_ignore_ascii_case(name))
+    };
+    value(cookie_name(state)).or_else(|| value(PLAIN).filter(|_| !is_public()))
+}
+
+/// Gives the session of `request` the cookie that counts now, if the public address was just set.
+pub(super) fn carry_over(request: &HttpRequest, state: &State, answer: &mut HttpResponse) {
+    let Some(token) = request.cookie(PLAIN).filter(|_| is_https(state)) else {
+        return;
+    };
+    if answer.add_cookie(&session_cookie(state, token.value())).is_err() {
+        tracing::debug!("a session could not be carried over");
+    }
 }
 
 fn to_login(request: &ServiceRequest) -> Refusal {
@@ -156,9 +188,12 @@ fn to_login(request: &ServiceRequest) -> Refusal {
     Refusal::Answer(see_other(&location))
 }
 
+/// Without https the prefix of the other one is refused by browsers.
+const PLAIN: &str = "ese_session";
+
 /// The name of the session's cookie. The prefix binds it to this host and to https (RFC 6265bis, 4.1.3.2).
 pub(super) fn cookie_name(state: &State) -> &'static str {
-    if is_https(state) { "__Host-ese_session" } else { "ese_session" }
+    if is_https(state) { "__Host-ese_session" } else { PLAIN }
 }
 
 fn is_https(state: &State) -> bool {
@@ -176,7 +211,8 @@ pub(super) fn session_cookie(state: &State, token: &str) -> Cookie<'static> {
 }
 
 /// Renders a failure as a page, with what was posted still in it.
-fn with_page(response: ServiceResponse<BoxBody>, request: &HttpRequest) -> ServiceResponse<BoxBody> {
+fn with_page(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
+    let request = response.request().clone();
     let problem = match response.response().error() {
         Some(error) => {
             let own = error.as_error::<Failure>().map(|failure| failure.0.clone());
@@ -198,7 +234,7 @@ fn with_page(response: ServiceResponse<BoxBody>, request: &HttpRequest) -> Servi
         None if is_bare => Problem::new(status, "The request can't be taken."),
         None => return response,
     };
-    let page = Page::of(request);
+    let page = Page::of(&request);
     if problem.status().is_server_error() {
         let route = request.match_pattern().unwrap_or_default();
         tracing::error!(request.id = %page.request_id, http.route = %route, http.status = problem.status().as_u16(),

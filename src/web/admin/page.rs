@@ -36,6 +36,8 @@ pub(super) struct Viewer {
     pub(super) proved_at: Millis,
     /// What the forms of this session hold.
     pub(super) csrf: String,
+    /// Whether the file was put back from a copy and sends nothing.
+    pub(super) is_held: bool,
 }
 
 /// One request of a page. Behind the login there is always a viewer.
@@ -104,6 +106,27 @@ impl Page {
         !self.may(Role::Operator)
     }
 
+    /// The same page for everybody of this zone and role, at another moment: nothing in it is of one person or
+    /// session. What many look at is rendered with it.
+    pub(super) fn for_all(&self, now: Millis) -> Page {
+        let viewer = self.viewer.as_ref().map(|viewer| Viewer {
+            operator: Operator {
+                id: 0,
+                email: String::new(),
+                password_hash: String::new(),
+                created_at: 0,
+                last_login_at: None,
+                disabled_at: None,
+                ..viewer.operator.clone()
+            },
+            token_hash: [0; 32],
+            proved_at: 0,
+            csrf: String::new(),
+            ..viewer.clone()
+        });
+        Page { viewer, now, notice: None, request_id: String::new(), here: String::new(), ..self.clone() }
+    }
+
     /// The moment of the request.
     pub(super) fn now(&self) -> Millis {
         self.now
@@ -113,7 +136,7 @@ impl Page {
     fn value(&self, is_part: bool) -> Value {
         let state = self.state.as_ref();
         let public = state.map(|state| state.config.get().server.public_base_url.to_string());
-        let is_held = false;
+        let badges = state.map(|state| state.badges.last());
         context! {
             operator => self.viewer.as_ref().map(|viewer| context! {
                 id => viewer.operator.id,
@@ -130,8 +153,9 @@ impl Page {
             notice => self.notice.clone(),
             is_part => is_part,
             is_masked => self.is_masked(),
-            is_simulated => state.is_some_and(|state| state.setup.is_simulated),
-            is_held => is_held,
+            is_simulated => state.is_some_and(|state| state.setup.get().is_simulated),
+            is_held => self.viewer.as_ref().is_some_and(|viewer| viewer.is_held),
+            badges => badges.map(|badges| badges.value()),
             public_base_url => public,
         }
     }

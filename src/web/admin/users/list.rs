@@ -60,7 +60,10 @@ impl Asked {
             || [sort, column].into_iter().flatten().any(|text| text.is_empty() || text == "newest")
             || pairs.iter().any(|(name, value)| value.trim().is_empty() && !name.starts_with("attribute."));
         if let Some(name) = attribute.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()) {
-            pairs.push((format!("attribute.{name}"), value.unwrap_or_default()));
+            let pair = (format!("attribute.{name}"), value.unwrap_or_default());
+            if !pairs.contains(&pair) {
+                pairs.push(pair);
+            }
         }
         match PeopleFilter::read(&pairs) {
             Ok(filter) => asked.filter = filter,
