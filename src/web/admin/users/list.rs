@@ -52,7 +52,7 @@ impl Asked {
         let sort = query.text("sort");
         asked.order = if sort.as_deref() == Some("reply") { Order::LastReply } else { Order::Newest };
         let column = query.text("column");
-        asked.column = column.clone().filter(|name| !name.trim().is_empty());
+        asked.column = column.clone().filter(|name| !name.trim().is_empty() && name != "city");
         let (attribute, value) = (query.text("attribute"), query.text("value"));
         let mut pairs = query.prefixed("");
         asked.has_blanks = attribute.is_some()

@@ -27,7 +27,7 @@ fn by(actor: &str, name: Option<&str>) -> String {
     match (actor.split(':').next().unwrap_or_default(), name) {
         ("operator", Some(name)) => format!("by {name}"),
         ("key", Some(name)) => format!("by the API key “{name}”"),
-        ("import", Some(name)) => format!("by the import of {name}"),
+        ("import", Some(name)) => format!("from {name}"),
         ("user", _) => "by the person".to_owned(),
         ("twilio", _) => "by Twilio".to_owned(),
         ("command", _) => "from the terminal".to_owned(),
