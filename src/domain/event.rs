@@ -33,6 +33,9 @@ event_types! {
     UserCreated => "user.created",
     /// Attributes, reachability or hold of a person changed; `data.changed` names what.
     UserUpdated => "user.updated",
+    /// An operator did something to everybody who fits a filter; `data` holds action, filter, reason and how many.
+    /// What changed for each person is told by an event of their own.
+    PeopleChanged => "people.changed",
     /// A person's data was erased; the suppression stays.
     UserErased => "user.erased",
     /// A person's consent changed; `data` holds state, previous and source.

@@ -28,6 +28,7 @@ mod search;
 mod segments;
 pub mod settings;
 mod templates;
+mod users;
 mod words;
 
 use actix_web::HttpResponse;
@@ -210,6 +211,66 @@ routes! {
     }
     "/imports/{id}/rejected.csv" {
         get Operator => imports::sheet,
+    }
+    "/users" {
+        get Viewer => users::list::list,
+        post Operator => users::edit::create,
+    }
+    "/users/new" {
+        get Operator => users::edit::new,
+    }
+    "/users/count" {
+        get Viewer => users::list::count,
+    }
+    "/users/export" {
+        get Operator => users::bulk::sheet,
+    }
+    "/users/bulk" {
+        get Operator => users::bulk::ask,
+        post Operator => users::bulk::start,
+    }
+    "/users/bulk/{id}" {
+        get Operator => users::bulk::show,
+    }
+    "/users/bulk/{id}/cancel" {
+        post Operator => users::bulk::cancel,
+    }
+    "/users/{id}" {
+        get Viewer => users::person::show,
+    }
+    "/users/{id}/edit" {
+        get Operator => users::edit::show,
+        post Operator => users::edit::save,
+    }
+    "/users/{id}/consent" {
+        get Operator => users::consent::show,
+        post Operator => users::consent::record,
+    }
+    "/users/{id}/topics" {
+        post Operator => users::standing::set_topic,
+    }
+    "/users/{id}/reachable" {
+        post Operator => users::standing::clear,
+    }
+    "/users/{id}/suppress" {
+        get Operator => users::standing::ask,
+        post Operator => users::standing::suppress,
+    }
+    "/users/{id}/unsuppress" {
+        post Operator => users::standing::lift,
+    }
+    "/users/{id}/explain" {
+        get Viewer => users::explain::show,
+    }
+    "/users/{id}/proof" {
+        get Operator => users::papers::proof,
+    }
+    "/users/{id}/export" {
+        get Operator => users::papers::export,
+    }
+    "/users/{id}/erase" {
+        get Admin => users::erase::ask,
+        post Admin => users::erase::erase,
     }
     "/logout" {
         post Viewer => login::leave,

@@ -78,6 +78,10 @@ const WORDS: &[Row] = &[
     ("check", "ok", Good, "circle-check", "OK"),
     ("check", "warning", NeedsYou, "alert-triangle", "Look"),
     ("check", "failed", Bad, "circle-x", "Failed"),
+    ("bulk", "running", Moving, "player-play", "Running"),
+    ("bulk", "finished", Good, "circle-check", "Finished"),
+    ("bulk", "cancelled", Waiting, "x", "Stopped"),
+    ("bulk", "failed", Bad, "circle-x", "Failed"),
     ("row", "new", Good, "plus", "New"),
     ("row", "changed", Moving, "pencil", "Changed"),
     ("row", "unchanged", Waiting, "check", "Unchanged"),
@@ -126,6 +130,11 @@ fn row(kind: &str, state: &str) -> Option<&'static Row> {
 /// The word of a state; the state itself if it has none, such as a new word of Twilio.
 pub(super) fn word<'a>(kind: &str, state: &'a str) -> &'a str {
     row(kind, state).map_or(state, |row| row.4)
+}
+
+/// Class, icon and word of a state.
+pub(super) fn look_of<'a>(kind: &str, state: &'a str) -> (&'static str, &'static str, &'a str) {
+    row(kind, state).map_or(("", "circle-dashed", state), |row| (row.2.class(), row.3, row.4))
 }
 
 /// What a reason says about one person, as a sentence.
