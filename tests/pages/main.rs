@@ -13,5 +13,6 @@
 mod support;
 
 mod campaigns;
+mod door;
 mod imports;
 mod visitor;
