@@ -67,6 +67,8 @@ CREATE TABLE users (
   CHECK (phone IS NOT NULL OR channel_address IS NOT NULL OR erased_at IS NOT NULL)
 ) STRICT;
 
+CREATE INDEX users_held ON users (id) WHERE hold IS NOT NULL;
+
 CREATE TABLE topics (
   id           INTEGER PRIMARY KEY AUTOINCREMENT,
   name         TEXT NOT NULL UNIQUE COLLATE NOCASE,
@@ -570,6 +572,14 @@ CREATE TABLE daily_counts (
   type TEXT    NOT NULL,
   n    INTEGER NOT NULL,
   PRIMARY KEY (day, type)
+) STRICT, WITHOUT ROWID;
+
+-- How often each of the provider's codes ended a message on a UTC day (days since 1970).
+CREATE TABLE daily_errors (
+  day        INTEGER NOT NULL,
+  error_code INTEGER NOT NULL,
+  n          INTEGER NOT NULL,
+  PRIMARY KEY (day, error_code)
 ) STRICT, WITHOUT ROWID;
 
 -- What the attempts that began on a UTC day (days since 1970) are charged, as far as it is known, and of how

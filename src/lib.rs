@@ -12,6 +12,7 @@ pub mod live;
 pub mod metrics;
 pub mod store;
 pub mod twilio;
+pub mod vitals;
 
 pub mod campaign;
 pub mod content;

@@ -70,6 +70,21 @@ pub struct Pace {
     pub granted: u64,
 }
 
+/// What pages show of the sending.
+#[derive(Clone, Debug, Default)]
+pub struct Reading {
+    /// Requests to Twilio under way.
+    pub in_flight: i64,
+    /// And how many may be.
+    pub ceiling: i64,
+    /// Messages that Twilio took since the start.
+    pub accepted: u64,
+    /// Why nothing is sent, if so: `busy` or `outage`.
+    pub resting: Option<&'static str>,
+    /// Limiters in use.
+    pub paces: Vec<Pace>,
+}
+
 /// A sender's limit on people a day, and how much of it is used.
 #[derive(Clone, Debug)]
 pub struct DailyLimit {
@@ -144,6 +159,7 @@ struct Sending {
     granted: Family<PaceLabels, Counter>,
     recipients: Family<SenderLabels, Gauge>,
     recipients_limit: Family<SenderLabels, Gauge>,
+    last: Arc<std::sync::Mutex<(Option<&'static str>, Vec<Pace>)>>,
 }
 
 impl Sending {
@@ -192,6 +208,7 @@ impl Sending {
                 "People whom a sender may write to within 24 hours",
                 Default::default(),
             ),
+            last: Arc::default(),
         }
     }
 }
@@ -332,6 +349,12 @@ impl Metrics {
 
     /// Sets whether nothing is sent for this reason.
     pub fn set_resting(&self, reason: &'static str, is_resting: bool) {
+        let mut last = self.sending.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if is_resting {
+            last.0 = Some(reason);
+        } else if last.0 == Some(reason) {
+            last.0 = None;
+        }
         self.sending.resting.get_or_create(&RestLabels { reason }).set(i64::from(is_resting));
     }
 
@@ -339,10 +362,24 @@ impl Metrics {
     pub fn set_paces(&self, paces: Vec<Pace>) {
         self.sending.rates.clear();
         self.sending.granted.clear();
+        self.sending.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner).1.clone_from(&paces);
         for Pace { level, name, rate, granted } in paces {
             let labels = PaceLabels { level, name };
             self.sending.rates.get_or_create(&labels).set(rate);
             self.sending.granted.get_or_create(&labels).inner().store(granted, Ordering::Relaxed);
+        }
+    }
+
+    /// What was set and counted last of the sending.
+    pub fn reading(&self) -> Reading {
+        let accepted = self.deliveries.get_or_create(&OutcomeLabels { outcome: "accepted" }).get();
+        let last = self.sending.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        Reading {
+            in_flight: self.sending.in_flight.get(),
+            ceiling: self.sending.in_flight_ceiling.get(),
+            accepted,
+            resting: last.0,
+            paces: last.1.clone(),
         }
     }
 

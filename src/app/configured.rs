@@ -20,8 +20,11 @@ use crate::stand_in::StandIn;
 use crate::store::{Store, StoreError, StorePaths, senders, settings};
 use crate::twilio::client::{Client, is_loopback};
 use crate::twilio::content::ContentClient;
+use crate::vitals::Vitals;
 use crate::web::State;
 use crate::web::admin::Backups;
+use crate::web::admin::badges::Badges;
+use crate::web::admin::live::Watchers;
 use crate::web::limits::Limits;
 use crate::web::streams::Streams;
 
@@ -94,10 +97,23 @@ pub fn state(
     });
     let streams = Streams::default();
     let state = State {
+        store,
+        config,
+        in_force,
+        setup,
+        twilio,
+        keywords,
+        rules,
+        contents,
+        metrics,
+        limits,
+        streams,
+        vitals: Vitals::default(),
+        watchers: Watchers::default(),
+        badges: Badges::default(),
         stand_in: StandIn::default(),
         backups: Backups::default(),
         checkup: Live::new(None),
-        store, config, in_force, setup, twilio, keywords, rules, contents, metrics, limits, streams,
     };
     Ok((state, delivery))
 }

@@ -30,6 +30,7 @@ use crate::store::outcomes::RetryPolicy;
 use crate::store::{Serving, Store, StoreError, demo, senders, settings};
 use crate::ticker::{self, Stop, StopHandle};
 use crate::twilio::client::{Client, is_loopback};
+use crate::web::admin::live::Watchers;
 use crate::web::streams::Streams;
 use crate::web::{self, State};
 
@@ -57,6 +58,7 @@ pub struct App {
     server: ServerHandle,
     streams: Streams,
     stand_in: StandIn,
+    watchers: Watchers,
     stop: StopHandle,
     tasks: Vec<JoinHandle<()>>,
     serving: Serving,
@@ -109,15 +111,28 @@ impl App {
                 tracing::error!(error = %error, "the HTTP server ended");
             }
         }));
-        let (streams, setup, stand_in) =
-            (state.streams.clone(), state.setup.clone(), state.stand_in.clone());
-        Ok(App { store, address, setup, uncertain, server: handle, streams, stand_in, stop, tasks, serving })
+        let (streams, watchers) = (state.streams.clone(), state.watchers.clone());
+        let (setup, stand_in) = (state.setup.clone(), state.stand_in.clone());
+        Ok(App {
+            store,
+            address,
+            setup,
+            uncertain,
+            server: handle,
+            streams,
+            watchers,
+            stand_in,
+            stop,
+            tasks,
+            serving,
+        })
     }
 
     /// Stops in order: no new claims and no new requests, answers in flight written down, loops ended.
     pub async fn stop(self) {
         self.stop.pull();
         self.streams.close();
+        self.watchers.close();
         let ended = async {
             self.server.stop(true).await;
             for task in self.tasks {
@@ -206,6 +221,7 @@ fn background(state: &State, delivery: Live<Settings>, stop: &Stop) -> Result<Ve
     tasks.push(replays(state, stop));
     tasks.push(retention(state, stop));
     outbound(state, stop, &mut tasks)?;
+    tasks.push(vitals(state, stop));
     let store = state.store.clone();
     tasks.push(spawn("checkpoint", SECOND * 5, stop, std::future::pending, move || {
         let store = store.clone();
@@ -394,6 +410,15 @@ fn retention(state: &State, stop: &Stop) -> JoinHandle<()> {
             let days = state.config.get().retention;
             privacy::retain(&state.store, &days, &state.metrics, &flag).await.map(drop)
         }
+    })
+}
+
+/// Follows how the process is doing, for pages that show the last minutes.
+fn vitals(state: &State, stop: &Stop) -> JoinHandle<()> {
+    let state = state.clone();
+    spawn("vitals", SECOND, stop, std::future::pending, move || {
+        let state = state.clone();
+        async move { web::health::note_vitals(&state).await }
     })
 }
 

@@ -49,6 +49,7 @@ pub(super) struct Effects {
     pub(super) counts: BTreeMap<CountKey, i64>,
     pub(super) sums: BTreeMap<i64, Sums>,
     pub(super) daily: BTreeMap<(i64, &'static str), i64>,
+    pub(super) errors: BTreeMap<(i64, i64), i64>,
     pub(super) users: BTreeMap<Consent, i64>,
     pub(super) ledger: Vec<(i64, [u8; 32])>,
     pub(super) withdrawals: Vec<Withdrawal>,
@@ -76,6 +77,9 @@ impl Effects {
         }
         for (key, n) in other.daily {
             *self.daily.entry(key).or_default() += n;
+        }
+        for (key, n) in other.errors {
+            *self.errors.entry(key).or_default() += n;
         }
         for (consent, n) in other.users {
             *self.users.entry(consent).or_default() += n;
@@ -129,6 +133,13 @@ impl Effects {
                  ON CONFLICT DO UPDATE SET n = n + excluded.n",
             )?
             .execute((day, kind, n))?;
+        }
+        for ((day, code), n) in &self.errors {
+            conn.prepare_cached(
+                "INSERT INTO daily_errors (day, error_code, n) VALUES (?1, ?2, ?3)
+                 ON CONFLICT DO UPDATE SET n = n + excluded.n",
+            )?
+            .execute((day, code, n))?;
         }
         for (consent, n) in self.users.iter().filter(|(_, n)| **n != 0) {
             conn.prepare_cached("UPDATE user_counts SET n = n + ?2 WHERE consent = ?1")?

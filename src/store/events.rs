@@ -90,6 +90,11 @@ pub(super) fn count(tx: &Tx<'_>, what: &'static str) {
     *tx.effects.borrow_mut().daily.entry((tx.now.div_euclid(DAY), what)).or_default() += 1;
 }
 
+/// Counts that the provider ended a message with this code today.
+pub(super) fn count_error(tx: &Tx<'_>, code: i64) {
+    *tx.effects.borrow_mut().errors.entry((tx.now.div_euclid(DAY), code)).or_default() += 1;
+}
+
 const COLUMNS: &str =
     "e.id, e.type, e.at, e.user_id, u.phone, e.campaign_id, e.message_id, m.reference, e.data";
 

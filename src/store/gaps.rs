@@ -58,6 +58,19 @@ pub struct OpenGap {
     pub noted: u64,
 }
 
+#[cfg(test)]
+impl OpenGap {
+    /// One that was noticed then.
+    pub(crate) fn since(gap: Gap, since: Millis) -> OpenGap {
+        OpenGap { gap, since, ripe_at: 0, next_ripe_at: 0, trouble: None, noted: 1 }
+    }
+
+    /// With what kept the last look from succeeding.
+    pub(crate) fn with_trouble(self, trouble: &str) -> OpenGap {
+        OpenGap { trouble: Some(trouble.to_owned()), ..self }
+    }
+}
+
 #[derive(Debug, Default)]
 struct State {
     is_watched: bool,

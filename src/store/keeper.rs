@@ -33,6 +33,17 @@ pub(super) struct Keeper {
     is_adrift: AtomicBool,
     /// Until then a long log is not waited for again.
     rests_until: Mutex<Option<Instant>>,
+    /// As the last look found it.
+    log: Mutex<Log>,
+}
+
+/// The log beside the data file, as the last look found it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Log {
+    /// Its pages of 4 KiB.
+    pub pages: i64,
+    /// Those that are in the data file already.
+    pub moved: i64,
 }
 
 impl Keeper {
@@ -45,6 +56,7 @@ impl Keeper {
             place,
             is_adrift: AtomicBool::new(false),
             rests_until: Mutex::default(),
+            log: Mutex::default(),
         })
     }
 
@@ -62,7 +74,8 @@ impl Keeper {
             return Ok(());
         }
         let conn = self.conn();
-        let (_, length) = move_log(&conn, "PRAGMA wal_checkpoint(PASSIVE)")?;
+        let (_, length, moved) = move_log(&conn, "PRAGMA wal_checkpoint(PASSIVE)")?;
+        *self.log.lock().unwrap_or_else(PoisonError::into_inner) = Log { pages: length, moved };
         let mut rests_until = self.rests_until.lock().unwrap_or_else(PoisonError::into_inner);
         if length > LONG_LOG && rests_until.is_none_or(|until| Instant::now() >= until) {
             let patience = if length > 4 * LONG_LOG { LONG_PATIENCE } else { SHORT_PATIENCE };
@@ -72,6 +85,11 @@ impl Keeper {
             *rests_until = is_futile.then(|| Instant::now() + REST);
         }
         Ok(())
+    }
+
+    /// The log as the last look found it.
+    pub(super) fn log(&self) -> Log {
+        *self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Moves the whole log into the file and cuts it to nothing, unless readers keep it from that for longer
@@ -123,7 +141,7 @@ impl Keeper {
 }
 
 /// Runs a checkpoint. Returns whether it came to its end (readers and writers of the moment may keep it from
-/// that), and how many pages the log has.
-fn move_log(conn: &Connection, pragma: &str) -> rusqlite::Result<(bool, i64)> {
-    conn.query_row(pragma, [], |row| Ok((row.get::<_, i64>(0)? == 0, row.get(1)?)))
+/// that), how many pages the log has, and how many of them are in the file.
+fn move_log(conn: &Connection, pragma: &str) -> rusqlite::Result<(bool, i64, i64)> {
+    conn.query_row(pragma, [], |row| Ok((row.get::<_, i64>(0)? == 0, row.get(1)?, row.get(2)?)))
 }

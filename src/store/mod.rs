@@ -65,6 +65,7 @@ pub use closings::SharedClosings;
 pub use effects::Withdrawal;
 pub use error::{OpenError, StoreError};
 pub use gaps::{Gap, Gaps, OpenGap};
+pub use keeper::Log;
 pub use key::StoreKey;
 pub use open::StorePaths;
 /// What read functions take: a snapshot, or the writer's transaction.
@@ -107,6 +108,7 @@ struct SharedInner {
     last_event: watch::Sender<i64>,
     batches: AtomicU64,
     closures: AtomicU64,
+    reads: AtomicU64,
 }
 
 impl Shared {
@@ -180,6 +182,7 @@ impl Store {
                 last_event: watch::channel(0).0,
                 batches: AtomicU64::new(0),
                 closures: AtomicU64::new(0),
+                reads: AtomicU64::new(0),
             }),
         };
         let writer =
@@ -206,6 +209,7 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
+        self.shared.inner.reads.fetch_add(1, Ordering::Relaxed);
         let readers = self.readers.clone();
         tokio::task::spawn_blocking(move || on_snapshot(&readers, Some(READ_LIMIT), query))
             .await
@@ -337,6 +341,20 @@ impl Store {
         None
     }
 
+    /// Bytes of the data file and of the log beside it; `None` for what is not there.
+    pub fn sizes(&self) -> (Option<u64>, Option<u64>) {
+        let path = self.place.path();
+        let mut log = path.as_os_str().to_owned();
+        log.push("-wal");
+        let size = |path: &std::path::Path| std::fs::metadata(path).ok().map(|found| found.len());
+        (size(path), size(std::path::Path::new(&log)))
+    }
+
+    /// The log as the last checkpoint found it.
+    pub fn log(&self) -> Log {
+        self.keeper.log()
+    }
+
     /// Starts the watch for other processes that write to the file.
     ///
     /// # Errors
@@ -379,6 +397,11 @@ impl Store {
     pub fn commits(&self) -> (u64, u64) {
         let inner = &self.shared.inner;
         (inner.batches.load(Ordering::Relaxed), inner.closures.load(Ordering::Relaxed))
+    }
+
+    /// Snapshots that were asked for by [`Store::read`] since the start.
+    pub fn reads(&self) -> u64 {
+        self.shared.inner.reads.load(Ordering::Relaxed)
     }
 
     /// The key that hashes addresses.

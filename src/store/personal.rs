@@ -201,6 +201,7 @@ pub const IMPERSONAL: &[(&str, &str)] = &[
     ("campaign_counts", "counts"),
     ("campaign_sums", "sums"),
     ("daily_counts", "counts"),
+    ("daily_errors", "counts"),
     ("daily_spending", "sums"),
     ("user_counts", "counts"),
     ("webhook_endpoints", "who is told of events, and how far"),

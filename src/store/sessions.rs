@@ -1,13 +1,15 @@
 //! `sessions`: operators who are logged in. The token is 256 random bits in a cookie; the file keeps its SHA-256,
 //! so that a copy of the file lets nobody in.
 
+use std::collections::HashMap;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rusqlite::{Connection, OptionalExtension};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
-use super::operators::{self, Operator};
+use super::operators::{self, Operator, Role};
 use super::{StoreError, Tx};
 use crate::clock::Millis;
 
@@ -87,6 +89,31 @@ pub fn find(conn: &Connection, token: &str, now: Millis) -> Result<Option<Sessio
             })
         })
         .optional()?)
+}
+
+/// The roles of the operators of those sessions that are in force at `now`, by the hash of their token.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn roles(
+    conn: &Connection,
+    token_hashes: &[[u8; 32]],
+    now: Millis,
+) -> Result<HashMap<[u8; 32], Role>, StoreError> {
+    let mut roles = HashMap::new();
+    let mut find = conn.prepare_cached(
+        "SELECT operators.role FROM sessions JOIN operators ON operators.id = sessions.operator_id
+         WHERE sessions.token_hash = ?1 AND sessions.last_seen_at > ?2 AND sessions.created_at > ?3
+           AND operators.disabled_at IS NULL",
+    )?;
+    for hash in token_hashes {
+        let times = (hash, now - IDLE_LIMIT, now - AGE_LIMIT);
+        let role: Option<String> = find.query_row(times, |row| row.get(0)).optional()?;
+        if let Some(role) = role.as_deref().and_then(Role::parse) {
+            roles.insert(*hash, role);
+        }
+    }
+    Ok(roles)
 }
 
 /// Notes that a session is used.

@@ -15,7 +15,9 @@ use super::error::Problem;
 use super::reply::time_or_null;
 use crate::metrics;
 use crate::store::api_keys::Scope;
+use crate::store::reports::workload;
 use crate::store::{Store, StoreError, hold, reports, senders};
+use crate::vitals::Sample;
 
 /// The span that a sender's limit on people is about, in milliseconds.
 const DAY: i64 = 86_400_000;
@@ -101,6 +103,27 @@ pub(super) async fn metrics(request: HttpRequest, state: web::Data<State>) -> Re
     Ok(HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, metrics::CONTENT_TYPE))
         .body(state.metrics.encode()))
+}
+
+/// Reads once how the process is doing, for its short history.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub async fn note_vitals(state: &State) -> Result<(), StoreError> {
+    let workload = state.store.read(workload::workload).await?;
+    let reading = state.metrics.reading();
+    let account = reading.paces.iter().find(|pace| pace.level == "account");
+    let limit = account.map_or_else(|| state.config.get().delivery.account_rate_per_second, |pace| pace.rate);
+    let sample = Sample {
+        queued: workload.queued + workload.single,
+        accepted: reading.accepted,
+        limit: Some(limit),
+        in_flight: reading.in_flight,
+        ceiling: reading.ceiling,
+        campaigns: workload.campaigns,
+    };
+    state.vitals.note(state.store.clock().now(), sample);
+    Ok(())
 }
 
 async fn collect(state: &State) -> Result<(), StoreError> {

@@ -33,6 +33,7 @@ use crate::metrics::Metrics;
 use crate::stand_in::StandIn;
 use crate::store::Store;
 use crate::twilio::client::Client;
+use crate::vitals::Vitals;
 
 /// What every handler may use. Clones share it.
 #[derive(Clone)]
@@ -65,6 +66,12 @@ pub struct State {
     pub limits: limits::Limits,
     /// Answers that stay open.
     pub streams: streams::Streams,
+    /// How the process has been doing in the last minutes.
+    pub vitals: Vitals,
+    /// Those who look at live pages.
+    pub watchers: admin::live::Watchers,
+    /// The numbers of the side bar.
+    pub badges: admin::badges::Badges,
 }
 
 /// Everything that is served, for `App::configure`.

@@ -60,6 +60,10 @@ pub(super) async fn edge(
     let status = response.status();
     if let Some(state) = state {
         state.metrics.count_request(&route, response.request().method().as_str(), status.as_u16());
+        if route.starts_with("/webhooks/twilio/") {
+            let millis = began.elapsed().as_secs_f64() * 1_000.0;
+            state.vitals.note_webhook(state.store.clock().now(), millis, status.is_success());
+        }
     }
     let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     tracing::debug!(request.id = %id.0, http.route = %route, http.status = status.as_u16(), millis, "answered");

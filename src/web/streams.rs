@@ -27,6 +27,8 @@ pub struct Streams {
     closed: watch::Sender<bool>,
     sent: Arc<AtomicU64>,
     pace: Pace,
+    most: usize,
+    most_of_one: usize,
 }
 
 /// What a stream does when nothing happens.
@@ -90,7 +92,24 @@ impl Streams {
             closed: watch::channel(false).0,
             sent: Arc::default(),
             pace: Pace { heartbeat, key_check },
+            most: MOST_STREAMS,
+            most_of_one: MOST_OF_KEY,
         }
+    }
+
+    /// The same with room for others than usual: so many in all, and so many of one caller.
+    pub(super) fn with_room(self, most: usize, most_of_one: usize) -> Streams {
+        Streams { most, most_of_one, ..self }
+    }
+
+    /// What a stream does when nothing happens.
+    pub(super) fn pace(&self) -> Pace {
+        self.pace
+    }
+
+    /// True once the process ends.
+    pub(super) fn closed(&self) -> watch::Receiver<bool> {
+        self.closed.subscribe()
     }
 
     /// A place for one more of this API key.
@@ -99,10 +118,10 @@ impl Streams {
     /// How many are open already, when that is the most.
     pub(super) fn take(&self, api_key_id: i64) -> Result<Slot, Full> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if open.get(&api_key_id).is_some_and(|own| *own >= MOST_OF_KEY) {
+        if open.get(&api_key_id).is_some_and(|own| *own >= self.most_of_one) {
             return Err(Full::OfKey);
         }
-        if open.values().sum::<usize>() >= MOST_STREAMS {
+        if open.values().sum::<usize>() >= self.most {
             return Err(Full::OfAll);
         }
         *open.entry(api_key_id).or_default() += 1;

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension};
 use serde_json::{Map, Value, json};
 
 use super::messages::{self, STANDING, STANDING_COLUMNS, Standing, standing_from_row};
-use super::{StoreError, Tx, triggers};
+use super::{StoreError, Tx, events, triggers};
 use crate::clock::Millis;
 use crate::domain::event::EventType;
 use crate::domain::failure::Failure;
@@ -164,6 +164,9 @@ fn advance(tx: &Tx<'_>, standing: &Standing, to: Status, change: &Change<'_>) ->
     if let Some(failure) = change.failure {
         data.insert("error_code".to_owned(), json!(failure.code));
         data.insert("error".to_owned(), json!(failure.text));
+    }
+    if let Some(code) = code {
+        events::count_error(tx, code);
     }
     let event_id = standing.note(tx, kind, Value::Object(data))?;
     let reason = change.failure.map(|_| "provider_error");

@@ -1,13 +1,19 @@
 //! Read models: what lists, reports and those who watch the process look at, joined from several tables.
 
+pub mod attention;
 mod begun;
+pub mod figures;
+pub mod found;
+pub mod happening;
 pub mod heard;
 pub mod inbound;
 pub mod messages;
 pub mod overview;
 pub mod proof;
+pub mod running;
 pub mod timeline;
 mod walk;
+pub mod workload;
 
 use rusqlite::Connection;
 
@@ -77,4 +83,13 @@ pub fn segment_definitions(conn: &Connection) -> Result<Vec<(String, serde_json:
         })?
         .collect::<Result<_, _>>()?;
     Ok(found)
+}
+
+/// How SQLite would run a statement, one step a line: for tests that no table is walked.
+#[cfg(test)]
+pub(in crate::store) fn plan_of(conn: &Connection, sql: &str) -> String {
+    let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+    let none = rusqlite::params_from_iter(std::iter::repeat_n(1, statement.parameter_count()));
+    let steps = statement.query_map(none, |row| row.get::<_, String>(3)).unwrap();
+    steps.collect::<Result<Vec<_>, _>>().unwrap().join("\n")
 }

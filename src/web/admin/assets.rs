@@ -1,5 +1,5 @@
 //! Files that pages load, from within the binary. A name holds the digest of its contents, so that a browser may
-//! keep it for a year; `asset('admin.css')` in a template writes it. A debug build with `ESE_LIVE_RELOAD` set reads
+//! keep it for a year; `asset('admin.css')` in a template writes it. A debug build with `LIVE_RELOAD` set reads
 //! them anew from disk.
 
 use std::collections::HashMap;
@@ -45,7 +45,7 @@ struct Assets {
 /// Whether templates and files are read from disk each time.
 pub(super) fn is_live() -> bool {
     static IS_LIVE: LazyLock<bool> =
-        LazyLock::new(|| cfg!(debug_assertions) && std::env::var_os("ESE_LIVE_RELOAD").is_some());
+        LazyLock::new(|| cfg!(debug_assertions) && std::env::var_os("LIVE_RELOAD").is_some());
     *IS_LIVE
 }
 

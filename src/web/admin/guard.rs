@@ -17,7 +17,7 @@ use super::form::Kept;
 use super::page::{Page, Viewer};
 use super::{OPEN, ROUTES, see_other};
 use crate::store::operators::Role;
-use crate::store::{StoreError, hold, sessions};
+use crate::store::sessions;
 use crate::web::State;
 use crate::web::error::Problem;
 
@@ -44,13 +44,12 @@ pub(super) async fn guard(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let request_at_hand = request.request().clone();
     let response = match admit(&request).await {
         Ok(()) => next.call(request).await?.map_into_boxed_body(),
         Err(Refusal::Answer(answer)) => request.into_response(answer),
         Err(Refusal::Failure(failure)) => request.error_response(failure),
     };
-    let mut response = with_page(response, &request_at_hand);
+    let mut response = with_page(response);
     harden(response.headers_mut());
     Ok(response)
 }
@@ -82,6 +81,11 @@ async fn admit(request: &ServiceRequest) -> Result<(), Refusal> {
     let Some(viewer) = viewer else {
         return Err(to_login(request));
     };
+    let is_part = request.headers().contains_key("hx-request");
+    if let Some(state) = request.app_data::<web::Data<State>>().filter(|_| !is_part) {
+        // The side bar shows them; a part of a page has none.
+        state.badges.now(state).await;
+    }
     let method = if *request.method() == Method::HEAD { "GET" } else { request.method().as_str() };
     // What is not in the table leads to no handler either: it is answered by 404 or 405.
     let ways = ROLES.get(&pattern).map(Vec::as_slice).unwrap_or_default();
@@ -121,11 +125,7 @@ async fn viewer(request: &ServiceRequest) -> Result<Option<Viewer>, Failure> {
     };
     let now = state.store.clock().now();
     let (sought, csrf) = (token.clone(), super::form::csrf_of(&token));
-    let found = state.store.read(move |conn| {
-        let held = hold::since(conn)?.is_some();
-        Ok::<_, StoreError>(sessions::find(conn, &sought, now)?.map(|session| (session, held)))
-    });
-    let Some((session, is_held)) = found.await? else {
+    let Some(session) = state.store.read(move |conn| sessions::find(conn, &sought, now)).await? else {
         return Ok(None);
     };
     if session.is_stale(now) {
@@ -141,7 +141,6 @@ async fn viewer(request: &ServiceRequest) -> Result<Option<Viewer>, Failure> {
         token_hash: session.token_hash,
         proved_at: session.proved_at,
         csrf,
-        is_held,
     }))
 }
 
@@ -207,7 +206,8 @@ pub(super) fn session_cookie(state: &State, token: &str) -> Cookie<'static> {
 }
 
 /// Renders a failure as a page, with what was posted still in it.
-fn with_page(response: ServiceResponse<BoxBody>, request: &HttpRequest) -> ServiceResponse<BoxBody> {
+fn with_page(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
+    let request = response.request().clone();
     let problem = match response.response().error() {
         Some(error) => {
             let own = error.as_error::<Failure>().map(|failure| failure.0.clone());
@@ -229,7 +229,7 @@ fn with_page(response: ServiceResponse<BoxBody>, request: &HttpRequest) -> Servi
         None if is_bare => Problem::new(status, "The request can't be taken."),
         None => return response,
     };
-    let page = Page::of(request);
+    let page = Page::of(&request);
     if problem.status().is_server_error() {
         let route = request.match_pattern().unwrap_or_default();
         tracing::error!(request.id = %page.request_id, http.route = %route, http.status = problem.status().as_u16(),

@@ -8,14 +8,20 @@
 //! - `assets` are the files that pages load
 
 mod assets;
+mod attention;
+pub mod badges;
+mod dashboard;
 mod failure;
 mod form;
 mod format;
 mod guard;
-mod home;
+mod happenings;
+pub mod live;
 mod login;
+mod monitoring;
 mod page;
 mod render;
+mod search;
 pub mod settings;
 mod words;
 
@@ -61,7 +67,28 @@ macro_rules! routes {
 
 routes! {
     "" {
-        get Viewer => home::show,
+        get Viewer => dashboard::show,
+    }
+    "/live/dashboard" {
+        get Viewer => dashboard::live,
+    }
+    "/live/monitoring" {
+        get Viewer => monitoring::live,
+    }
+    "/live/events" {
+        get Viewer => monitoring::live_events,
+    }
+    "/monitoring" {
+        get Viewer => monitoring::show,
+    }
+    "/monitoring/events" {
+        get Viewer => monitoring::events,
+    }
+    "/monitoring/webhooks" {
+        get Viewer => monitoring::webhooks,
+    }
+    "/search" {
+        get Viewer => search::show,
     }
     "/logout" {
         post Viewer => login::leave,

@@ -36,8 +36,6 @@ pub(super) struct Viewer {
     pub(super) proved_at: Millis,
     /// What the forms of this session hold.
     pub(super) csrf: String,
-    /// Whether the file was put back from a copy and sends nothing.
-    pub(super) is_held: bool,
 }
 
 /// One request of a page. Behind the login there is always a viewer.
@@ -106,6 +104,26 @@ impl Page {
         !self.may(Role::Operator)
     }
 
+    /// The same page for everybody of this zone and role, at another moment: nothing in it is of one person or
+    /// session. What many look at is rendered with it.
+    pub(super) fn for_all(&self, now: Millis) -> Page {
+        let viewer = self.viewer.as_ref().map(|viewer| Viewer {
+            operator: Operator {
+                id: 0,
+                email: String::new(),
+                password_hash: String::new(),
+                created_at: 0,
+                last_login_at: None,
+                disabled_at: None,
+                ..viewer.operator.clone()
+            },
+            token_hash: [0; 32],
+            proved_at: 0,
+            csrf: String::new(),
+        });
+        Page { viewer, now, notice: None, request_id: String::new(), here: String::new(), ..self.clone() }
+    }
+
     /// The moment of the request.
     pub(super) fn now(&self) -> Millis {
         self.now
@@ -115,7 +133,7 @@ impl Page {
     fn value(&self, is_part: bool) -> Value {
         let state = self.state.as_ref();
         let public = state.map(|state| state.config.get().server.public_base_url.to_string());
-        let is_held = self.viewer.as_ref().is_some_and(|viewer| viewer.is_held);
+        let badges = state.map(|state| state.badges.last());
         context! {
             operator => self.viewer.as_ref().map(|viewer| context! {
                 id => viewer.operator.id,
@@ -133,7 +151,8 @@ impl Page {
             is_part => is_part,
             is_masked => self.is_masked(),
             is_simulated => state.is_some_and(|state| state.setup.get().is_simulated),
-            is_held => is_held,
+            is_held => badges.as_ref().is_some_and(|badges| badges.is_held),
+            badges => badges.map(|badges| badges.value()),
             public_base_url => public,
         }
     }

@@ -1,4 +1,4 @@
-//! Templates into HTML. They are part of the binary; a debug build with `ESE_LIVE_RELOAD` set reads them from disk at
+//! Templates into HTML. They are part of the binary; a debug build with `LIVE_RELOAD` set reads them from disk at
 //! each page. Everything is escaped; icons come as one hidden sprite of those that a page used.
 
 use std::collections::BTreeSet;
@@ -52,6 +52,10 @@ static PAGES: LazyLock<Environment<'static>> = LazyLock::new(environment);
 fn environment() -> Environment<'static> {
     let mut pages = Environment::new();
     pages.set_auto_escape_callback(|_| AutoEscape::Html);
+    // What is not there shows nothing, rather than the word for it.
+    pages.set_formatter(|out, state, value| {
+        if value.is_none() { Ok(()) } else { minijinja::escape_formatter(out, state, value) }
+    });
     pages.set_undefined_behavior(UndefinedBehavior::Chainable);
     pages.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().expect("no delimiter is changed"));
     for path in Templates::iter() {
