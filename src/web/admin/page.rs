@@ -120,6 +120,7 @@ impl Page {
             token_hash: [0; 32],
             proved_at: 0,
             csrf: String::new(),
+            ..viewer.clone()
         });
         Page { viewer, now, notice: None, request_id: String::new(), here: String::new(), ..self.clone() }
     }
