@@ -69,7 +69,7 @@ async fn a_setting_holds_at_once_and_what_is_wrong_keeps_the_input() {
     for (path, field, value, says) in [
         ("delivery", "delivery.max_in_flight", "many", "A whole number"),
         ("delivery", "delivery.account_rate_per_second", "-2", "not more than 0"),
-        ("retention", "retention.events_days", "3", "at least 7"),
+        ("retention", "retention.events_days", "3", "At least 7"),
         ("prices", "prices.currency", "dollars", "dollars"),
         ("prices", "prices.whatsapp", "DE: 3", "is not name = value"),
         ("prices", "prices.sms", "Mars = 1", "Mars"),
@@ -127,7 +127,7 @@ async fn topics_are_added_renamed_and_deleted_as_by_the_api() {
     desk.post("/settings/topics", &[("name", "offers <b>"), ("default", "opt_in_required")]).await.is(303);
     desk.get("/settings/topics").await.says("offers &lt;b&gt;").lacks("<b>offers");
     desk.post("/settings/topics", &[("name", "OFFERS <b>")]).await.is(409).says("already");
-    desk.post("/settings/topics", &[("name", "a/b")]).await.is(422).says("a/b");
+    desk.post("/settings/topics", &[("name", "a/b")]).await.is(422).says("a&#x2f;b");
     let renamed = [("name", "deals"), ("default", "all_opted_in")];
     desk.post("/settings/topics/offers%20%3Cb%3E", &renamed).await.is(303);
     assert_eq!(app.get("/topics/deals").await.expect(200)["default"], "all_opted_in");

@@ -94,7 +94,7 @@ routes! {
         post Viewer => login::leave,
     }
     "/settings" {
-        get Operator => settings::index,
+        get Viewer => settings::index,
     }
     "/settings/setup" {
         get Operator => settings::setup::show,
