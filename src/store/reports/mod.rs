@@ -2,16 +2,21 @@
 
 pub mod attention;
 mod begun;
+pub mod campaigns;
 pub mod figures;
 pub mod found;
 pub mod happening;
 pub mod heard;
 pub mod inbound;
+pub mod inbox;
 pub mod messages;
 pub mod overview;
+pub mod preview;
 pub mod proof;
 pub mod running;
+pub mod thread;
 pub mod timeline;
+pub mod uses;
 mod walk;
 pub mod workload;
 

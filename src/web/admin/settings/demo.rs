@@ -78,7 +78,7 @@ pub(in crate::web::admin) async fn load(
         }
         Ok(demo::mark(tx)?)
     });
-    if let Err(problem) = change(&state, &by, IfMatch::any(), patch, Some(also)).await {
+    if let Err(problem) = change(&state, &by, IfMatch::of_version(None), patch, Some(also)).await {
         state.stand_in.stop().await;
         return Err(problem.into());
     }
@@ -165,7 +165,7 @@ async fn empty(state: &State, by: &By, patch: &Patch) -> Result<(), Problem> {
     let mut tried = 0;
     loop {
         let emptied: Also = Arc::new(|tx| Ok(demo::remove(tx)?));
-        match change(state, by, IfMatch::any(), patch.clone(), Some(emptied)).await {
+        match change(state, by, IfMatch::of_version(None), patch.clone(), Some(emptied)).await {
             Ok(_) => return Ok(()),
             Err(problem) if tried == TRIES || !problem.status().is_server_error() => return Err(problem),
             Err(_) => {
