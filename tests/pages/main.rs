@@ -13,6 +13,9 @@
 mod support;
 
 mod campaigns;
+mod desk;
 mod door;
 mod imports;
+mod settings;
+mod setup;
 mod visitor;
