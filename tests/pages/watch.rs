@@ -44,6 +44,12 @@ impl Looker {
         request.header("hx-request", "true").send().await.unwrap()
     }
 
+    /// The same as a browser that follows no way by itself.
+    pub(crate) async fn ask_plainly(&self, path: &str) -> Response {
+        let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        client.get(format!("{}{path}", self.base)).header("cookie", &self.cookie).send().await.unwrap()
+    }
+
     /// A page, 200 and within its budget, as text.
     pub(crate) async fn page(&self, path: &str) -> String {
         let request = self.client.get(format!("{}{path}", self.base)).header("cookie", &self.cookie);

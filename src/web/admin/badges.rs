@@ -54,6 +54,13 @@ impl Numbers {
 }
 
 impl Badges {
+    /// The next page counts anew, however young the numbers are.
+    pub fn forget(&self) {
+        if let Ok(mut counted) = self.counting.try_lock() {
+            *counted = None;
+        }
+    }
+
     /// The last numbers, however old.
     pub(super) fn last(&self) -> Arc<Numbers> {
         Arc::clone(&self.last.lock().unwrap_or_else(PoisonError::into_inner))
