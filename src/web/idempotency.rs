@@ -81,7 +81,7 @@ fn hash(query: &str, body: &[u8]) -> [u8; 32] {
 }
 
 /// A request that may have come before.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Once(Option<RequestKey>);
 
 impl Once {
