@@ -26,6 +26,8 @@ const DAYS: i64 = 30;
 const DAY: Millis = 86_400_000;
 /// Campaigns that are shown; the others are a link.
 const MOST_RUNNING: usize = 4;
+/// Steps of set-up.
+const STEPS: usize = 8;
 /// The last events.
 const MOST_EVENTS: usize = 8;
 /// Things that need somebody and are shown.
@@ -64,6 +66,8 @@ pub(super) async fn show(page: Page, state: Data<State>) -> Answer {
             section => "dashboard",
             is_new,
             is_set_up => outside.problem.is_none(),
+            done_steps => STEPS.saturating_sub(numbers.open_steps),
+            steps => STEPS,
             sum => tally(&sum),
             days => days.iter().map(|(day, one)| one_day(*day, one, page.now())).collect::<Vec<_>>(),
             currency => state.rules.get().prices.currency().as_str(),
