@@ -3,7 +3,9 @@
 use event_stream_engine::store::StoreError;
 use event_stream_engine::store::reports::figures;
 
-use crate::support::Engine;
+use event_stream_engine::simulator::Options;
+
+use crate::support::{Engine, Wanted, quick_simulator};
 use crate::support::api::TestApp;
 use crate::watch::{Looker, change};
 
@@ -135,7 +137,8 @@ async fn a_whole_number_leads_to_its_person_and_a_name_to_a_list() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn codes_that_end_messages_are_counted_by_day_in_the_write_that_ends_them() {
-    let mut engine = Engine::start().await;
+    let silent = Options { callback_delay_ms: 600_000, ..quick_simulator() };
+    let mut engine = Engine::start_with(Wanted { simulator: silent, ..Wanted::default() }).await;
     engine.add_many(3).await;
     let id = engine.draft(|_| {}).await;
     engine.launch(id).await;
