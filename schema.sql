@@ -66,6 +66,8 @@ CREATE TABLE users (
   updated_at               INTEGER NOT NULL,
   CHECK (phone IS NOT NULL OR channel_address IS NOT NULL OR erased_at IS NOT NULL)
 ) STRICT;
+-- Who waits for a decision, by when they wrote.
+CREATE INDEX users_held ON users (coalesce(last_inbound_at, 0), id) WHERE hold IS NOT NULL;
 
 CREATE INDEX users_held ON users (id) WHERE hold IS NOT NULL;
 
@@ -298,6 +300,7 @@ CREATE INDEX campaigns_live ON campaigns (status)
 CREATE INDEX campaigns_segment ON campaigns (segment_id);
 CREATE INDEX campaigns_template ON campaigns (template_id);
 CREATE INDEX campaigns_excluding ON campaigns (id) WHERE exclude_segment_ids <> '[]';
+CREATE INDEX campaigns_status ON campaigns (status);
 
 -- Messages -----------------------------------------------------------------------------------------
 
@@ -405,6 +408,38 @@ CREATE TABLE inbound (
 CREATE INDEX inbound_user ON inbound (user_id, id) WHERE user_id IS NOT NULL;
 CREATE INDEX inbound_pending ON inbound (id) WHERE state = 'pending';
 CREATE INDEX inbound_nobody ON inbound (id) WHERE user_id IS NULL;
+
+-- The inbox: one row for each person who wrote, or whom an operator answered. It holds ids and times; the words
+-- stay where they are. Written with every message from a person, so it has one index; the two open states are two
+-- stretches of it that a page merges.
+CREATE TABLE conversations (
+  user_id         INTEGER PRIMARY KEY REFERENCES users (id),
+  state           TEXT    NOT NULL CHECK (state = 'unread' OR state = 'read' OR state = 'closed'),
+  last_at         INTEGER NOT NULL,                  -- when either side wrote last
+  last_inbound_id INTEGER,                           -- inbound.id
+  last_message_id INTEGER,                           -- our last answer, messages.id
+  read_id         INTEGER NOT NULL DEFAULT 0,        -- inbound.id up to which somebody has read
+  assigned_to     INTEGER REFERENCES operators (id)
+) STRICT;
+CREATE INDEX conversations_list ON conversations (state, last_at, user_id);
+CREATE INDEX conversations_mine ON conversations (assigned_to, state, last_at, user_id)
+  WHERE assigned_to IS NOT NULL;
+
+-- Which operator wrote a message by hand.
+CREATE TABLE replies (
+  message_id  INTEGER PRIMARY KEY REFERENCES messages (id),
+  operator_id INTEGER NOT NULL REFERENCES operators (id)
+) STRICT;
+
+CREATE TABLE canned_replies (
+  id         INTEGER PRIMARY KEY AUTOINCREMENT,
+  name       TEXT    NOT NULL UNIQUE COLLATE NOCASE,
+  body       TEXT    NOT NULL,                       -- with variables, as in a template
+  version    INTEGER NOT NULL DEFAULT 1,             -- of the edit
+  updated_by TEXT    NOT NULL,                       -- operator:3
+  created_at INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL
+) STRICT;
 
 CREATE TABLE receipts (
   id          INTEGER PRIMARY KEY,
@@ -567,6 +602,17 @@ CREATE TABLE campaign_sums (
   first_accepted_at INTEGER,
   last_accepted_at  INTEGER
 ) STRICT;
+
+-- How many messages a campaign handed over and saw arrive, by span of time, for the plot of its run. All spans of a
+-- campaign have the same length, which doubles when they become too many.
+CREATE TABLE campaign_pace (
+  campaign_id INTEGER NOT NULL REFERENCES campaigns (id) ON DELETE CASCADE,
+  at          INTEGER NOT NULL,                      -- when the span begins
+  seconds     INTEGER NOT NULL CHECK (seconds > 0),  -- how long it is
+  handed_over INTEGER NOT NULL,                      -- taken by Twilio for the first time
+  delivered   INTEGER NOT NULL,                      -- arrived, read or not
+  PRIMARY KEY (campaign_id, at)
+) STRICT, WITHOUT ROWID;
 
 -- How often each kind of event happened on a UTC day (days since 1970), and 'opt_out': that a person we knew opted
 -- out or said STOP.

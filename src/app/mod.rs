@@ -36,8 +36,8 @@ use crate::web::streams::Streams;
 use crate::web::{self, State};
 
 pub use configured::{
-    client, delivery_settings, open_store, publish_settings, rules, setup, state,
-    synchronize_senders, take_up_settings, with_settings,
+    client, delivery_settings, open_store, publish_settings, rules, setup, state, synchronize_senders,
+    take_up_settings, with_settings,
 };
 
 /// Threads that serve HTTP.
@@ -114,7 +114,19 @@ impl App {
         }));
         let (streams, watchers) = (state.streams.clone(), state.watchers.clone());
         let (setup, stand_in) = (state.setup.clone(), state.stand_in.clone());
-        Ok(App { store, address, setup, uncertain, server: handle, streams, watchers, stand_in, stop, tasks, serving })
+        Ok(App {
+            store,
+            address,
+            setup,
+            uncertain,
+            server: handle,
+            streams,
+            watchers,
+            stand_in,
+            stop,
+            tasks,
+            serving,
+        })
     }
 
     /// Stops in order: no new claims and no new requests, answers in flight written down, loops ended.
@@ -264,12 +276,7 @@ fn changed_settings(state: &State, stop: &Stop) -> JoinHandle<()> {
 }
 
 /// What became of messages, asked of Twilio. A stop waits for no answer: a question is asked again.
-fn lookups(
-    state: &State,
-    settings: &Live<Settings>,
-    stop: &Stop,
-    tasks: &mut Vec<JoinHandle<()>>,
-) {
+fn lookups(state: &State, settings: &Live<Settings>, stop: &Stop, tasks: &mut Vec<JoinHandle<()>>) {
     let (store, client, metrics) = (&state.store, &state.twilio, &state.metrics);
     let reconciler = Reconciler::new(store.clone(), client.clone(), settings.clone(), metrics.clone());
     let reconciler = Arc::new(reconciler);

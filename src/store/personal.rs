@@ -143,6 +143,22 @@ pub const HOLDINGS: &[Holding] = &[
         ]),
     },
     Holding {
+        table: "conversations",
+        exported: Exported::By(
+            "SELECT user_id, state, last_at, last_inbound_id, last_message_id, read_id, assigned_to
+             FROM conversations WHERE user_id = ?1 LIMIT ?2 OFFSET ?3",
+        ),
+        erased: Erased::By(&["DELETE FROM conversations WHERE user_id = :user"]),
+    },
+    Holding {
+        table: "replies",
+        exported: Exported::By(
+            "SELECT r.message_id, r.operator_id FROM messages m JOIN replies r ON r.message_id = m.id
+             WHERE m.user_id = ?1 ORDER BY m.id LIMIT ?2 OFFSET ?3",
+        ),
+        erased: Erased::Stays("ids: which of our own people wrote a message"),
+    },
+    Holding {
         table: "events",
         exported: Exported::By(
             "WITH RECURSIVE chain (id) AS (
@@ -200,6 +216,7 @@ pub const IMPERSONAL: &[(&str, &str)] = &[
     ("segments", "conditions that operators wrote"),
     ("templates", "names of texts"),
     ("template_versions", "texts with placeholders"),
+    ("canned_replies", "texts with placeholders"),
     ("senders", "our own numbers"),
     ("account", "whether it is paused"),
     ("campaigns", "plans and their states"),
@@ -208,6 +225,7 @@ pub const IMPERSONAL: &[(&str, &str)] = &[
     ("cursors", "how far walks have come"),
     ("campaign_counts", "counts"),
     ("campaign_sums", "sums"),
+    ("campaign_pace", "counts by span of time"),
     ("daily_counts", "counts"),
     ("daily_errors", "counts"),
     ("daily_spending", "sums"),

@@ -5,8 +5,8 @@ use event_stream_engine::store::reports::figures;
 
 use event_stream_engine::simulator::Options;
 
-use crate::support::{Engine, Wanted, quick_simulator};
 use crate::support::api::TestApp;
+use crate::support::{Engine, Wanted, quick_simulator};
 use crate::watch::{Looker, change};
 
 /// A campaign that runs, with a name that a stranger made up, on the day of the tests.
@@ -48,7 +48,15 @@ async fn what_runs_is_shown_with_its_parts_its_pace_and_its_end() {
     change(&app, WORK).await;
     let page = Looker::enter(&app, "ops", "operator").await.page("/admin").await;
     let running = part(&page, "running");
-    for shown in ["<b data-k>6,817</b>", "<b data-k>250</b>", "<b data-k>185</b>", "<b data-k>4,434</b>", "318 wait for the morning", "of 10 per second", "done by"] {
+    for shown in [
+        "<b data-k>6,817</b>",
+        "<b data-k>250</b>",
+        "<b data-k>185</b>",
+        "<b data-k>4,434</b>",
+        "318 wait for the morning",
+        "of 10 per second",
+        "done by",
+    ] {
         assert!(running.contains(shown), "{shown} in {running}");
     }
     assert!(running.contains("action=\"/admin/campaigns/50/pause\""), "{running}");
@@ -65,7 +73,13 @@ async fn what_strangers_wrote_is_text() {
     app.add_user("+14155550101", "opt_in").await;
     change(&app, "UPDATE users SET attributes = jsonb('{\"name\":\"<img src=x onerror=alert(1)>\"}')").await;
     let looker = Looker::enter(&app, "ops", "operator").await;
-    for path in ["/admin", "/admin/monitoring", "/admin/monitoring/events", "/admin/search?q=%3Cscript%3E", "/admin/search?q=415"] {
+    for path in [
+        "/admin",
+        "/admin/monitoring",
+        "/admin/monitoring/events",
+        "/admin/search?q=%3Cscript%3E",
+        "/admin/search?q=415",
+    ] {
         let page = looker.page(path).await;
         for evil in ["<script>alert", "<img src=x", "<b>october"] {
             assert!(!page.contains(evil), "{path} holds {evil}");
@@ -95,13 +109,19 @@ async fn what_needs_somebody_stands_on_the_page_and_in_the_side_bar() {
     let looker = Looker::enter(&app, "ops", "operator").await;
     let page = looker.page("/admin").await;
     let attention = part(&page, "attention");
-    assert!(attention.contains("26 import rows were rejected") && attention.contains("1 open"), "{attention}");
+    assert!(
+        attention.contains("26 import rows were rejected") && attention.contains("1 open"),
+        "{attention}"
+    );
     assert!(page.contains("title=\"1 need attention\"") && page.contains("title=\"1 running\""), "{page}");
     change(&app, "DELETE FROM imports; UPDATE account SET pause_reason = 'Twilio refused the token.'").await;
     app.state.badges.forget();
     let page = looker.page("/admin").await;
     let attention = part(&page, "attention");
-    assert!(attention.contains("All sending stands still") && attention.contains("Twilio refused the token."), "{attention}");
+    assert!(
+        attention.contains("All sending stands still") && attention.contains("Twilio refused the token."),
+        "{attention}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

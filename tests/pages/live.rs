@@ -94,8 +94,12 @@ async fn a_session_that_ended_or_may_less_ends_its_stream() {
     let stays = Looker::enter(&app, "stays", "operator").await;
     let (mut left, mut low) = (leaver.watch(DASHBOARD).await, lowered.watch(DASHBOARD).await);
     let mut kept = stays.watch(DASHBOARD).await;
-    change(&app, "DELETE FROM sessions WHERE operator_id = (SELECT id FROM operators WHERE email LIKE 'leaver%');
-                  UPDATE operators SET role = 'viewer' WHERE email LIKE 'lowered%'").await;
+    change(
+        &app,
+        "DELETE FROM sessions WHERE operator_id = (SELECT id FROM operators WHERE email LIKE 'leaver%');
+                  UPDATE operators SET role = 'viewer' WHERE email LIKE 'lowered%'",
+    )
+    .await;
     left.end().await;
     low.end().await;
     app.add_user("+14155550101", "opt_in").await;

@@ -34,7 +34,14 @@ async fn figures_name_their_limits_and_plots_have_tables() {
 async fn a_full_history_is_within_the_budget() {
     let app = TestApp::start().await;
     for second in 0..2_000 {
-        let sample = Sample { queued: 1_234_567, accepted: second as u64 * 900, limit: Some(1_000.0), in_flight: 256, ceiling: 256, campaigns: Vec::new() };
+        let sample = Sample {
+            queued: 1_234_567,
+            accepted: second as u64 * 900,
+            limit: Some(1_000.0),
+            in_flight: 256,
+            ceiling: 256,
+            campaigns: Vec::new(),
+        };
         app.state.vitals.note(1_795_435_200_000 + second * 1_000, sample);
         app.state.vitals.note_webhook(1_795_435_200_000 + second * 1_000, 123.456, true);
     }
@@ -51,7 +58,8 @@ async fn events_are_sentences_with_filters_and_a_way_on() {
     let looker = Looker::enter(&app, "ops", "operator").await;
     let first = looker.page("/admin/monitoring/events?group=people").await;
     assert!(first.contains("+1 415 555 1059") && !first.contains("+1 415 555 1009"), "{first}");
-    let links = first.split("href=\"/admin/monitoring/events?").skip(1).map(|rest| rest.split('"').next().unwrap());
+    let links =
+        first.split("href=\"/admin/monitoring/events?").skip(1).map(|rest| rest.split('"').next().unwrap());
     let next = links.into_iter().find(|link| link.contains("before=")).unwrap().replace("&amp;", "&");
     let second = looker.page(&format!("/admin/monitoring/events?{next}")).await;
     assert!(second.contains("+1 415 555 1009") && !second.contains("+1 415 555 1059"), "{second}");
@@ -90,7 +98,14 @@ async fn webhooks_are_listed_whether_or_not_they_were_applied() {
                     VALUES ('https://hooks.example.com/token-in-path', x'00', 0, 0, 0, 7, 1, 0)").await;
     app.state.badges.forget();
     let page = looker.page("/admin/monitoring/webhooks").await;
-    for shown in ["Receipt: undelivered, code 30003", "Message from nobody we know", "busy", "1 could not be applied", "hooks.example.com", "7 times in a row"] {
+    for shown in [
+        "Receipt: undelivered, code 30003",
+        "Message from nobody we know",
+        "busy",
+        "1 could not be applied",
+        "hooks.example.com",
+        "7 times in a row",
+    ] {
         assert!(page.contains(shown), "{shown} in {page}");
     }
     assert!(!page.contains("token-in-path"));

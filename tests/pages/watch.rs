@@ -28,7 +28,12 @@ impl Looker {
         let token = app
             .store
             .write::<_, _, StoreError>(move |tx| {
-                operators::insert(tx, &email, "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$AAAAAAAAAAAAAAAAAAAAAA", role)?;
+                operators::insert(
+                    tx,
+                    &email,
+                    "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$AAAAAAAAAAAAAAAAAAAAAA",
+                    role,
+                )?;
                 let id = operators::find_by_email(tx.conn(), &email)?.unwrap().id;
                 sessions::begin(tx, id)
             })

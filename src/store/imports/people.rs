@@ -167,17 +167,17 @@ impl<'a> Rows<'a> {
             Some(attributes) => {
                 self.tx.effects.borrow_mut().attributes += 1;
                 self.update.execute(params![
-                known.id,
-                phone,
-                consent,
-                kept,
-                stood.0,
-                stood.1,
-                import_id,
-                row,
-                attributes,
-                self.tx.now
-            ])?
+                    known.id,
+                    phone,
+                    consent,
+                    kept,
+                    stood.0,
+                    stood.1,
+                    import_id,
+                    row,
+                    attributes,
+                    self.tx.now
+                ])?
             }
             None => self.touch.execute((known.id, phone, consent, kept, stood.0, stood.1, import_id, row))?,
         };

@@ -67,7 +67,8 @@ pub struct Work {
     pub last: Option<Running>,
 }
 
-const COLUMNS: &str = "id, name, status, trigger_type, launched_at, starts_at, rate_limit_per_second, finished_at";
+const COLUMNS: &str =
+    "id, name, status, trigger_type, launched_at, starts_at, rate_limit_per_second, finished_at";
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<Running> {
     Ok(Running {

@@ -7,7 +7,7 @@ use super::attention::{self, Outside};
 use super::settings::setup::open_steps;
 use crate::store::reports::attention::{Attention, attention, imports_at_work};
 use crate::store::reports::{self, Begun, running};
-use crate::store::{Connection, StoreError};
+use crate::store::{Connection, StoreError, conversations};
 use crate::web::State;
 
 /// How long the numbers hold.
@@ -92,6 +92,7 @@ impl Badges {
 fn count(conn: &Connection, now: i64) -> Result<Numbers, StoreError> {
     let facts = attention(conn, now, now - attention::NEWS)?;
     Ok(Numbers {
+        unread: conversations::unread(conn)?,
         running: running::count(conn)?,
         imports: imports_at_work(conn)?,
         begun: reports::begun(conn)?,
