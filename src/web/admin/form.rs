@@ -192,8 +192,7 @@ impl Filled {
 
     /// Every field with its first value.
     pub(super) fn pairs(&self) -> Vec<(String, String)> {
-        let first =
-            self.values.iter().filter_map(|(name, values)| Some((name.clone(), values.first()?.clone())));
+        let first = self.values.iter().filter_map(|(name, values)| Some((name.clone(), values.first()?.clone())));
         first.collect()
     }
 
@@ -227,6 +226,13 @@ impl Filled {
         for (name, values) in others.values {
             self.values.entry(name).or_insert(values);
         }
+    }
+
+    /// The same values, refused for this.
+    pub(super) fn refuse(&mut self, problem: Problem) {
+        self.status = Some(problem.status());
+        self.summary = Some(problem.to_string());
+        self.errors = problem.into_fields();
     }
 
     /// 200, or the status of what was refused.

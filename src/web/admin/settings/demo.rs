@@ -30,14 +30,18 @@ use crate::web::etag::IfMatch;
 const PEOPLE: &str = include_str!("../../../commands/demo/people.csv");
 /// Fictional, as the numbers of the people are.
 const SENDER: &str = "+18885550100";
-const BODY: &str =
-    "Hi {name|default(\"there\")}, our {city} store opens early on Friday. Reply STOP to opt out.";
+const BODY: &str = "Hi {name|default(\"there\")}, our {city} store opens early on Friday. Reply STOP to opt out.";
 /// How long messages under way get to come to their end before everything goes, in steps of 100 ms.
 const STEPS: usize = 50;
 
 /// Keys that lead to the simulator, and are taken away with the demo data.
-const KEYS: [&str; 5] =
-    ["twilio.account_sid", "twilio.auth_token", "twilio.api_base", "twilio.content_base", "twilio.simulator"];
+const KEYS: [&str; 5] = [
+    "twilio.account_sid",
+    "twilio.auth_token",
+    "twilio.api_base",
+    "twilio.content_base",
+    "twilio.simulator",
+];
 
 /// Whether demo data can be loaded, as far as the configuration tells.
 pub(super) fn may_load(state: &State) -> bool {
@@ -59,8 +63,7 @@ pub(in crate::web::admin) async fn load(
     let token = format!("{:032x}", rand::random::<u128>());
     let inbound = format!("{base}/webhooks/twilio/inbound");
     let started = state.stand_in.start(0, &token, &inbound).await;
-    let address =
-        started.map_err(|error| StoreError::Internal(format!("the simulator did not start: {error}")))?;
+    let address = started.map_err(|error| StoreError::Internal(format!("the simulator did not start: {error}")))?;
     let patch = patch(&state, address.as_str(), &token, &base);
     let by = By::operator(page.actor());
     let also: Also = Arc::new(|tx| {
@@ -75,8 +78,7 @@ pub(in crate::web::admin) async fn load(
         return Err(problem.into());
     }
     fill(&state, &page.actor()).await?;
-    let said =
-        "The demo data is on its way: 1,000 people, a segment, a text and a draft. Nothing is really sent.";
+    let said = "The demo data is on its way: 1,000 people, a segment, a text and a draft. Nothing is really sent.";
     page.go_to("/admin/settings/setup", said)
 }
 
