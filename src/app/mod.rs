@@ -36,8 +36,8 @@ use crate::web::streams::Streams;
 use crate::web::{self, State};
 
 pub use configured::{
-    client, delivery_settings, open_store, publish_settings, rules, setup, state, synchronize_senders,
-    take_up_settings, with_settings,
+    client, delivery_settings, open_store, publish_settings, rules, setup, state,
+    synchronize_senders, take_up_settings, with_settings,
 };
 
 /// Threads that serve HTTP.
@@ -114,19 +114,7 @@ impl App {
         }));
         let (streams, watchers) = (state.streams.clone(), state.watchers.clone());
         let (setup, stand_in) = (state.setup.clone(), state.stand_in.clone());
-        Ok(App {
-            store,
-            address,
-            setup,
-            uncertain,
-            server: handle,
-            streams,
-            watchers,
-            stand_in,
-            stop,
-            tasks,
-            serving,
-        })
+        Ok(App { store, address, setup, uncertain, server: handle, streams, watchers, stand_in, stop, tasks, serving })
     }
 
     /// Stops in order: no new claims and no new requests, answers in flight written down, loops ended.
@@ -219,6 +207,7 @@ fn background(state: &State, delivery: Live<Settings>, stop: &Stop) -> Result<Ve
     tasks.push(campaigns(state, stop));
     tasks.push(segment_triggers(state, stop));
     tasks.push(imports(state, stop));
+    tasks.push(import_checks(state, stop));
     tasks.push(replays(state, stop));
     tasks.push(retention(state, stop));
     tasks.push(catalogue(state, stop));
@@ -276,7 +265,12 @@ fn changed_settings(state: &State, stop: &Stop) -> JoinHandle<()> {
 }
 
 /// What became of messages, asked of Twilio. A stop waits for no answer: a question is asked again.
-fn lookups(state: &State, settings: &Live<Settings>, stop: &Stop, tasks: &mut Vec<JoinHandle<()>>) {
+fn lookups(
+    state: &State,
+    settings: &Live<Settings>,
+    stop: &Stop,
+    tasks: &mut Vec<JoinHandle<()>>,
+) {
     let (store, client, metrics) = (&state.store, &state.twilio, &state.metrics);
     let reconciler = Reconciler::new(store.clone(), client.clone(), settings.clone(), metrics.clone());
     let reconciler = Arc::new(reconciler);
@@ -394,7 +388,25 @@ fn imports(state: &State, stop: &Stop) -> JoinHandle<()> {
     let pace = Pace { stop: stop.flag(), ..Pace::default() };
     spawn("imports", SECOND * 5, stop, wake, move || {
         let (store, pace) = (store.clone(), pace.clone());
-        async move { import::run_queued(&store, &pace).await.map(drop) }
+        async move {
+            import::run_queued(&store, &pace).await?;
+            import::run_undos(&store, &pace).await.map(drop)
+        }
+    })
+}
+
+/// Dry runs of drafts: somebody looks at the page and waits, however long an import takes beside.
+fn import_checks(state: &State, stop: &Stop) -> JoinHandle<()> {
+    let store = state.store.clone();
+    let woken = store.clone();
+    let wake = move || {
+        let store = woken.clone();
+        async move { store.import_checks_woken().await }
+    };
+    let pace = Pace { stop: stop.flag(), ..Pace::default() };
+    spawn("import checks", SECOND * 5, stop, wake, move || {
+        let (store, pace) = (store.clone(), pace.clone());
+        async move { import::run_checks(&store, &pace).await.map(drop) }
     })
 }
 
@@ -414,6 +426,7 @@ fn retention(state: &State, stop: &Stop) -> JoinHandle<()> {
         let (state, flag) = (state.clone(), Arc::clone(&flag));
         async move {
             let days = state.config.get().retention;
+            import::sweep_drafts(&state.store).await?;
             privacy::retain(&state.store, &days, &state.metrics, &flag).await.map(drop)
         }
     })

@@ -33,8 +33,8 @@ use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::stand_in::StandIn;
 use crate::store::Store;
-use crate::twilio::client::Client;
 use crate::vitals::Vitals;
+use crate::twilio::client::Client;
 
 /// What every handler may use. Clones share it.
 #[derive(Clone)]

@@ -12,7 +12,10 @@
 #[path = "../it/support/mod.rs"]
 mod support;
 
+mod campaigns;
 mod dashboard;
+mod imports;
 mod live;
 mod monitoring;
+mod visitor;
 mod watch;

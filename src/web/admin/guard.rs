@@ -155,8 +155,7 @@ fn token(request: &HttpRequest, state: &State) -> Option<String> {
     let value = |name: &str| request.cookie(name).map(|cookie| cookie.value().to_owned());
     let is_public = || {
         let config = state.config.get();
-        let host =
-            request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
         let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
         config.server.public_base_url.host_str().is_some_and(|public| public.eq_ignore_ascii_case(name))
     };
