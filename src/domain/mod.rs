@@ -2,6 +2,7 @@
 //! Nothing here knows a clock, SQL or HTTP: values and `now` come in, decisions go out.
 
 pub mod attachment;
+pub mod bulk;
 pub mod campaign;
 pub mod catalogue;
 pub mod consent;
@@ -16,6 +17,7 @@ pub mod lookup;
 pub mod message;
 pub mod operator;
 pub mod password;
+pub mod people;
 pub mod phone;
 pub mod plan;
 pub mod price;

@@ -12,4 +12,14 @@
 #[path = "../it/support/mod.rs"]
 mod support;
 
+mod campaigns;
+mod dashboard;
+mod desk;
 mod door;
+mod imports;
+mod live;
+mod monitoring;
+mod settings;
+mod setup;
+mod visitor;
+mod watch;

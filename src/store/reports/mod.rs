@@ -2,6 +2,7 @@
 
 pub mod attention;
 mod begun;
+pub mod campaigns;
 pub mod figures;
 pub mod found;
 pub mod happening;
@@ -10,6 +11,7 @@ pub mod inbound;
 pub mod inbox;
 pub mod messages;
 pub mod overview;
+pub mod people;
 pub mod preview;
 pub mod proof;
 pub mod running;

@@ -18,7 +18,7 @@ use super::form::Kept;
 use super::page::{Page, Viewer};
 use super::{OPEN, ROUTES, see_other};
 use crate::store::operators::Role;
-use crate::store::{StoreError, hold, sessions};
+use crate::store::sessions;
 use crate::web::State;
 use crate::web::error::Problem;
 
@@ -144,11 +144,7 @@ async fn viewer(request: &ServiceRequest) -> Result<Option<Viewer>, Failure> {
     };
     let now = state.store.clock().now();
     let (sought, csrf) = (token.clone(), super::form::csrf_of(&token));
-    let found = state.store.read(move |conn| {
-        let held = hold::since(conn)?.is_some();
-        Ok::<_, StoreError>(sessions::find(conn, &sought, now)?.map(|session| (session, held)))
-    });
-    let Some((session, is_held)) = found.await? else {
+    let Some(session) = state.store.read(move |conn| sessions::find(conn, &sought, now)).await? else {
         return Ok(None);
     };
     if session.is_stale(now) {
@@ -164,7 +160,6 @@ async fn viewer(request: &ServiceRequest) -> Result<Option<Viewer>, Failure> {
         token_hash: session.token_hash,
         proved_at: session.proved_at,
         csrf,
-        is_held,
     }))
 }
 
