@@ -69,8 +69,6 @@ CREATE TABLE users (
 -- Who waits for a decision, by when they wrote.
 CREATE INDEX users_held ON users (coalesce(last_inbound_at, 0), id) WHERE hold IS NOT NULL;
 
-CREATE INDEX users_held ON users (id) WHERE hold IS NOT NULL;
-
 CREATE TABLE topics (
   id           INTEGER PRIMARY KEY AUTOINCREMENT,
   name         TEXT NOT NULL UNIQUE COLLATE NOCASE,
