@@ -3,6 +3,7 @@
 
 pub mod attachment;
 pub mod campaign;
+pub mod catalogue;
 pub mod consent;
 pub mod content;
 pub mod encoding;

@@ -1,6 +1,7 @@
 //! What came with a message, fetched when somebody looks: Twilio keeps it, we keep only where. It is handed on piece
 //! by piece, so that its size costs no memory.
 
+use crate::live::Live;
 use crate::store::reports::thread;
 use crate::store::{Store, StoreError};
 use crate::twilio::client::Client;
@@ -10,7 +11,7 @@ use crate::twilio::media::{Media, MediaError};
 #[derive(Clone)]
 pub struct Attachments {
     store: Store,
-    client: Option<Client>,
+    client: Live<Option<Client>>,
 }
 
 /// Why there is nothing to show.
@@ -51,8 +52,8 @@ impl Opened {
 }
 
 impl Attachments {
-    /// `client`: none while no account is configured.
-    pub fn new(store: Store, client: Option<Client>) -> Attachments {
+    /// `client`: none while no account is configured; it may be set up while the process works.
+    pub fn new(store: Store, client: Live<Option<Client>>) -> Attachments {
         Attachments { store, client }
     }
 
@@ -69,7 +70,8 @@ impl Attachments {
         let found =
             self.store.read(move |conn| thread::attachment(conn, user_id, inbound_id, number)).await?;
         let (url, told) = found.ok_or(AttachmentError::NotFound)?;
-        let client = self.client.as_ref().ok_or(AttachmentError::NoAccount)?;
+        let client = self.client.get();
+        let client = client.as_ref().as_ref().ok_or(AttachmentError::NoAccount)?;
         let media = client.open_media(&url).await?;
         let content_type = if media.content_type.is_empty() { told } else { media.content_type.clone() };
         Ok(Opened { content_type, length: media.length, media })

@@ -70,7 +70,7 @@ pub(in crate::web::admin) async fn reply(
         Err(problem) => return refused(&page, &state, user_id, &form, problem).await,
     };
     let answer = Words { user_id, words, operator_id: operator_id(&page) };
-    let (rules, setup) = (state.rules.get(), state.setup.clone());
+    let (rules, setup) = (state.rules.get(), state.setup.get());
     let outcome = form
         .once
         .clone()

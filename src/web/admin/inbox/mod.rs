@@ -255,7 +255,7 @@ pub(super) async fn live(page: Page, state: Data<State>, request: HttpRequest) -
     let key = format!("inbox:{}:{}:{mine}", tab.as_str(), selected.unwrap_or(0));
     let topic = Topic::every(key, Duration::from_secs(20)).or_on_events(Duration::from_millis(500));
     live::stream(&page, &state, topic, move |state: Data<State>| async move {
-        let (rules, setup, now) = (state.rules.get(), state.setup.clone(), state.store.clock().now());
+        let (rules, setup, now) = (state.rules.get(), state.setup.get(), state.store.clock().now());
         let found = state
             .store
             .read(move |conn| match selected {
@@ -420,7 +420,7 @@ async fn show_thread(page: &Page, state: &State, user_id: i64, view: View, fille
         place: view.place,
         now: page.now(),
     };
-    let (rules, setup) = (state.rules.get(), state.setup.clone());
+    let (rules, setup) = (state.rules.get(), state.setup.get());
     let whole = state.store.read(move |conn| Whole::read(conn, asked, &rules, &setup)).await?;
     let title = show::title(page, &whole.user);
     page.show_as(
