@@ -17,6 +17,7 @@ mod dashboard;
 mod desk;
 mod door;
 mod imports;
+mod inbox;
 mod live;
 mod monitoring;
 mod settings;
