@@ -296,6 +296,9 @@ CREATE TABLE campaigns (
 CREATE INDEX campaigns_live ON campaigns (status)
   WHERE status IN ('scheduled', 'launching', 'running', 'paused');
 CREATE INDEX campaigns_status ON campaigns (status);
+CREATE INDEX campaigns_segment ON campaigns (segment_id);
+CREATE INDEX campaigns_template ON campaigns (template_id);
+CREATE INDEX campaigns_excluding ON campaigns (id) WHERE exclude_segment_ids <> '[]';
 
 -- Messages -----------------------------------------------------------------------------------------
 
@@ -608,6 +611,44 @@ CREATE TABLE user_counts (
   n       INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 INSERT INTO user_counts (consent, n) VALUES ('opt_in', 0), ('unknown', 0), ('opt_out', 0), ('stop', 0);
+
+-- The attribute catalogue: counted by a walk over everybody beside the writer, so that a change of a person costs
+-- no more for it than the count of changes here.
+CREATE TABLE attribute_walks (
+  id           INTEGER PRIMARY KEY CHECK (id = 1),
+  changes      INTEGER NOT NULL DEFAULT 0,           -- people added, changed, erased
+  erasures     INTEGER NOT NULL DEFAULT 0,
+  seen_changes INTEGER NOT NULL DEFAULT -1,          -- changes when the walk that the catalogue comes from began
+  as_of        INTEGER,                              -- when it began
+  people       INTEGER NOT NULL DEFAULT 0,           -- whom it saw
+  is_cut       INTEGER NOT NULL DEFAULT 0 CHECK (is_cut IN (0, 1))  -- there are more names than rows
+) STRICT;
+INSERT INTO attribute_walks (id) VALUES (1);
+
+CREATE TABLE attributes (
+  name      TEXT    PRIMARY KEY,                     -- path: 'city', 'address.city'
+  people    INTEGER NOT NULL,
+  kinds     TEXT    NOT NULL CHECK (json_valid(kinds)),
+  is_exact  INTEGER NOT NULL CHECK (is_exact IN (0, 1)),
+  is_varied INTEGER NOT NULL CHECK (is_varied IN (0, 1)),
+  as_of     INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE attribute_examples (
+  name    TEXT    NOT NULL,
+  user_id INTEGER NOT NULL REFERENCES users (id),    -- whose value it is
+  value   TEXT    NOT NULL,
+  PRIMARY KEY (name, user_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX attribute_examples_user ON attribute_examples (user_id);
+
+-- Values that at least three people share.
+CREATE TABLE attribute_values (
+  name  TEXT    NOT NULL,
+  value TEXT    NOT NULL,
+  n     INTEGER NOT NULL,
+  PRIMARY KEY (name, value)
+) STRICT, WITHOUT ROWID;
 
 -- Who may come in ----------------------------------------------------------------------------------
 

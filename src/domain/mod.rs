@@ -2,6 +2,7 @@
 //! Nothing here knows a clock, SQL or HTTP: values and `now` come in, decisions go out.
 
 pub mod campaign;
+pub mod catalogue;
 pub mod consent;
 pub mod content;
 pub mod encoding;

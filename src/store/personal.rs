@@ -173,6 +173,14 @@ pub const HOLDINGS: &[Holding] = &[
         ),
         erased: Erased::Stays("ids and a moment, which the daily limit of a sender counts"),
     },
+    Holding {
+        table: "attribute_examples",
+        exported: Exported::By(
+            "SELECT name, user_id, value FROM attribute_examples WHERE user_id = ?1 ORDER BY name
+             LIMIT ?2 OFFSET ?3",
+        ),
+        erased: Erased::By(&["DELETE FROM attribute_examples WHERE user_id = :user"]),
+    },
     Holding { table: "import_issues", exported: Exported::BySearch, erased: Erased::BySearch },
     Holding {
         table: "idempotency_keys",
@@ -205,6 +213,9 @@ pub const IMPERSONAL: &[(&str, &str)] = &[
     ("daily_errors", "counts"),
     ("daily_spending", "sums"),
     ("user_counts", "counts"),
+    ("attribute_walks", "counts"),
+    ("attributes", "names of attributes, with counts"),
+    ("attribute_values", "values that several people share"),
     ("webhook_endpoints", "who is told of events, and how far"),
     ("webhook_deliveries", "which event was told to whom, by id, and what came of it"),
     ("operators", "who logs in"),

@@ -75,7 +75,8 @@ fn fields(form: &str) -> Vec<(String, String)> {
         } else if tag.starts_with("select") {
             select = attribute(tag, "name");
         } else if tag.starts_with("option") && tag.contains(" selected") {
-            let value = attribute(tag, "value").unwrap_or_else(|| piece.split_once('>').unwrap().1.to_owned());
+            let value =
+                attribute(tag, "value").unwrap_or_else(|| piece.split_once('>').unwrap().1.to_owned());
             found.extend(select.clone().map(|name| (name, value)));
         }
     }
@@ -195,7 +196,8 @@ async fn a_double_click_launches_once() {
     let page = viewer.get(&format!("/admin/campaigns/{id}/review?look=1")).await.is(200);
     let action = format!("/admin/campaigns/{id}/launch");
     let (one, two) =
-        futures_util::future::join(viewer.submit(&page, &action, &[]), viewer.submit(&page, &action, &[])).await;
+        futures_util::future::join(viewer.submit(&page, &action, &[]), viewer.submit(&page, &action, &[]))
+            .await;
     let three = viewer.submit(&page, &action, &[]).await;
     for answer in [one, two, three] {
         assert_eq!(answer.is(303).location, format!("/admin/campaigns/{id}"));
@@ -245,7 +247,8 @@ async fn people_who_would_expire_have_to_be_accepted() {
     let page = viewer.get(&format!("/admin/campaigns/{id}/review?look=1")).await.is(200);
     let page = page.says("Launch although");
     let action = format!("/admin/campaigns/{id}/launch");
-    let refused = viewer.submit(&page, &action, &[]).await.is(409).says("would not get it before the deadline");
+    let refused =
+        viewer.submit(&page, &action, &[]).await.is(409).says("would not get it before the deadline");
     viewer.submit(&refused, &action, &[("accept_would_expire", "1")]).await.is(303);
     assert_eq!(engine.campaign(id).status.as_str(), "launching");
 }
@@ -299,11 +302,18 @@ async fn cancel_says_for_how_many_and_retry_takes_the_chosen_codes() {
         })
         .unwrap();
     if let Some(code) = failed.first() {
-        let page = viewer.get(&format!("{home}/retry?codes={code}")).await.is(200).says("Retry the chosen lines");
-        viewer.post(&format!("{home}/retry"), &strip(page.form(&format!("{home}/retry")), "codes")).await.is(422);
+        let page =
+            viewer.get(&format!("{home}/retry?codes={code}")).await.is(200).says("Retry the chosen lines");
+        viewer
+            .post(&format!("{home}/retry"), &strip(page.form(&format!("{home}/retry")), "codes"))
+            .await
+            .is(422);
         let before = engine.counts(id);
         viewer.submit(&page, &format!("{home}/retry"), &[]).await.is(303);
-        assert!(engine.counts(id).get("queued").copied().unwrap_or(0) > before.get("queued").copied().unwrap_or(0));
+        assert!(
+            engine.counts(id).get("queued").copied().unwrap_or(0)
+                > before.get("queued").copied().unwrap_or(0)
+        );
     }
     let other = engine.draft(|_| {}).await;
     engine.launch(other).await;
@@ -332,10 +342,14 @@ async fn a_viewer_looks_with_masked_numbers_and_may_do_nothing() {
     viewer.get(&home).await.is(200).lacks(">Pause<").lacks("/cancel");
     let list = viewer.get(&format!("{home}/messages")).await.is(200).says("··· ··01").lacks("5550101");
     list.lacks("messages.csv");
-    for path in ["review", "audience", "message", "schedule", "waterfall", "cancel", "retry", "rate", "messages.csv"] {
+    for path in
+        ["review", "audience", "message", "schedule", "waterfall", "cancel", "retry", "rate", "messages.csv"]
+    {
         viewer.get(&format!("{home}/{path}")).await.is(403);
     }
-    for path in ["launch", "pause", "resume", "cancel", "retry", "rate", "clone", "delete", "test", "audience"] {
+    for path in
+        ["launch", "pause", "resume", "cancel", "retry", "rate", "clone", "delete", "test", "audience"]
+    {
         viewer.post(&format!("{home}/{path}"), &[]).await.is(403);
     }
     assert_eq!(engine.campaign(id).status.as_str(), "running");

@@ -1,6 +1,7 @@
 //! Read models: what lists, reports and those who watch the process look at, joined from several tables.
 
 pub mod attention;
+mod begun;
 pub mod campaigns;
 pub mod figures;
 pub mod found;
@@ -9,9 +10,11 @@ pub mod heard;
 pub mod inbound;
 pub mod messages;
 pub mod overview;
+pub mod preview;
 pub mod proof;
 pub mod running;
 pub mod timeline;
+pub mod uses;
 mod walk;
 pub mod workload;
 
@@ -19,6 +22,7 @@ use rusqlite::Connection;
 
 use super::{StoreError, Tx};
 
+pub use begun::{Begun, begun};
 pub use walk::Slice;
 
 /// Proves that the file takes a write. It has to change something: SQLite writes no page for a row that stays

@@ -44,7 +44,7 @@ pub(in crate::web::admin) async fn resume(
     id: Path<i64>,
     form: Form,
 ) -> Answer {
-    let (id, actor, setup) = (*id, page.actor(), state.setup.clone());
+    let (id, actor, setup) = (*id, page.actor(), state.setup.get());
     let effect = form.once.clone().write(&state.store, move |tx| {
         campaign::resume(tx, id, &setup, &actor)?;
         Ok(Reply::ok(Value::Null))

@@ -128,7 +128,7 @@ async fn values(
         trouble => trouble.filter(|_| !is_triggered),
         form => typed.launch.value(),
         test_form => typed.test.value(),
-        is_simulated => state.setup.is_simulated,
+        is_simulated => state.setup.get().is_simulated,
     })
 }
 
@@ -412,7 +412,7 @@ pub(in crate::web::admin) async fn test(page: Page, state: Data<State>, id: Path
         .map(|phone| phone.trim().to_owned())
         .filter(|phone| !phone.is_empty())
         .collect();
-    let (actor, setup, campaign_id) = (page.actor(), state.setup.clone(), *id);
+    let (actor, setup, campaign_id) = (page.actor(), state.setup.get(), *id);
     let people = phones.len();
     let outcome = match Fields::of(json!({"phones": phones})).and_then(api::campaign_actions::read_phones) {
         Err(problem) => Err(problem),
