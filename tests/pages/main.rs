@@ -13,3 +13,5 @@
 mod support;
 
 mod campaigns;
+mod imports;
+mod visitor;

@@ -92,6 +92,12 @@ fn of_people(kind: EventType, data: &serde_json::Value) -> Option<Telling> {
             "unmatched" => ("message-circle", "", "A message from an address that belongs to nobody"),
             _ => ("message-circle", "info", "Reply from {who}"),
         },
+        E::ConversationChanged => match word("changed") {
+            "replied" => ("send", "info", "{actor} answered {who}"),
+            "assigned" => ("user-check", "", "The conversation with {who} changed hands, by {actor}"),
+            "closed" => ("archive", "", "{actor} closed the conversation with {who}"),
+            _ => ("message-circle", "", "{actor} opened the conversation with {who} again"),
+        },
         _ => return None,
     })
 }
@@ -132,6 +138,9 @@ fn of_system(kind: EventType, data: &serde_json::Value) -> Telling {
             "ok",
             "Import of {file_name}: {created} new, {updated} changed, {rejected} rejected",
         ),
+        E::ImportUndone => {
+            ("arrow-back-up", "", "An import was undone by {actor}: {restored} people have their attributes back")
+        }
         E::ContentStatusChanged => ("template", "info", "WhatsApp template {sid} is {status} now. {reason}"),
         E::SenderPaused => ("player-pause", "warn", "A sender stands still. {reason}"),
         E::SenderResumed => ("player-play", "info", "A sender goes on, by {actor}"),

@@ -17,6 +17,8 @@ mod form;
 mod format;
 mod guard;
 mod happenings;
+mod imports;
+mod inbox;
 pub mod live;
 mod login;
 mod monitoring;
@@ -77,6 +79,9 @@ routes! {
     }
     "/live/monitoring" {
         get Viewer => monitoring::live,
+    }
+    "/live/imports/{id}" {
+        get Viewer => imports::live,
     }
     "/live/events" {
         get Viewer => monitoring::live_events,
@@ -169,6 +174,42 @@ routes! {
     }
     "/campaigns/{id}/messages.csv" {
         get Operator => campaigns::people::sheet,
+    }
+    "/imports" {
+        get Viewer => imports::list,
+        post Operator => imports::upload,
+    }
+    "/imports/new" {
+        get Operator => imports::new,
+    }
+    "/imports/{id}" {
+        get Viewer => imports::show,
+    }
+    "/imports/{id}/columns" {
+        get Operator => imports::columns,
+        post Operator => imports::save,
+    }
+    "/imports/{id}/encoding" {
+        post Operator => imports::read_again,
+    }
+    "/imports/{id}/guess" {
+        post Operator => imports::guess,
+    }
+    "/imports/{id}/review" {
+        get Operator => imports::review,
+    }
+    "/imports/{id}/run" {
+        post Operator => imports::run,
+    }
+    "/imports/{id}/discard" {
+        post Operator => imports::discard,
+    }
+    "/imports/{id}/undo" {
+        get Operator => imports::ask_undo,
+        post Operator => imports::undo,
+    }
+    "/imports/{id}/rejected.csv" {
+        get Operator => imports::sheet,
     }
     "/logout" {
         post Viewer => login::leave,
@@ -342,6 +383,59 @@ routes! {
     "/templates/{id}/test" {
         get Operator => templates::sending::show,
         post Operator => templates::sending::send,
+    }
+    "/live/inbox" {
+        get Viewer => inbox::live,
+    }
+    "/inbox" {
+        get Viewer => inbox::list,
+    }
+    "/inbox/review" {
+        get Viewer => inbox::review,
+    }
+    "/inbox/unmatched" {
+        get Viewer => inbox::unmatched,
+    }
+    "/inbox/replies" {
+        get Viewer => inbox::canned,
+        post Operator => inbox::create,
+    }
+    "/inbox/replies/{id}" {
+        get Operator => inbox::edit,
+        post Operator => inbox::update,
+    }
+    "/inbox/replies/{id}/remove" {
+        post Operator => inbox::remove,
+    }
+    "/inbox/{user_id}" {
+        get Viewer => inbox::show,
+    }
+    "/inbox/{user_id}/reply" {
+        post Operator => inbox::reply,
+    }
+    "/inbox/{user_id}/read" {
+        post Operator => inbox::mark_read,
+    }
+    "/inbox/{user_id}/unread" {
+        post Operator => inbox::mark_unread,
+    }
+    "/inbox/{user_id}/close" {
+        post Operator => inbox::close,
+    }
+    "/inbox/{user_id}/reopen" {
+        post Operator => inbox::reopen,
+    }
+    "/inbox/{user_id}/assign" {
+        post Operator => inbox::assign,
+    }
+    "/inbox/{user_id}/judge" {
+        post Operator => inbox::judge,
+    }
+    "/inbox/{user_id}/canned/{id}" {
+        get Operator => inbox::insertable,
+    }
+    "/inbox/{user_id}/media/{inbound_id}/{number}" {
+        get Viewer => inbox::attachment,
     }
 }
 

@@ -229,7 +229,8 @@ pub(in crate::web) fn read_new(mut fields: Fields, now: Millis) -> Result<Single
     }
     fields.finish()?;
     Ok(SingleMessage {
-        to: to.ok_or_else(|| Problem::field("to", "missing"))?,
+        to: to.ok_or_else(|| Problem::field("to", "missing"))?.into(),
+        from: None,
         channel: channel.unwrap_or(Channel::Sms),
         body,
         media_urls,
