@@ -52,7 +52,7 @@ impl Topic {
             Topic::Account => "Account",
             Topic::Clock => "Clock",
             Topic::Senders => "Senders",
-            Topic::PublicAddress => "Public address",
+            Topic::PublicAddress => "Public URL",
             Topic::RoundTrip => "Signed round trip",
         }
     }
@@ -180,7 +180,10 @@ impl Patient<'_> {
         }
         let base = &self.config.server.public_base_url;
         match round_trip(base, &twilio.account_sid, &twilio.auth_token).await {
-            Ok(()) => finding(Verdict::Good, format!("{base} leads here, and signatures fit on arrival")),
+            Ok(()) => {
+                let base = base.as_str().trim_end_matches('/');
+                finding(Verdict::Good, format!("{base} leads here, and signatures fit on arrival"))
+            }
             Err(error @ RoundTripError::Unreachable(..)) if !self.is_serving => {
                 finding(Verdict::Note, format!("{error}. Start the server and check again"))
             }
@@ -323,7 +326,8 @@ fn public_address(config: &Config) -> Finding {
     let finding = |verdict, text: String| Finding::new(Topic::PublicAddress, verdict, text);
     let base = &config.server.public_base_url;
     if is_loopback(&config.twilio.api_base) {
-        return finding(Verdict::Note, format!("{base}; a simulator on this machine reaches it"));
+        let base = base.as_str().trim_end_matches('/');
+        return finding(Verdict::Note, format!("{base}: a simulator on this machine reaches it"));
     }
     if is_loopback(base) || base.scheme() != "https" {
         return finding(

@@ -6,7 +6,7 @@ use reqwest::header::{COOKIE, LOCATION};
 use secrecy::ExposeSecret;
 use serde_json::json;
 
-use crate::support::{Engine, Wanted, quick_simulator};
+use crate::support::{Engine, Wanted, presets, quick_simulator};
 
 /// Somebody who is logged in, with a browser that follows nothing by itself.
 struct Viewer {
@@ -167,7 +167,7 @@ async fn from_a_new_draft_to_a_result_by_its_pages() {
     let launched = viewer.submit(&page, &format!("{home}/launch"), &[]).await.is(303);
     assert_eq!(launched.location, home);
 
-    event_stream_engine::campaign::freeze_all(&engine.store).await.unwrap();
+    event_stream_engine::campaign::freeze_all(&engine.store, &presets(), true).await.unwrap();
     let page = viewer.get(&home).await.is(200).says("Running").says("Pause");
     let paused = viewer.submit(&page, &format!("{home}/pause"), &[]).await.is(303);
     assert_eq!(paused.location, home);
@@ -319,7 +319,7 @@ async fn cancel_says_for_how_many_and_retry_takes_the_chosen_codes() {
     }
     let other = engine.draft(|_| {}).await;
     engine.launch(other).await;
-    event_stream_engine::campaign::freeze_all(&engine.store).await.unwrap();
+    event_stream_engine::campaign::freeze_all(&engine.store, &presets(), true).await.unwrap();
     let home = format!("/admin/campaigns/{other}");
     let page = viewer.get(&format!("{home}/cancel")).await.is(200).says("Cancel for 6 people");
     viewer.submit(&page, &format!("{home}/cancel"), &[]).await.is(303);
@@ -337,7 +337,7 @@ async fn a_viewer_looks_with_masked_numbers_and_may_do_nothing() {
     engine.add("+14155550101", Consent::Unknown, json!({})).await;
     let id = engine.draft(|_| {}).await;
     engine.launch(id).await;
-    event_stream_engine::campaign::freeze_all(&engine.store).await.unwrap();
+    event_stream_engine::campaign::freeze_all(&engine.store, &presets(), true).await.unwrap();
     let viewer = Viewer::new(&engine, "viewer").await;
     let home = format!("/admin/campaigns/{id}");
     viewer.get("/admin/campaigns").await.is(200).lacks("/admin/campaigns/new\"");

@@ -222,6 +222,15 @@ impl Filled {
         Ok(filled)
     }
 
+    /// The same from pairs that were put by, for a form whose effect was tried.
+    ///
+    /// # Errors
+    /// As above.
+    pub(super) fn refused_with(pairs: Vec<(String, String)>, problem: Problem) -> Result<Filled, Failure> {
+        let form = Form { pairs, once: Once::none() };
+        Filled::refused(&form, problem)
+    }
+
     /// With the values of `others` for fields that have none.
     pub(super) fn fill(&mut self, others: Filled) {
         for (name, values) in others.values {

@@ -153,11 +153,20 @@ pub(super) fn checkup_value(state: &State) -> Value {
             context! {
                 title => finding.topic.title(),
                 verdict => finding.verdict.as_str(),
-                text => finding.text.clone(),
+                text => capital(&finding.text),
             }
         })
         .collect();
     context! { at => at, findings => findings }
+}
+
+/// With a capital, unless it begins with a path or an address.
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    match chars.next() {
+        Some(first) if !text.starts_with("http") => first.to_uppercase().chain(chars).collect(),
+        _ => text.to_owned(),
+    }
 }
 
 /// Looks again.

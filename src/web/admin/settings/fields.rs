@@ -141,6 +141,11 @@ impl Field {
         if self.kind != Kind::Entries && loaded.locked_by(self.key).is_some() {
             return;
         }
+        // A box that is off is not posted; any other field that is missing was not on the page.
+        let is_box = matches!(self.kind, Kind::Switch | Kind::Secret);
+        if form.raw(self.key).is_none() && !is_box {
+            return;
+        }
         let raw = form.raw(self.key).unwrap_or_default().trim();
         let wanted = match self.kind {
             Kind::Secret => {

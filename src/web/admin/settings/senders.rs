@@ -23,16 +23,21 @@ const HERE: &str = "/admin/settings/senders";
 /// The span of the limit on people, in milliseconds.
 const DAY: i64 = 86_400_000;
 
-/// Kinds of senders, with what is said about each.
-pub(super) const KINDS: &[(&str, &str)] = &[
-    ("long_code", "Plain number, 1 part a second"),
-    ("ten_dlc", "US 10DLC, registered number"),
-    ("toll_free", "Toll-free, 3 parts a second"),
-    ("short_code", "Short code, 100 parts a second"),
-    ("service", "Messaging Service (MG…)"),
-    ("whatsapp", "WhatsApp sender"),
-    ("sandbox", "WhatsApp sandbox, 1 message in 3 seconds"),
+/// Kinds of senders, with their names and what is usual for each.
+pub(super) const KINDS: &[(&str, &str, &str)] = &[
+    ("long_code", "Plain number", "1 part a second"),
+    ("ten_dlc", "US 10DLC number", "1 part a second"),
+    ("toll_free", "Toll-free number", "3 parts a second"),
+    ("short_code", "Short code", "100 parts a second"),
+    ("service", "Messaging Service (MG…)", "1 part a second"),
+    ("whatsapp", "WhatsApp sender", "80 a second, 250 new people a day"),
+    ("sandbox", "WhatsApp sandbox", "one message in 3 seconds"),
 ];
+
+/// What a kind is called.
+pub(super) fn kind_name(kind: &str) -> Option<&'static str> {
+    KINDS.iter().find(|(word, ..)| *word == kind).map(|(_, name, _)| *name)
+}
 
 fn key(address: &str, field: &str) -> String {
     format!("senders.{address}.{field}")
@@ -160,10 +165,10 @@ fn row(
     context! {
         id => sender.id,
         address => sender.address.trim_start_matches("whatsapp:"),
-        kind => KINDS.iter().find(|(kind, _)| *kind == sender.kind).map(|(_, label)| *label),
+        kind => kind_name(&sender.kind),
         channel => sender.channel().as_str(),
         is_configured => configured.is_some(),
-        rate => configured.map(Sender::rate_per_second),
+        rate => configured.map(|one| one.rate_per_second().to_string()),
         most => configured.and_then(Sender::recipients_per_day),
         people => people,
         waiting => waiting,
