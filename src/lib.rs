@@ -15,6 +15,7 @@ pub mod twilio;
 pub mod vitals;
 
 pub mod campaign;
+pub mod catalogue;
 pub mod content;
 pub mod delivery;
 pub mod import;
@@ -23,6 +24,7 @@ pub mod privacy;
 pub mod publish;
 
 pub mod simulator;
+pub mod stand_in;
 pub mod ticker;
 pub mod web;
 

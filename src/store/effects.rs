@@ -51,6 +51,9 @@ pub(super) struct Effects {
     pub(super) daily: BTreeMap<(i64, &'static str), i64>,
     pub(super) errors: BTreeMap<(i64, i64), i64>,
     pub(super) users: BTreeMap<Consent, i64>,
+    /// People whose attributes came or changed or went, and how many of them were erased.
+    pub(super) attributes: i64,
+    pub(super) erasures: i64,
     pub(super) ledger: Vec<(i64, [u8; 32])>,
     pub(super) withdrawals: Vec<Withdrawal>,
     pub(super) wakes_delivery: bool,
@@ -84,6 +87,8 @@ impl Effects {
         for (consent, n) in other.users {
             *self.users.entry(consent).or_default() += n;
         }
+        self.attributes += other.attributes;
+        self.erasures += other.erasures;
         self.ledger.extend(other.ledger);
         self.withdrawals.extend(other.withdrawals);
         self.wakes_delivery |= other.wakes_delivery;
@@ -144,6 +149,12 @@ impl Effects {
         for (consent, n) in self.users.iter().filter(|(_, n)| **n != 0) {
             conn.prepare_cached("UPDATE user_counts SET n = n + ?2 WHERE consent = ?1")?
                 .execute((consent.as_str(), n))?;
+        }
+        if self.attributes > 0 {
+            conn.prepare_cached(
+                "UPDATE attribute_walks SET changes = changes + ?1, erasures = erasures + ?2 WHERE id = 1",
+            )?
+            .execute((self.attributes, self.erasures))?;
         }
         Ok(())
     }

@@ -2,13 +2,17 @@
 //! noun, whose functions take the connection or the [`Tx`] that a door handed out.
 
 pub mod api_keys;
+pub mod attributes;
 pub mod audience;
 pub mod backup;
 pub mod campaigns;
+pub mod canned_replies;
 pub mod circumstances;
 mod closings;
 pub mod content_templates;
+pub mod conversations;
 pub mod cursors;
+pub mod demo;
 mod effects;
 pub mod erasure;
 mod error;
@@ -122,8 +126,6 @@ impl Shared {
         }
         if effects.changes_plan {
             inner.plan_version.fetch_add(1, Ordering::SeqCst);
-        }
-        if effects.changes_plan {
             inner.campaigns.notify_one();
         }
         if effects.wakes_triggers {

@@ -100,3 +100,15 @@ pub fn insert(tx: &Tx<'_>, email: &str, password_hash: &str, role: &str) -> Resu
     }
     Ok(added > 0)
 }
+
+/// Those who may do what `least` may and are not disabled, by address.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn able(conn: &Connection, least: Role) -> Result<Vec<Operator>, StoreError> {
+    let found: Vec<Operator> = conn
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM operators WHERE disabled_at IS NULL ORDER BY email"))?
+        .query_map([], from_row)?
+        .collect::<Result<_, _>>()?;
+    Ok(found.into_iter().filter(|operator| operator.role >= least).collect())
+}

@@ -25,6 +25,11 @@ impl FromRequest for IfMatch {
 }
 
 impl IfMatch {
+    /// For one version alone; `None`: for any.
+    pub fn of_version(version: Option<i64>) -> IfMatch {
+        IfMatch(version.map(|version| format!("\"{version}\"")))
+    }
+
     /// Compares strongly with the version in force (RFC 9110, 13.1.1).
     ///
     /// # Errors

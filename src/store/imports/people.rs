@@ -136,7 +136,10 @@ impl<'a> Rows<'a> {
             return Ok(None);
         }
         let id = tx.conn.last_insert_rowid();
-        *tx.effects.borrow_mut().users.entry(consent).or_default() += 1;
+        let mut effects = tx.effects.borrow_mut();
+        *effects.users.entry(consent).or_default() += 1;
+        effects.attributes += 1;
+        drop(effects);
         if let Some(address_hash) = &person.suppressed {
             suppressions::claim(tx, address_hash, id)?;
         }
@@ -162,7 +165,9 @@ impl<'a> Rows<'a> {
         let (consent, kept) = (known.consent.as_str(), known.kept.as_slice());
         let stood = (known.import_id, known.import_row);
         let changed = match attributes {
-            Some(attributes) => self.update.execute(params![
+            Some(attributes) => {
+                self.tx.effects.borrow_mut().attributes += 1;
+                self.update.execute(params![
                 known.id,
                 phone,
                 consent,
@@ -173,7 +178,8 @@ impl<'a> Rows<'a> {
                 row,
                 attributes,
                 self.tx.now
-            ])?,
+            ])?
+            }
             None => self.touch.execute((known.id, phone, consent, kept, stood.0, stood.1, import_id, row))?,
         };
         Ok(changed > 0)

@@ -4,13 +4,18 @@ pub mod attention;
 pub mod figures;
 pub mod found;
 pub mod happening;
+mod begun;
 pub mod heard;
 pub mod inbound;
+pub mod inbox;
 pub mod messages;
 pub mod overview;
+pub mod preview;
 pub mod proof;
 pub mod running;
+pub mod thread;
 pub mod timeline;
+pub mod uses;
 mod walk;
 pub mod workload;
 
@@ -18,6 +23,7 @@ use rusqlite::Connection;
 
 use super::{StoreError, Tx};
 
+pub use begun::{Begun, begun};
 pub use walk::Slice;
 
 /// Proves that the file takes a write. It has to change something: SQLite writes no page for a row that stays

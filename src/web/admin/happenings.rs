@@ -87,6 +87,12 @@ fn of_people(kind: EventType, data: &serde_json::Value) -> Option<Telling> {
             "unmatched" => ("message-circle", "", "A message from an address that belongs to nobody"),
             _ => ("message-circle", "info", "Reply from {who}"),
         },
+        E::ConversationChanged => match word("changed") {
+            "replied" => ("send", "info", "{actor} answered {who}"),
+            "assigned" => ("user-check", "", "The conversation with {who} changed hands, by {actor}"),
+            "closed" => ("archive", "", "{actor} closed the conversation with {who}"),
+            _ => ("message-circle", "", "{actor} opened the conversation with {who} again"),
+        },
         _ => return None,
     })
 }

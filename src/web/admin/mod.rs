@@ -17,12 +17,16 @@ mod format;
 mod guard;
 mod happenings;
 mod imports;
+mod inbox;
 pub mod live;
 mod login;
 mod monitoring;
 mod page;
 mod render;
 mod search;
+mod segments;
+pub mod settings;
+mod templates;
 mod words;
 
 use actix_web::guard as ask;
@@ -32,6 +36,8 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::HttpResponse;
 
 use crate::store::operators::Role;
+
+pub use settings::Backups;
 
 /// What a handler answers.
 pub(super) type Answer = Result<HttpResponse, failure::Failure>;
@@ -129,6 +135,229 @@ routes! {
     }
     "/logout" {
         post Viewer => login::leave,
+    }
+    "/settings" {
+        get Operator => settings::index,
+    }
+    "/settings/setup" {
+        get Operator => settings::setup::show,
+    }
+    "/settings/setup/account" {
+        post Admin => settings::setup::account,
+    }
+    "/settings/setup/sender" {
+        post Admin => settings::setup::sender,
+    }
+    "/settings/setup/public-url" {
+        post Admin => settings::setup::public_url,
+    }
+    "/settings/setup/test" {
+        post Admin => settings::account::test,
+    }
+    "/settings/demo" {
+        get Admin => settings::demo::confirm,
+        post Admin => settings::demo::load,
+    }
+    "/settings/demo/remove" {
+        post Admin => settings::demo::remove,
+    }
+    "/settings/twilio" {
+        get Admin => settings::account::show,
+        post Admin => settings::account::save,
+    }
+    "/settings/senders" {
+        get Admin => settings::senders::list,
+        post Admin => settings::senders::create,
+    }
+    "/settings/senders/{id}" {
+        get Admin => settings::senders::show,
+        post Admin => settings::senders::save,
+    }
+    "/settings/senders/{id}/pause" {
+        post Admin => settings::senders::pause,
+    }
+    "/settings/senders/{id}/remove" {
+        post Admin => settings::senders::remove,
+    }
+    "/settings/topics" {
+        get Operator => settings::topics::list,
+        post Operator => settings::topics::create,
+    }
+    "/settings/topics/{name}" {
+        post Operator => settings::topics::save,
+    }
+    "/settings/topics/{name}/remove" {
+        post Operator => settings::topics::remove,
+    }
+    "/settings/keywords" {
+        get Admin => settings::section::show,
+        post Admin => settings::section::save,
+    }
+    "/settings/first-message" {
+        get Admin => settings::section::show,
+        post Admin => settings::section::save,
+    }
+    "/settings/prices" {
+        get Admin => settings::section::show,
+        post Admin => settings::section::save,
+    }
+    "/settings/delivery" {
+        get Admin => settings::section::show,
+        post Admin => settings::section::save,
+    }
+    "/settings/retention" {
+        get Admin => settings::section::show,
+        post Admin => settings::section::save,
+    }
+    "/settings/quiet-hours" {
+        get Admin => settings::quiet_hours::show,
+        post Admin => settings::quiet_hours::save,
+    }
+    "/settings/quiet-hours/preset" {
+        post Admin => settings::quiet_hours::save_preset,
+    }
+    "/settings/backup" {
+        get Admin => settings::backup::show,
+        post Admin => settings::backup::save,
+    }
+    "/settings/backup/make" {
+        post Admin => settings::backup::make,
+    }
+    "/settings/backup/release" {
+        post Admin => settings::backup::release,
+    }
+    "/settings/backup/{name}" {
+        get Admin => settings::backup::download,
+    }
+    "/settings/backup/{name}/remove" {
+        post Admin => settings::backup::remove,
+    }
+    "/segments" {
+        get Viewer => segments::list,
+        post Operator => segments::create,
+    }
+    "/segments/new" {
+        get Operator => segments::new,
+    }
+    "/segments/build" {
+        post Operator => segments::build,
+    }
+    "/segments/preview" {
+        post Viewer => segments::count,
+    }
+    "/segments/attributes" {
+        get Viewer => segments::catalogue,
+    }
+    "/segments/names" {
+        get Viewer => segments::names,
+    }
+    "/segments/values" {
+        get Viewer => segments::values,
+    }
+    "/segments/{id}" {
+        get Viewer => segments::show,
+        post Operator => segments::change,
+    }
+    "/segments/{id}/delete" {
+        get Operator => segments::ask_delete,
+        post Operator => segments::delete,
+    }
+    "/templates" {
+        get Viewer => templates::list,
+        post Operator => templates::create,
+    }
+    "/templates/new" {
+        get Operator => templates::new,
+    }
+    "/templates/draft" {
+        post Viewer => templates::draft,
+    }
+    "/templates/content" {
+        get Viewer => templates::content::list,
+        post Operator => templates::content::create,
+    }
+    "/templates/content/new" {
+        get Operator => templates::content::new,
+    }
+    "/templates/content/sync" {
+        post Operator => templates::content::sync,
+    }
+    "/templates/content/{sid}" {
+        get Viewer => templates::content::show,
+    }
+    "/templates/content/{sid}/submit" {
+        post Operator => templates::content::submit,
+    }
+    "/templates/{id}" {
+        get Viewer => templates::show,
+        post Operator => templates::change,
+    }
+    "/templates/{id}/delete" {
+        get Operator => templates::ask_delete,
+        post Operator => templates::delete,
+    }
+    "/templates/{id}/preview" {
+        get Viewer => templates::preview,
+    }
+    "/templates/{id}/submit" {
+        post Operator => templates::content::submit_own,
+    }
+    "/templates/{id}/test" {
+        get Operator => templates::sending::show,
+        post Operator => templates::sending::send,
+    }
+    "/live/inbox" {
+        get Viewer => inbox::live,
+    }
+    "/inbox" {
+        get Viewer => inbox::list,
+    }
+    "/inbox/review" {
+        get Viewer => inbox::review,
+    }
+    "/inbox/unmatched" {
+        get Viewer => inbox::unmatched,
+    }
+    "/inbox/replies" {
+        get Viewer => inbox::canned,
+        post Operator => inbox::create,
+    }
+    "/inbox/replies/{id}" {
+        get Operator => inbox::edit,
+        post Operator => inbox::update,
+    }
+    "/inbox/replies/{id}/remove" {
+        post Operator => inbox::remove,
+    }
+    "/inbox/{user_id}" {
+        get Viewer => inbox::show,
+    }
+    "/inbox/{user_id}/reply" {
+        post Operator => inbox::reply,
+    }
+    "/inbox/{user_id}/read" {
+        post Operator => inbox::mark_read,
+    }
+    "/inbox/{user_id}/unread" {
+        post Operator => inbox::mark_unread,
+    }
+    "/inbox/{user_id}/close" {
+        post Operator => inbox::close,
+    }
+    "/inbox/{user_id}/reopen" {
+        post Operator => inbox::reopen,
+    }
+    "/inbox/{user_id}/assign" {
+        post Operator => inbox::assign,
+    }
+    "/inbox/{user_id}/judge" {
+        post Operator => inbox::judge,
+    }
+    "/inbox/{user_id}/canned/{id}" {
+        get Operator => inbox::insertable,
+    }
+    "/inbox/{user_id}/media/{inbound_id}/{number}" {
+        get Viewer => inbox::attachment,
     }
 }
 

@@ -90,7 +90,11 @@ fn receipt(receipt: &ReceiptView) -> Value {
     })
 }
 
-fn find(conn: &Connection, id: i64) -> Result<MessageView, Problem> {
+/// The message with this id.
+///
+/// # Errors
+/// 404.
+pub(in crate::web) fn find(conn: &Connection, id: i64) -> Result<MessageView, Problem> {
     messages::find(conn, id)?.ok_or_else(|| Problem::not_found(format!("There is no message {id}.")))
 }
 
@@ -193,7 +197,11 @@ pub(super) async fn show(_: Scoped<Read>, state: Data<State>, id: Path<i64>, req
     Ok(Reply::ok(body))
 }
 
-fn read_new(mut fields: Fields, now: Millis) -> Result<SingleMessage, Problem> {
+/// Reads a message to one person.
+///
+/// # Errors
+/// 422 with every fault.
+pub(in crate::web) fn read_new(mut fields: Fields, now: Millis) -> Result<SingleMessage, Problem> {
     let to = read_phone(&mut fields, "to");
     let channel = fields.choice("channel", |word| word.parse().ok(), &CHANNELS);
     if channel.is_none() && !fields.has_error("channel") {
@@ -217,7 +225,8 @@ fn read_new(mut fields: Fields, now: Millis) -> Result<SingleMessage, Problem> {
     }
     fields.finish()?;
     Ok(SingleMessage {
-        to: to.ok_or_else(|| Problem::field("to", "missing"))?,
+        to: to.ok_or_else(|| Problem::field("to", "missing"))?.into(),
+        from: None,
         channel: channel.unwrap_or(Channel::Sms),
         body,
         media_urls,
@@ -279,7 +288,7 @@ fn check_text(
 pub(super) async fn create(caller: Scoped<Send>, state: Data<State>, post: Post) -> Answer {
     let message = read_new(post.body.fields()?, state.store.clock().now())?;
     let actor = caller.actor();
-    let (rules, setup) = (state.rules.get(), state.setup.clone());
+    let (rules, setup) = (state.rules.get(), state.setup.get());
     post.once
         .write(&state.store, move |tx| {
             let id = campaign::send_single(tx, &message, &rules, &setup, &actor)?;
