@@ -335,6 +335,7 @@ CREATE INDEX campaigns_live ON campaigns (status)
 CREATE INDEX campaigns_segment ON campaigns (segment_id);
 CREATE INDEX campaigns_template ON campaigns (template_id);
 CREATE INDEX campaigns_excluding ON campaigns (id) WHERE exclude_segment_ids <> '[]';
+CREATE INDEX campaigns_status ON campaigns (status);
 
 -- Messages -----------------------------------------------------------------------------------------
 
@@ -636,6 +637,17 @@ CREATE TABLE campaign_sums (
   first_accepted_at INTEGER,
   last_accepted_at  INTEGER
 ) STRICT;
+
+-- How many messages a campaign handed over and saw arrive, by span of time, for the plot of its run. All spans of a
+-- campaign have the same length, which doubles when they become too many.
+CREATE TABLE campaign_pace (
+  campaign_id INTEGER NOT NULL REFERENCES campaigns (id) ON DELETE CASCADE,
+  at          INTEGER NOT NULL,                      -- when the span begins
+  seconds     INTEGER NOT NULL CHECK (seconds > 0),  -- how long it is
+  handed_over INTEGER NOT NULL,                      -- taken by Twilio for the first time
+  delivered   INTEGER NOT NULL,                      -- arrived, read or not
+  PRIMARY KEY (campaign_id, at)
+) STRICT, WITHOUT ROWID;
 
 -- How often each kind of event happened on a UTC day (days since 1970), and 'opt_out': that a person we knew opted
 -- out or said STOP.

@@ -190,20 +190,20 @@ pub const HOLDINGS: &[Holding] = &[
         erased: Erased::Stays("ids and a moment, which the daily limit of a sender counts"),
     },
     Holding {
-        table: "import_changes",
-        exported: Exported::By(
-            "SELECT user_id, import_id, before, after FROM import_changes WHERE user_id = ?1
-             ORDER BY import_id LIMIT ?2 OFFSET ?3",
-        ),
-        erased: Erased::By(&["DELETE FROM import_changes WHERE user_id = :user"]),
-    },
-    Holding {
         table: "attribute_examples",
         exported: Exported::By(
             "SELECT name, user_id, value FROM attribute_examples WHERE user_id = ?1 ORDER BY name
              LIMIT ?2 OFFSET ?3",
         ),
         erased: Erased::By(&["DELETE FROM attribute_examples WHERE user_id = :user"]),
+    },
+    Holding {
+        table: "import_changes",
+        exported: Exported::By(
+            "SELECT user_id, import_id, before, after FROM import_changes WHERE user_id = ?1
+             ORDER BY import_id LIMIT ?2 OFFSET ?3",
+        ),
+        erased: Erased::By(&["DELETE FROM import_changes WHERE user_id = :user"]),
     },
     Holding { table: "import_issues", exported: Exported::BySearch, erased: Erased::BySearch },
     Holding {
@@ -235,6 +235,7 @@ pub const IMPERSONAL: &[(&str, &str)] = &[
     ("cursors", "how far walks have come"),
     ("campaign_counts", "counts"),
     ("campaign_sums", "sums"),
+    ("campaign_pace", "counts by span of time"),
     ("daily_counts", "counts"),
     ("daily_errors", "counts"),
     ("daily_spending", "sums"),

@@ -12,5 +12,6 @@
 #[path = "../it/support/mod.rs"]
 mod support;
 
+mod campaigns;
 mod imports;
 mod visitor;

@@ -221,18 +221,18 @@ impl Filled {
         Ok(filled)
     }
 
-    /// The same values, refused for this.
-    pub(super) fn refuse(&mut self, problem: Problem) {
-        self.status = Some(problem.status());
-        self.summary = Some(problem.to_string());
-        self.errors = problem.into_fields();
-    }
-
     /// With the values of `others` for fields that have none.
     pub(super) fn fill(&mut self, others: Filled) {
         for (name, values) in others.values {
             self.values.entry(name).or_insert(values);
         }
+    }
+
+    /// The same values, refused for this.
+    pub(super) fn refuse(&mut self, problem: Problem) {
+        self.status = Some(problem.status());
+        self.summary = Some(problem.to_string());
+        self.errors = problem.into_fields();
     }
 
     /// 200, or the status of what was refused.

@@ -10,6 +10,7 @@
 mod assets;
 mod attention;
 pub mod badges;
+pub mod campaigns;
 mod dashboard;
 mod failure;
 mod form;
@@ -29,11 +30,11 @@ pub mod settings;
 mod templates;
 mod words;
 
+use actix_web::HttpResponse;
 use actix_web::guard as ask;
 use actix_web::http::Method;
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
-use actix_web::HttpResponse;
 
 use crate::store::operators::Role;
 
@@ -96,6 +97,83 @@ routes! {
     }
     "/search" {
         get Viewer => search::show,
+    }
+    "/campaigns" {
+        get Viewer => campaigns::list::show,
+    }
+    "/campaigns/new" {
+        get Operator => campaigns::plan::new,
+        post Operator => campaigns::plan::create,
+    }
+    "/campaigns/people" {
+        get Operator => campaigns::plan::people,
+    }
+    "/campaigns/compare" {
+        get Viewer => campaigns::compare::show,
+    }
+    "/campaigns/{id}" {
+        get Viewer => campaigns::watch::show,
+    }
+    "/live/campaigns/{id}" {
+        get Viewer => campaigns::watch::live,
+    }
+    "/campaigns/{id}/audience" {
+        get Operator => campaigns::plan::audience_step,
+        post Operator => campaigns::plan::save_audience,
+    }
+    "/campaigns/{id}/message" {
+        get Operator => campaigns::plan::message_step,
+        post Operator => campaigns::plan::save_message,
+    }
+    "/campaigns/{id}/schedule" {
+        get Operator => campaigns::plan::schedule_step,
+        post Operator => campaigns::plan::save_schedule,
+    }
+    "/campaigns/{id}/preview" {
+        get Operator => campaigns::plan::preview,
+    }
+    "/campaigns/{id}/review" {
+        get Operator => campaigns::review::show,
+    }
+    "/campaigns/{id}/waterfall" {
+        get Operator => campaigns::review::part,
+    }
+    "/campaigns/{id}/launch" {
+        post Operator => campaigns::review::launch,
+    }
+    "/campaigns/{id}/test" {
+        post Operator => campaigns::review::test,
+    }
+    "/campaigns/{id}/pause" {
+        post Operator => campaigns::act::pause,
+    }
+    "/campaigns/{id}/resume" {
+        post Operator => campaigns::act::resume,
+    }
+    "/campaigns/{id}/cancel" {
+        get Operator => campaigns::act::ask_cancel,
+        post Operator => campaigns::act::cancel,
+    }
+    "/campaigns/{id}/retry" {
+        get Operator => campaigns::act::ask_retry,
+        post Operator => campaigns::act::retry,
+    }
+    "/campaigns/{id}/rate" {
+        get Operator => campaigns::act::ask_rate,
+        post Operator => campaigns::act::rate,
+    }
+    "/campaigns/{id}/clone" {
+        post Operator => campaigns::act::clone,
+    }
+    "/campaigns/{id}/delete" {
+        get Operator => campaigns::act::ask_delete,
+        post Operator => campaigns::act::delete,
+    }
+    "/campaigns/{id}/messages" {
+        get Viewer => campaigns::people::show,
+    }
+    "/campaigns/{id}/messages.csv" {
+        get Operator => campaigns::people::sheet,
     }
     "/imports" {
         get Viewer => imports::list,
@@ -372,9 +450,7 @@ fn way(method: &str) -> actix_web::Route {
 /// Mounts the pages below `/admin`.
 pub(super) fn configure(config: &mut ServiceConfig) {
     config
-        .service(
-            web::resource("/").route(web::get().to(async || web::Redirect::to("/admin").see_other())),
-        )
+        .service(web::resource("/").route(web::get().to(async || web::Redirect::to("/admin").see_other())))
         .service(
             web::scope("/admin")
                 .wrap(from_fn(guard::guard))
