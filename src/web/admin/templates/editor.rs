@@ -333,7 +333,7 @@ pub(super) async fn show(page: &Page, state: &State, row: Option<TemplateRow>, f
         variables,
         contents,
         content,
-        look => looked,
+        view => looked,
         uses => shown_uses(&used),
         versions,
         may_change => may_change(page),
@@ -368,7 +368,7 @@ pub(super) async fn preview(page: &Page, state: &State, row: &TemplateRow, perso
         title => row.name.clone(),
         section => "templates",
         template => shown(row),
-        look => looked,
+        view => looked,
         may_change => may_change(page),
     };
     page.show("templates/preview.html", values)
@@ -402,7 +402,7 @@ pub(in crate::web::admin) async fn draft(page: Page, state: Data<State>, posted:
         phone: posted.text("who").filter(|_| action == "who"),
     };
     let looked = look_at(&page, &state, draft, wanted).await?;
-    page.part("templates/_look.html", context! { look => looked })
+    page.part("templates/_look.html", context! { view => looked })
 }
 
 #[cfg(test)]
