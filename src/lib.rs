@@ -24,6 +24,7 @@ pub mod privacy;
 pub mod publish;
 
 pub mod simulator;
+pub mod stand_in;
 pub mod ticker;
 pub mod web;
 

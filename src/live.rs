@@ -31,6 +31,19 @@ impl<T> Live<T> {
     }
 }
 
+impl<T> From<T> for Live<T> {
+    fn from(value: T) -> Live<T> {
+        Live::new(value)
+    }
+}
+
+impl<T> From<T> for Live<Option<T>> {
+    /// What is there from the start on.
+    fn from(value: T) -> Live<Option<T>> {
+        Live::new(Some(value))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

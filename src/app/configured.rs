@@ -16,13 +16,15 @@ use crate::domain::rules::Rules;
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::publish;
+use crate::stand_in::StandIn;
 use crate::store::{Store, StoreError, StorePaths, senders, settings};
-use crate::twilio::client::{Client, Credentials, is_loopback};
+use crate::twilio::client::{Client, is_loopback};
 use crate::twilio::content::ContentClient;
 use crate::vitals::Vitals;
 use crate::web::State;
 use crate::web::admin::badges::Badges;
 use crate::web::admin::live::Watchers;
+use crate::web::admin::Backups;
 use crate::web::limits::Limits;
 use crate::web::streams::Streams;
 
@@ -40,11 +42,7 @@ pub fn open_store(config: &Config, clock: Clock) -> Result<Store> {
 /// # Errors
 /// When the store can't be written.
 pub async fn synchronize_senders(store: &Store, config: &Config) -> Result<()> {
-    let configured: Vec<(String, String)> = config
-        .senders
-        .iter()
-        .map(|sender| (sender.address.clone(), sender.kind.as_str().to_owned()))
-        .collect();
+    let configured = config.named_senders();
     Ok(store.write::<_, _, StoreError>(move |tx| senders::synchronize(tx, &configured)).await?)
 }
 
@@ -72,15 +70,25 @@ pub fn state(
     setup: Setup,
     metrics: Metrics,
 ) -> Result<(State, Live<Settings>)> {
-    let contents = contents(&loaded.config, &store)?;
+    let twilio = Live::new(client(&loaded.config)?);
+    let content_client = Live::new(content_client(&loaded.config)?);
+    let contents = Contents::new(store.clone(), content_client.clone());
+    let setup = Live::new(setup);
     let limits = Limits::new(&loaded.config.server, store.clock());
     let config = Live::new(loaded.config.clone());
     let rules = Live::new(rules(&loaded.config));
     let keywords = Live::new(KeywordTable::with_added(&loaded.config.keywords));
     let delivery = Live::new(delivery_settings(&loaded.config));
     let lives = (config.clone(), rules.clone(), keywords.clone(), delivery.clone(), store.clone());
+    let account = Account {
+        client: twilio.clone(),
+        contents: content_client,
+        setup: setup.clone(),
+        store: store.clone(),
+    };
     let in_force = InForce::new(loaded, move |loaded| {
         let (config, rules, keywords, delivery, store) = &lives;
+        account.follow(&config.get(), &loaded.config);
         config.set(loaded.config.clone());
         rules.set(self::rules(&loaded.config));
         keywords.set(KeywordTable::with_added(&loaded.config.keywords));
@@ -93,6 +101,7 @@ pub fn state(
         config,
         in_force,
         setup,
+        twilio,
         keywords,
         rules,
         contents,
@@ -102,8 +111,41 @@ pub fn state(
         vitals: Vitals::default(),
         watchers: Watchers::default(),
         badges: Badges::default(),
+        stand_in: StandIn::default(),
+        backups: Backups::default(),
+        checkup: Live::new(None),
     };
     Ok((state, delivery))
+}
+
+/// What speaks to Twilio, and follows the account that is set.
+struct Account {
+    client: Live<Option<Client>>,
+    contents: Live<Option<ContentClient>>,
+    setup: Live<Setup>,
+    store: Store,
+}
+
+impl Account {
+    /// Puts new clients in place when what they were made of changed. Whoever is in the middle of something ends it
+    /// with the old one.
+    fn follow(&self, before: &Config, after: &Config) {
+        self.setup.set(setup(after));
+        if after.twilio.has_client_of(&before.twilio) {
+            return;
+        }
+        let usable = |error: anyhow::Error| {
+            tracing::error!(error = %error, "no client can be made for the account that was set");
+            None
+        };
+        let client = client(after).map_or_else(|error| usable(error), |client| client);
+        if client.is_some() && after.delivery.catch_up {
+            // Before anything can go out: what people wrote to this account has to be heard first.
+            self.store.gaps().watch();
+        }
+        self.client.set(client);
+        self.contents.set(content_client(after).unwrap_or_default());
+    }
 }
 
 /// What the configuration says about sending.
@@ -116,22 +158,7 @@ pub fn setup(config: &Config) -> Setup {
 /// # Errors
 /// When no HTTP client can be made.
 pub fn client(config: &Config) -> Result<Option<Client>> {
-    let twilio = &config.twilio;
-    if twilio.account_sid.is_empty() {
-        return Ok(None);
-    }
-    let (user, password) = match twilio.api_key_sid.is_empty() {
-        true => (twilio.account_sid.clone(), twilio.auth_token.clone()),
-        false => (twilio.api_key_sid.clone(), twilio.api_key_secret.clone()),
-    };
-    let credentials = Credentials {
-        account_sid: twilio.account_sid.clone(),
-        user,
-        password,
-        api_base: twilio.api_base.clone(),
-    };
-    let patience = Duration::from_secs(twilio.request_timeout_seconds);
-    Ok(Some(Client::new(credentials)?.with_request_timeout(patience)))
+    Ok(config.twilio.client()?)
 }
 
 /// What delivery needs of the configuration.
@@ -155,16 +182,15 @@ pub fn delivery_settings(config: &Config) -> Settings {
     }
 }
 
-/// Templates at Twilio. The credentials of a stand-in on this machine are told to nobody else.
+/// Who asks for templates at Twilio. The credentials of a stand-in on this machine are told to nobody else.
 ///
 /// # Errors
 /// When no HTTP client can be made.
-pub fn contents(config: &Config, store: &Store) -> Result<Contents> {
+fn content_client(config: &Config) -> Result<Option<ContentClient>> {
     let twilio = &config.twilio;
     let is_one_side = is_loopback(&twilio.api_base) == is_loopback(&twilio.content_base);
     let client = client(config)?.filter(|_| is_one_side);
-    let client = client.map(|client| ContentClient::new(client, twilio.content_base.clone()));
-    Ok(Contents::new(store.clone(), client))
+    Ok(client.map(|client| ContentClient::new(client, twilio.content_base.clone())))
 }
 
 /// What the configuration says about every message.
@@ -204,8 +230,12 @@ fn uncertain_rules(config: &Config) -> UncertainRules {
 /// When the file can't be read, or the settings can't be taken.
 pub async fn take_up_settings(store: &Store, in_force: &InForce) -> Result<()> {
     if store.read(settings::version).await? > in_force.get().settings.version {
-        let rows = store.read(settings::all).await?;
-        in_force.put(with_settings(&in_force.get(), rows)?);
+        let rows = store.read(settings::all).await?.opened(store.key());
+        let (before, after) = (in_force.get(), with_settings(&in_force.get(), rows)?);
+        if after.config.named_senders() != before.config.named_senders() {
+            synchronize_senders(store, &after.config).await?;
+        }
+        in_force.put(after);
     }
     Ok(())
 }

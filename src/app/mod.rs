@@ -5,18 +5,19 @@ mod configured;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use actix_web::dev::ServerHandle;
 use actix_web::{App as HttpApp, HttpServer};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use secrecy::ExposeSecret;
 use tokio::task::JoinHandle;
 
 use crate::campaign::{self, Setup};
 use crate::catalogue::Catalogue;
 use crate::clock::Clock;
-use crate::config::Loaded;
+use crate::config::{Config, Loaded};
 use crate::delivery::{self, Dispatcher, Poller, Reconciler, Settings};
 use crate::import::{self, Pace};
 use crate::inbound::{self, CatchUp};
@@ -25,16 +26,17 @@ use crate::metrics::Metrics;
 use crate::privacy;
 use crate::publish::watch::Thresholds;
 use crate::publish::{self, Publisher};
+use crate::stand_in::StandIn;
 use crate::store::outcomes::RetryPolicy;
-use crate::store::{Serving, Store, StoreError, senders, settings};
+use crate::store::{Serving, Store, StoreError, demo, senders, settings};
 use crate::ticker::{self, Stop, StopHandle};
-use crate::twilio::client::Client;
+use crate::twilio::client::{Client, is_loopback};
 use crate::web::admin::live::Watchers;
 use crate::web::streams::Streams;
 use crate::web::{self, State};
 
 pub use configured::{
-    client, contents, delivery_settings, open_store, publish_settings, rules, setup, state,
+    client, delivery_settings, open_store, publish_settings, rules, setup, state,
     synchronize_senders, take_up_settings, with_settings,
 };
 
@@ -51,12 +53,13 @@ pub struct App {
     /// Where it listens.
     pub address: SocketAddr,
     /// Whether anything can be sent.
-    pub setup: Setup,
+    pub setup: Live<Setup>,
     /// Attempts that the last end of the process left in the dark.
     pub uncertain: usize,
     server: ServerHandle,
     streams: Streams,
     watchers: Watchers,
+    stand_in: StandIn,
     stop: StopHandle,
     tasks: Vec<JoinHandle<()>>,
     serving: Serving,
@@ -84,15 +87,17 @@ impl App {
         let store = open_store(&loaded.config, clock)?;
         // Before anything is changed: what another server has under way would look like the trace of a crash.
         let serving = store.serve()?;
-        loaded = with_settings(&loaded, store.read(settings::all).await?)?;
+        loaded = with_settings(&loaded, store.read(settings::all).await?.opened(store.key()))?;
+        refuse_real_account(&store, &loaded.config).await?;
         synchronize_senders(&store, &loaded.config).await?;
         let uncertain = delivery::rescue_pending(&store).await?;
         import::sweep_spool(&store).await?;
         campaign::close_removed_senders(&store).await?;
         try_again(&store).await?;
         let setup = setup(&loaded.config);
-        let (state, delivery) = state(store.clone(), loaded, setup.clone(), Metrics::default())?;
+        let (state, delivery) = state(store.clone(), loaded, setup, Metrics::default())?;
         let (stop, stopped) = ticker::stop();
+        stand_in(&state).await;
         let mut tasks = background(&state, delivery, &stopped)?;
         let served = state.clone();
         let server = HttpServer::new(move || HttpApp::new().configure(web::configure(served.clone())))
@@ -108,7 +113,8 @@ impl App {
             }
         }));
         let (streams, watchers) = (state.streams.clone(), state.watchers.clone());
-        Ok(App { store, address, setup, uncertain, server: handle, streams, watchers, stop, tasks, serving })
+        let (setup, stand_in) = (state.setup.clone(), state.stand_in.clone());
+        Ok(App { store, address, setup, uncertain, server: handle, streams, watchers, stand_in, stop, tasks, serving })
     }
 
     /// Stops in order: no new claims and no new requests, answers in flight written down, loops ended.
@@ -121,6 +127,7 @@ impl App {
             for task in self.tasks {
                 let _ = task.await;
             }
+            self.stand_in.stop().await;
         };
         if tokio::time::timeout(STOP_LIMIT, ended).await.is_err() {
             tracing::warn!("the process ends with requests in flight; the next start looks after them");
@@ -133,6 +140,33 @@ impl App {
             tracing::warn!(error = %error, "the log stays beside the data file");
         }
         drop(self.serving);
+    }
+}
+
+/// Demo data and a real account never meet: the file or the environment may name one since the data was loaded.
+async fn refuse_real_account(store: &Store, config: &Config) -> Result<()> {
+    let twilio = &config.twilio;
+    let is_real = !twilio.account_sid.is_empty() && !is_loopback(&twilio.api_base);
+    if is_real && store.read(demo::loaded_at).await?.is_some() {
+        bail!(
+            "{} holds demo data, and [twilio] names a real account. Give [store] path another file, or take the account out, start, and remove the demo data under Settings",
+            config.store.path.display()
+        );
+    }
+    Ok(())
+}
+
+/// Starts the simulator of this process where the settings say so. Without it nothing is sent, and the rest works.
+async fn stand_in(state: &State) {
+    let config = state.config.get();
+    if !config.twilio.simulator {
+        return;
+    }
+    let base = config.server.public_base_url.as_str().trim_end_matches('/').to_owned();
+    let (port, token) = (config.twilio.api_base.port().unwrap_or_default(), &config.twilio.auth_token);
+    let inbound = format!("{base}/webhooks/twilio/inbound");
+    if let Err(error) = state.stand_in.start(port, token.expose_secret(), &inbound).await {
+        tracing::error!(error = %error, "the simulator of this process did not start");
     }
 }
 
@@ -155,23 +189,21 @@ async fn try_again(store: &Store) -> Result<()> {
 /// Starts every loop.
 fn background(state: &State, delivery: Live<Settings>, stop: &Stop) -> Result<Vec<JoinHandle<()>>> {
     let mut tasks = Vec::new();
-    let config = state.config.get();
-    if let Some(client) = client(&config)? {
-        if config.delivery.catch_up {
-            tasks.push(catch_up(state, client.clone(), stop));
-        }
-        lookups(state, &client, &delivery, stop, &mut tasks);
-        let dispatcher = Dispatcher::new(state.store.clone(), client, delivery, state.metrics.clone());
-        let outbox = dispatcher.outbox();
-        tasks.push(tokio::spawn(dispatcher.run(stop.clone().pulled())));
-        let store = state.store.clone();
-        tasks.push(spawn("rescue", SECOND * 30, stop, std::future::pending, move || {
-            let (store, outbox) = (store.clone(), Arc::clone(&outbox));
-            async move { delivery::rescue_orphans(&store, &outbox).await.map(drop) }
-        }));
+    if state.config.get().delivery.catch_up {
+        tasks.push(catch_up(state, stop));
     }
+    lookups(state, &delivery, stop, &mut tasks);
+    let dispatcher =
+        Dispatcher::new(state.store.clone(), state.twilio.clone(), delivery, state.metrics.clone());
+    let outbox = dispatcher.outbox();
+    tasks.push(tokio::spawn(dispatcher.run(stop.clone().pulled())));
+    let store = state.store.clone();
+    tasks.push(spawn("rescue", SECOND * 30, stop, std::future::pending, move || {
+        let (store, outbox) = (store.clone(), Arc::clone(&outbox));
+        async move { delivery::rescue_orphans(&store, &outbox).await.map(drop) }
+    }));
     tasks.push(changed_settings(state, stop));
-    tasks.extend(content_templates(state, stop));
+    tasks.push(content_templates(state, stop));
     tasks.push(campaigns(state, stop));
     tasks.push(segment_triggers(state, stop));
     tasks.push(imports(state, stop));
@@ -234,12 +266,11 @@ fn changed_settings(state: &State, stop: &Stop) -> JoinHandle<()> {
 /// What became of messages, asked of Twilio. A stop waits for no answer: a question is asked again.
 fn lookups(
     state: &State,
-    client: &Client,
     settings: &Live<Settings>,
     stop: &Stop,
     tasks: &mut Vec<JoinHandle<()>>,
 ) {
-    let (store, metrics) = (&state.store, &state.metrics);
+    let (store, client, metrics) = (&state.store, &state.twilio, &state.metrics);
     let reconciler = Reconciler::new(store.clone(), client.clone(), settings.clone(), metrics.clone());
     let reconciler = Arc::new(reconciler);
     let stopped = stop.clone();
@@ -265,23 +296,31 @@ fn lookups(
     }));
 }
 
-/// Learns what WhatsApp thinks of templates; `None` where nobody is to be asked.
-fn content_templates(state: &State, stop: &Stop) -> Option<JoinHandle<()>> {
-    let minutes = state.config.get().twilio.content_sync_minutes;
-    if minutes == 0 || !state.contents.has_account() {
-        return None;
-    }
-    let (contents, stopped) = (state.contents.clone(), stop.clone());
-    let interval = SECOND * 60 * minutes;
-    Some(spawn("content", interval, stop, std::future::pending, move || {
-        let (contents, stopped) = (contents.clone(), stopped.clone());
+/// Learns what WhatsApp thinks of templates: when there is an account, when there is another one, and every so many
+/// minutes.
+fn content_templates(state: &State, stop: &Stop) -> JoinHandle<()> {
+    let (state, stopped) = (state.clone(), stop.clone());
+    let mut last: Option<(Weak<Option<Client>>, Instant)> = None;
+    spawn("content", SECOND, stop, std::future::pending, move || {
+        let client = state.twilio.get();
+        let rest = SECOND * 60 * state.config.get().twilio.content_sync_minutes;
+        let is_same = |of: &Weak<_>| std::ptr::eq(of.as_ptr(), Arc::as_ptr(&client));
+        let has_looked = last.as_ref().is_some_and(|(of, at)| is_same(of) && at.elapsed() < rest);
+        let is_due = !rest.is_zero() && state.contents.has_account() && !has_looked;
+        if is_due {
+            last = Some((Arc::downgrade(&client), Instant::now()));
+        }
+        let (contents, stopped) = (state.contents.clone(), stopped.clone());
         async move {
+            if !is_due {
+                return Ok(());
+            }
             tokio::select! {
                 () = stopped.pulled() => Ok(()),
                 synced = contents.sync() => synced.map(drop),
             }
         }
-    }))
+    })
 }
 
 fn campaigns(state: &State, stop: &Stop) -> JoinHandle<()> {
@@ -292,7 +331,7 @@ fn campaigns(state: &State, stop: &Stop) -> JoinHandle<()> {
         async move { store.campaigns_woken().await }
     };
     spawn("campaigns", SECOND, stop, wake, move || {
-        let (store, setup, presets) = (store.clone(), setup.clone(), Arc::clone(&rules.get().presets));
+        let (store, setup, presets) = (store.clone(), setup.get(), Arc::clone(&rules.get().presets));
         async move {
             // What stops the one does not stop the other.
             let frozen = campaign::freeze_all(&store, &presets, setup.is_simulated).await;
@@ -304,8 +343,7 @@ fn campaigns(state: &State, stop: &Stop) -> JoinHandle<()> {
 
 /// Turns the people of events' segments into messages: a loop of its own, so that no start waits for them.
 fn segment_triggers(state: &State, stop: &Stop) -> JoinHandle<()> {
-    let (store, rules) = (state.store.clone(), state.rules.clone());
-    let is_simulated = state.setup.is_simulated;
+    let (store, rules, setup) = (state.store.clone(), state.rules.clone(), state.setup.clone());
     let woken = store.clone();
     let wake = move || {
         let store = woken.clone();
@@ -313,18 +351,17 @@ fn segment_triggers(state: &State, stop: &Stop) -> JoinHandle<()> {
     };
     let flag = stop.flag();
     spawn("triggers", SECOND, stop, wake, move || {
-        let (store, flag) = (store.clone(), Arc::clone(&flag));
+        let (store, flag, is_simulated) = (store.clone(), Arc::clone(&flag), setup.get().is_simulated);
         let presets = Arc::clone(&rules.get().presets);
         async move { campaign::expand_all(&store, &presets, is_simulated, &flag).await }
     })
 }
 
 /// Fetches what people wrote while nobody listened. Made before the dispatcher runs: the start is a gap.
-fn catch_up(state: &State, client: Client, stop: &Stop) -> JoinHandle<()> {
+fn catch_up(state: &State, stop: &Stop) -> JoinHandle<()> {
     let store = state.store.clone();
-    let account_sid = state.config.get().twilio.account_sid.clone();
-    let catch_up =
-        CatchUp::new(store.clone(), client, account_sid, state.keywords.clone(), state.metrics.clone());
+    let client = state.twilio.clone();
+    let catch_up = CatchUp::new(store.clone(), client, state.keywords.clone(), state.metrics.clone());
     let catch_up = Arc::new(catch_up);
     let wake = move || {
         let store = store.clone();

@@ -104,7 +104,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         command => {
             let loaded = Config::load(cli.config.as_deref(), std::env::vars())?;
             // A file that can't be read is told about by whoever needs it.
-            let loaded = match settings::peek(&loaded.config.store.path) {
+            let loaded = match settings::peek(&loaded.config.store.path, &loaded.config.store.key_file) {
                 Ok(rows) => app::with_settings(&loaded, rows)?,
                 Err(_) => loaded,
             };

@@ -38,13 +38,14 @@ fn greet(app: &App, public: &str, path: &str) -> Result<()> {
     writeln!(out, "  API       http://{}/api/v1", app.address)?;
     writeln!(out, "  Webhooks  {public}/webhooks/twilio/inbound  (set this in the Twilio console)")?;
     writeln!(out, "  Data      {path}")?;
-    if app.setup.is_simulated {
+    let setup = app.setup.get();
+    if setup.is_simulated {
         writeln!(out, "  SIMULATOR: nothing is really sent.")?;
     }
     if app.store.read_here(hold::since)?.is_some() {
         writeln!(out, "  SAFE HOLD: restored from a copy. Nothing is sent until `ese release`.")?;
     }
-    if let Some(problem) = &app.setup.problem {
+    if let Some(problem) = &setup.problem {
         writeln!(out, "  Not ready to send: {problem}")?;
     }
     if app.uncertain > 0 {

@@ -11,6 +11,7 @@ mod settings;
 mod validate;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -22,12 +23,13 @@ use crate::domain::phone::Channel;
 use crate::domain::price::PriceTable;
 use crate::domain::quiet_hours::Presets;
 use crate::domain::retention::RetentionDays;
+use crate::twilio::client::{Client, ClientError, Credentials, is_loopback};
 
 pub use in_force::InForce;
 pub use limits::{FirstMessage, FrequencyLimit, Spending};
 pub use load::{Loaded, Origin};
 pub use outbound::{Alerts, Webhooks};
-pub use settings::{Faults, Settings, Shown, is_section};
+pub use settings::{Faults, Setter, Settings, Shown, is_secret, is_section};
 
 /// What a new file of one's own can be copied from.
 pub const DEFAULTS: &str = include_str!("../../config.toml");
@@ -129,6 +131,8 @@ pub struct Twilio {
     pub api_base: Url,
     /// Content API.
     pub content_base: Url,
+    /// Whether a simulator inside this process is behind them.
+    pub simulator: bool,
     /// Minutes between two looks at templates and their approval; 0: none.
     pub content_sync_minutes: u32,
     /// Seconds that a whole exchange may take.
@@ -136,6 +140,38 @@ pub struct Twilio {
 }
 
 impl Twilio {
+    /// The client of the account; `None` while there is none.
+    ///
+    /// # Errors
+    /// When no HTTP client can be made.
+    pub fn client(&self) -> Result<Option<Client>, ClientError> {
+        if self.account_sid.is_empty() {
+            return Ok(None);
+        }
+        let (user, password) = match self.api_key_sid.is_empty() {
+            true => (self.account_sid.clone(), self.auth_token.clone()),
+            false => (self.api_key_sid.clone(), self.api_key_secret.clone()),
+        };
+        let account_sid = self.account_sid.clone();
+        let credentials = Credentials { account_sid, user, password, api_base: self.api_base.clone() };
+        let patience = Duration::from_secs(self.request_timeout_seconds);
+        Ok(Some(Client::new(credentials)?.with_request_timeout(patience)))
+    }
+
+    /// Whether a client made for `other` is the one for this too.
+    pub fn has_client_of(&self, other: &Twilio) -> bool {
+        let secrets = |twilio: &Twilio| {
+            let both = [&twilio.auth_token, &twilio.api_key_secret];
+            both.map(|secret| secret.expose_secret().to_owned())
+        };
+        self.account_sid == other.account_sid
+            && self.api_key_sid == other.api_key_sid
+            && self.api_base == other.api_base
+            && self.content_base == other.content_base
+            && self.request_timeout_seconds == other.request_timeout_seconds
+            && secrets(self) == secrets(other)
+    }
+
     /// The tokens that a webhook's signature may be made with.
     pub fn signing_tokens(&self) -> Vec<SecretString> {
         [&self.auth_token, &self.auth_token_secondary]
@@ -293,6 +329,11 @@ pub enum LogFormat {
 }
 
 impl Config {
+    /// Address and kind of every sender, as the store wants them.
+    pub fn named_senders(&self) -> Vec<(String, String)> {
+        self.senders.iter().map(|sender| (sender.address.clone(), sender.kind.as_str().to_owned())).collect()
+    }
+
     /// How fast and to how many may be sent.
     pub fn limits(&self) -> Limits {
         let limit = |sender: &Sender| SenderLimit {
@@ -307,22 +348,21 @@ impl Config {
 
     /// Why nothing can be sent yet, if so: the `setup_incomplete` of the API.
     pub fn setup_problem(&self) -> Option<String> {
-        use crate::twilio::client::is_loopback;
         if self.senders.is_empty() {
             return Some(
-                "No sender is configured. Add [[senders]] with address and kind to the configuration."
+                "No sender is configured. Add one under Settings, or [[senders]] with address and kind to the configuration."
                     .to_owned(),
             );
         }
         if self.twilio.account_sid.is_empty() || self.twilio.auth_token.expose_secret().is_empty() {
             return Some(
-                "The Twilio account is not configured. Set [twilio] account_sid and auth_token.".to_owned(),
+                "The Twilio account is not configured. Set it under Settings, or [twilio] account_sid and auth_token.".to_owned(),
             );
         }
         let base = &self.server.public_base_url;
         if !is_loopback(&self.twilio.api_base) && (is_loopback(base) || base.scheme() != "https") {
             return Some(format!(
-                "Twilio can't reach {base}. Set [server] public_base_url to the https address of this server."
+                "Twilio can't reach {base}. Set the public address of this server, https, under Settings, or [server] public_base_url."
             ));
         }
         None
@@ -411,6 +451,7 @@ mod tests {
             ("[delivery]\naccount_rate_per_second = 0.0", "delivery.account_rate_per_second"),
             ("[twilio]\naccount_sid = 'AC12'", "twilio.account_sid"),
             ("[twilio]\napi_key_sid = 'SK1'", "go together"),
+            ("[twilio]\nsimulator = true", "twilio.simulator"),
             ("[twilio]\nrequest_timeout_seconds = 0", "twilio.request_timeout_seconds"),
             ("[twilio]\nrequest_timeout_seconds = 61", "twilio.request_timeout_seconds"),
             ("[server]\npublic_base_url = 'ftp://x'", "server.public_base_url"),

@@ -10,27 +10,60 @@ use toml::{Table, Value};
 
 use super::load::{OPEN_TABLES, SECRETS, SHIPPED, nearest};
 use super::{ConfigError, DEFAULTS, Loaded, Origin, Sender, wrong};
+use crate::twilio::client::is_loopback;
 
-/// Tables and keys that no setting changes: where the process lives, who it is at Twilio, its secrets, and which
-/// part of the network behind it a key of the API may reach.
-const CLOSED: [&str; 6] =
-    ["server", "store", "twilio", "log", "webhooks.allow_private", "webhooks.allowed_hosts"];
+/// Tables and keys that no setting changes: where the process lives, and which part of the network behind it is
+/// reached.
+const CLOSED: [&str; 5] = ["server", "store", "log", "webhooks.allow_private", "webhooks.allowed_hosts"];
+/// What only an operator sets, and no key of the API: who we are at Twilio, and where Twilio reaches us. A key that
+/// was lost must not send the account's secrets elsewhere.
+const OF_OPERATORS: [&str; 2] = ["twilio", "server.public_base_url"];
+/// Where the secrets of the account are sent to.
+const BASES: [&str; 2] = ["twilio.api_base", "twilio.content_base"];
+/// The secrets that are sent there.
+const SENT: [&str; 2] = ["twilio.auth_token", "twilio.api_key_secret"];
 /// Keys that are read at the start only.
 const AT_START: [&str; 1] = ["delivery.catch_up"];
-/// What of a sender can be set; address and kind are the file's.
+/// What of a sender can be set.
 const OF_SENDERS: [&str; 2] = ["rate_per_second", "recipients_per_day"];
+/// Set for an address that the file does not name, it adds a sender.
+const KIND: &str = "kind";
+/// What is told of a secret that is set.
+const SET: &str = "(set, not shown)";
 /// Deepest nesting of a value.
 const DEPTH: usize = 8;
 /// Comments of the embedded file by the key or table below them.
 static DESCRIPTIONS: LazyLock<BTreeMap<String, String>> = LazyLock::new(descriptions);
 
 /// The rows of the table `settings`.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub struct Settings {
     /// Counts up with every change.
     pub version: i64,
-    /// By key.
+    /// By key, secrets in plain words.
     pub values: BTreeMap<String, Json>,
+}
+
+impl std::fmt::Debug for Settings {
+    /// Without the values: secrets are among them.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let keys: Vec<&String> = self.values.keys().collect();
+        f.debug_struct("Settings").field("version", &self.version).field("keys", &keys).finish()
+    }
+}
+
+/// Who changes settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Setter {
+    /// A key of the API, with the scope `admin`.
+    Key,
+    /// A person at the pages, with the role of an admin.
+    Operator,
+}
+
+/// Whether the value of `key` is never told, and kept sealed.
+pub fn is_secret(key: &str) -> bool {
+    SECRETS.contains(&key)
 }
 
 /// A key of the configuration, as an operator sees it.
@@ -44,7 +77,7 @@ pub struct Shown {
     pub default: Json,
     /// Where the value comes from.
     pub origin: Origin,
-    /// Whether a setting may change it, if file and environment leave it open.
+    /// Whether a key of the API may change it, if file and environment leave it open.
     pub is_settable: bool,
     /// Whether the value is never told.
     pub is_secret: bool,
@@ -72,8 +105,16 @@ enum Place<'a> {
     },
 }
 
+fn lies_in(key: &str, table: &str) -> bool {
+    key == table || key.strip_prefix(table).is_some_and(|rest| rest.starts_with('.'))
+}
+
+fn is_of_operators(key: &str) -> bool {
+    OF_OPERATORS.iter().any(|table| lies_in(key, table))
+}
+
 fn is_closed(key: &str) -> bool {
-    CLOSED.iter().any(|closed| key == *closed || key.strip_prefix(closed).is_some_and(|r| r.starts_with('.')))
+    CLOSED.iter().any(|closed| lies_in(key, closed)) && !is_of_operators(key)
 }
 
 fn place(key: &str) -> Result<Place<'_>, ConfigError> {
@@ -81,7 +122,7 @@ fn place(key: &str) -> Result<Place<'_>, ConfigError> {
         return Err(wrong(format!("{key}: only the file and the environment can say that")));
     }
     if let Some((address, field)) = key.strip_prefix("senders.").and_then(|rest| rest.rsplit_once('.')) {
-        if OF_SENDERS.contains(&field) {
+        if OF_SENDERS.contains(&field) || field == KIND {
             return Ok(Place::Sender { address, field });
         }
         return Err(unknown(key, OF_SENDERS.iter().map(|field| format!("senders.{address}.{field}"))));
@@ -113,7 +154,7 @@ fn unknown(key: &str, known: impl Iterator<Item = String>) -> ConfigError {
 fn leaves() -> Vec<String> {
     let mut found = Vec::new();
     walk(&SHIPPED, "", &mut |key, _| found.push(key.to_owned()));
-    found.retain(|key| !is_closed(key));
+    found.retain(|key| !is_closed(key) && !is_of_operators(key));
     found
 }
 
@@ -169,26 +210,42 @@ fn set(table: &mut Table, key: &str, value: Value) {
     inner.insert(name.to_owned(), value);
 }
 
-/// Lays the settings of senders over what the file left open. One of a sender that the file no longer names
-/// means nothing.
+/// Adds the senders that settings name, behind those of the file, and lays their settings over what the file left
+/// open. One of a sender that nobody names means nothing.
 pub(super) fn apply_to_senders(
     table: &mut Table,
     settings: &Settings,
     origins: &mut BTreeMap<String, Origin>,
 ) -> Result<(), ConfigError> {
-    let senders = table.get_mut("senders").and_then(Value::as_array_mut);
-    let mut senders: Vec<&mut Table> =
-        senders.into_iter().flatten().filter_map(|entry| entry.as_table_mut()).collect();
-    for entry in &senders {
-        let address = entry.get("address").and_then(Value::as_str).unwrap_or_default();
-        for field in OF_SENDERS.iter().filter(|field| entry.contains_key(**field)) {
+    let entry = table.entry("senders").or_insert_with(|| Value::Array(Vec::new()));
+    let Some(list) = entry.as_array_mut() else {
+        return Ok(());
+    };
+    let of_file: Vec<String> = list.iter().filter_map(|entry| address_of(entry).map(str::to_owned)).collect();
+    for (entry, address) in list.iter().zip(&of_file) {
+        for field in OF_SENDERS.into_iter().chain([KIND]).filter(|field| entry.get(field).is_some()) {
             origins.insert(format!("senders.{address}.{field}"), Origin::File);
         }
     }
     for (key, json) in &settings.values {
+        let Place::Sender { address, field: KIND } = place(key)? else {
+            continue;
+        };
+        let kind = typed(key, Some(&Value::String(String::new())), json)?;
+        if !of_file.iter().any(|one| one == address) {
+            let named = [("address".to_owned(), Value::from(address)), (KIND.to_owned(), kind)];
+            list.push(Value::Table(named.into_iter().collect()));
+            origins.insert(key.clone(), Origin::Settings);
+        }
+    }
+    let mut senders: Vec<&mut Table> = list.iter_mut().filter_map(|entry| entry.as_table_mut()).collect();
+    for (key, json) in &settings.values {
         let Place::Sender { address, field } = place(key)? else {
             continue;
         };
+        if field == KIND {
+            continue;
+        }
         let default = if field == "rate_per_second" { Value::Float(0.0) } else { Value::Integer(0) };
         let value = typed(key, Some(&default), json)?;
         let named =
@@ -199,6 +256,10 @@ pub(super) fn apply_to_senders(
         }
     }
     Ok(())
+}
+
+fn address_of(entry: &Value) -> Option<&str> {
+    entry.get("address").and_then(Value::as_str)
 }
 
 /// `json` in the type that the default has.
@@ -267,14 +328,14 @@ impl Loaded {
     }
 
     fn show(&self, key: &str, value: Option<Json>, default: Option<Json>) -> Shown {
-        let is_secret = SECRETS.contains(&key);
+        let is_secret = is_secret(key);
         let told = |value: Option<Json>| value.filter(|_| !is_secret).unwrap_or(Json::Null);
         Shown {
             key: key.to_owned(),
             value: told(value),
             default: told(default),
             origin: self.origins.get(key).cloned().unwrap_or(Origin::Default),
-            is_settable: !is_closed(key),
+            is_settable: !is_closed(key) && !is_of_operators(key),
             is_secret,
             needs_restart: is_closed(key) || AT_START.contains(&key),
             description: describe(key),
@@ -286,8 +347,15 @@ impl Loaded {
         self.origins.get(key).filter(|origin| origin.is_fixed()).map(Origin::as_str)
     }
 
-    /// The value of `key` as [`Loaded::shown`] has it.
+    /// The value of `key` as [`Loaded::shown`] has it; of a secret only that there is one.
     pub fn value_of(&self, key: &str) -> Json {
+        if is_secret(key) {
+            let value = at(&self.table, key.split('.')).and_then(Value::as_str).unwrap_or_default();
+            return if value.is_empty() { Json::Null } else { Json::from(SET) };
+        }
+        if let Ok(Place::Sender { address, field: KIND }) = place(key) {
+            return self.sender(address).map_or(Json::Null, |sender| Json::from(sender.kind.as_str()));
+        }
         self.shown().into_iter().find(|shown| shown.key == key).map_or(Json::Null, |shown| shown.value)
     }
 
@@ -328,15 +396,21 @@ pub fn is_section(key: &str) -> bool {
 pub type Faults = Vec<(String, String)>;
 
 impl Loaded {
-    /// The configuration with `patch` over its settings; null takes a setting away.
+    /// The configuration with `patch` of `setter` over its settings; null takes a setting away.
     ///
     /// # Errors
     /// Every key that is unknown or whose value can't be taken. Nothing is changed then.
-    pub fn patched(&self, patch: &BTreeMap<String, Json>) -> Result<Loaded, Faults> {
+    pub fn patched(&self, patch: &BTreeMap<String, Json>, setter: Setter) -> Result<Loaded, Faults> {
         let mut faults: Faults = Vec::new();
+        let is_added = |address: &str| patch.contains_key(&format!("senders.{address}.{KIND}"));
         for key in patch.keys() {
             let known = match place(key) {
-                Ok(Place::Sender { address, .. }) if self.sender(address).is_none() => {
+                Ok(_) if setter == Setter::Key && is_of_operators(key) => Err(wrong(format!(
+                    "{key}: only an operator, the file and the environment can say that"
+                ))),
+                Ok(Place::Sender { address, .. })
+                    if self.sender(address).is_none() && !is_added(address) =>
+                {
                     let senders = self.config.senders.iter().map(|sender| sender.address.clone());
                     Err(unknown(key, senders))
                 }
@@ -358,7 +432,10 @@ impl Loaded {
             self.with_settings(Settings { version: self.settings.version + 1, values })
         };
         let error = match without_one(None) {
-            Ok(loaded) => return Ok(loaded),
+            Ok(loaded) => {
+                let strays = self.strays(&loaded, patch);
+                return if strays.is_empty() { Ok(loaded) } else { Err(strays) };
+            }
             Err(error) => error,
         };
         // Whose absence mends it is at fault; if two are, neither mends it alone, and each is tried alone.
@@ -367,7 +444,7 @@ impl Loaded {
         }
         if faults.is_empty() && patch.len() > 1 {
             let alone = patch.iter().map(|(key, value)| BTreeMap::from([(key.clone(), value.clone())]));
-            faults.extend(alone.filter_map(|alone| self.patched(&alone).err()).flatten());
+            faults.extend(alone.filter_map(|alone| self.patched(&alone, setter).err()).flatten());
         }
         if faults.is_empty() {
             let keys: Vec<&str> = patch.keys().map(String::as_str).collect();
@@ -376,9 +453,38 @@ impl Loaded {
         Err(faults)
     }
 
+    /// What would send the account's secrets where they were not meant to go: an address that is neither Twilio's nor
+    /// on this machine, or another one with secrets that were given for the last.
+    fn strays(&self, after: &Loaded, patch: &BTreeMap<String, Json>) -> Faults {
+        let base = |loaded: &Loaded, key: &str| at(&loaded.table, key.split('.')).map(to_json);
+        let moved: Vec<&str> = BASES.into_iter().filter(|key| base(self, key) != base(after, key)).collect();
+        let mut faults = Faults::new();
+        for key in &moved {
+            let twilio = &after.config.twilio;
+            let url = if *key == "twilio.api_base" { &twilio.api_base } else { &twilio.content_base };
+            if !is_twilio(url) && !is_loopback(url) {
+                let text = "must be an https address of twilio.com, or of a simulator on this machine";
+                faults.push(((*key).to_owned(), text.to_owned()));
+            }
+        }
+        let is_given = |key: &str| patch.get(key).is_some_and(|value| !value.is_null());
+        for key in SENT.into_iter().filter(|key| !moved.is_empty() && !is_given(key)) {
+            if !after.value_of(key).is_null() {
+                let text = "give it again: it is not sent to another address unseen";
+                faults.push((key.to_owned(), text.to_owned()));
+            }
+        }
+        faults
+    }
+
     fn sender(&self, address: &str) -> Option<&Sender> {
         self.config.senders.iter().find(|sender| sender.address == address)
     }
+}
+
+fn is_twilio(url: &url::Url) -> bool {
+    url.scheme() == "https"
+        && url.host_str().is_some_and(|host| host == "twilio.com" || host.ends_with(".twilio.com"))
 }
 
 /// The error without the key that it begins with.

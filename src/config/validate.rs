@@ -3,6 +3,7 @@
 use secrecy::ExposeSecret;
 
 use super::{Config, ConfigError, Sender, SenderKind, wrong};
+use crate::twilio::client::is_loopback;
 
 impl Config {
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
@@ -30,6 +31,12 @@ impl Config {
             return Err(wrong("webhooks.timeout_seconds: must be from 1 to 60"));
         }
         positive("webhooks.log_days", f64::from(self.webhooks.log_days))?;
+        let base = &self.twilio.api_base;
+        if self.twilio.simulator && !(is_loopback(base) && base.port().is_some()) {
+            return Err(wrong(format!(
+                "twilio.simulator: api_base has to be an address on this machine with a port, not {base}"
+            )));
+        }
         if self.twilio.content_sync_minutes > 1_440 {
             return Err(wrong("twilio.content_sync_minutes: must be from 0 (never) to 1440"));
         }

@@ -50,7 +50,7 @@ impl Contents {
             Place::Waiting(row, is_repeated) => (row, is_repeated),
         };
         let id = row.id;
-        if is_repeated && let Some(found) = self.look_for(client, &row).await? {
+        if is_repeated && let Some(found) = self.look_for(&client, &row).await? {
             self.settle(id, found).await?;
             let made = self.named(&wanted).await?;
             return Ok((same(made, &wanted)?, true));
@@ -72,7 +72,7 @@ impl Contents {
                 .await
                 .map_err(|error: StoreError| ContentsError::from(error))?;
         }
-        self.ask_for(client, &wanted).await?;
+        self.ask_for(&client, &wanted).await?;
         Ok((self.named(&wanted).await?, true))
     }
 

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::domain::content::variables_of;
+use crate::live::Live;
 use crate::store::content_templates::SeenContent;
 use crate::store::{Store, StoreError};
 use crate::twilio::content::{ApprovalResource, ContentClient, ContentError, ContentResource};
@@ -24,7 +25,7 @@ pub use sync::Synced;
 #[derive(Clone)]
 pub struct Contents {
     store: Store,
-    client: Option<ContentClient>,
+    client: Live<Option<ContentClient>>,
     turn: Arc<Mutex<()>>,
 }
 
@@ -35,7 +36,7 @@ pub enum ContentsError {
     #[error("there is no {0}")]
     NotFound(String),
     /// No account is configured.
-    #[error("The Twilio account is not configured. Set [twilio] account_sid, auth_token and content_base.")]
+    #[error("The Twilio account is not configured. Set it under Settings, or [twilio] account_sid, auth_token and content_base.")]
     NoAccount,
     /// There is one of this name and language.
     #[error("There is a content template {name:?} in this language already: {sid}.")]
@@ -85,17 +86,18 @@ impl From<ContentError> for ContentsError {
 
 impl Contents {
     /// `client`: none while no account is configured.
-    pub fn new(store: Store, client: Option<ContentClient>) -> Contents {
-        Contents { store, client, turn: Arc::default() }
+    pub fn new(store: Store, client: impl Into<Live<Option<ContentClient>>>) -> Contents {
+        Contents { store, client: client.into(), turn: Arc::default() }
     }
 
-    fn client(&self) -> Result<&ContentClient, ContentsError> {
-        self.client.as_ref().ok_or(ContentsError::NoAccount)
+    /// Taken once for everything that belongs together.
+    fn client(&self) -> Result<ContentClient, ContentsError> {
+        self.client.get().as_ref().clone().ok_or(ContentsError::NoAccount)
     }
 
     /// Whether Twilio can be asked at all.
     pub fn has_account(&self) -> bool {
-        self.client.is_some()
+        self.client.get().is_some()
     }
 
     /// One at a time makes and submits: of two equal requests at once the second finds what the first made.

@@ -77,8 +77,15 @@ impl LaneRest {
 }
 
 impl Dispatcher {
-    /// Makes a dispatcher and lets STOP, pause and cancel reach its claims.
-    pub fn new(store: Store, client: Client, settings: Live<Settings>, metrics: Metrics) -> Dispatcher {
+    /// Makes a dispatcher and lets STOP, pause and cancel reach its claims. While there is no client it claims
+    /// nothing.
+    pub fn new(
+        store: Store,
+        client: impl Into<Live<Option<Client>>>,
+        settings: Live<Settings>,
+        metrics: Metrics,
+    ) -> Dispatcher {
+        let client = client.into();
         let outbox = Arc::new(Outbox::default());
         let hooked = Arc::clone(&outbox);
         store.on_withdraw(move |whom| hooked.withdraw(whom));
@@ -136,6 +143,9 @@ impl Dispatcher {
         while self.tasks.try_join_next().is_some() {}
         let now = self.desk.store.clock().now();
         let mut tick = Tick { wait: IDLE, ..Tick::default() };
+        if self.desk.client.get().is_none() {
+            return Ok(tick);
+        }
         self.desk.concurrency.bound(self.desk.settings.get().max_in_flight);
         if let Some(rest) = self.desk.concurrency.rest() {
             tick.wait = rest.min(IDLE);

@@ -22,7 +22,8 @@ const STORE_RETRY: Duration = Duration::from_millis(500);
 /// What sending tasks share.
 pub(super) struct Desk {
     pub(super) store: Store,
-    pub(super) client: Client,
+    /// Who speaks to Twilio now; none while no account is set.
+    pub(super) client: Live<Option<Client>>,
     pub(super) outbox: Arc<Outbox>,
     pub(super) settings: Live<Settings>,
     pub(super) metrics: Metrics,
@@ -32,10 +33,14 @@ pub(super) struct Desk {
 /// Sends one claim and writes down what came of it.
 pub(super) async fn hand_over(desk: Arc<Desk>, from: String, outgoing: Outgoing) {
     let key = outgoing.key;
-    let is_kept = if desk.outbox.begin(key) {
+    // The attempt ends with the client that it begins with, whoever takes its place meanwhile.
+    let client = desk.client.get();
+    let is_kept = if let Some(client) = client.as_ref()
+        && desk.outbox.begin(key)
+    {
         let message = desk.message(from, outgoing);
         let begun = desk.concurrency.begin();
-        let outcome = desk.client.send(&message).await;
+        let outcome = client.send(&message).await;
         let seconds = desk.concurrency.end(&begun, &outcome, rand::random());
         desk.metrics.count_deliveries(word(&outcome), 1);
         desk.metrics.observe_request(seconds);

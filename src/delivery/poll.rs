@@ -40,17 +40,22 @@ pub struct Polled {
 /// Asks about messages of which nothing more was heard. One per process.
 pub struct Poller {
     store: Store,
-    client: Client,
+    client: Live<Option<Client>>,
     settings: Live<Settings>,
     metrics: Metrics,
     patience: Patience,
 }
 
 impl Poller {
-    /// Makes a poller; nothing is asked yet.
-    pub fn new(store: Store, client: Client, settings: Live<Settings>, metrics: Metrics) -> Poller {
+    /// Makes a poller; nothing is asked yet, nor while there is no client.
+    pub fn new(
+        store: Store,
+        client: impl Into<Live<Option<Client>>>,
+        settings: Live<Settings>,
+        metrics: Metrics,
+    ) -> Poller {
         let patience = Patience::new(store.clock().clone());
-        Poller { store, client, settings, metrics, patience }
+        Poller { store, client: client.into(), settings, metrics, patience }
     }
 
     /// Goes on where the last tick ended. The walk moves only past what was answered.
@@ -59,6 +64,10 @@ impl Poller {
     /// [`StoreError`] when the store can't be read or written; the next tick begins where this one ended.
     pub async fn tick(&self) -> Result<Polled, StoreError> {
         let mut polled = Polled::default();
+        let client = self.client.get();
+        let Some(client) = client.as_ref() else {
+            return Ok(polled);
+        };
         let most = self.patience.most(MESSAGES);
         if most == 0 {
             return Ok(polled);
@@ -77,7 +86,7 @@ impl Poller {
         }
         let mut answers = Vec::with_capacity(found.len());
         'walk: for few in found.chunks(AT_ONCE) {
-            let asked = join_all(few.iter().map(|unfinished| self.client.fetch(&unfinished.sid))).await;
+            let asked = join_all(few.iter().map(|unfinished| client.fetch(&unfinished.sid))).await;
             for (unfinished, answer) in few.iter().zip(asked) {
                 match answer {
                     Ok(answer) => {

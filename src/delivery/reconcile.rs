@@ -75,7 +75,7 @@ impl Looked {
 /// Looks for messages whose answer was lost. One per process.
 pub struct Reconciler {
     store: Store,
-    client: Client,
+    client: Live<Option<Client>>,
     settings: Live<Settings>,
     metrics: Metrics,
     patience: Patience,
@@ -93,10 +93,15 @@ struct Sight {
 }
 
 impl Reconciler {
-    /// Makes a reconciler; nothing is asked yet.
-    pub fn new(store: Store, client: Client, settings: Live<Settings>, metrics: Metrics) -> Reconciler {
+    /// Makes a reconciler; nothing is asked yet, nor while there is no client.
+    pub fn new(
+        store: Store,
+        client: impl Into<Live<Option<Client>>>,
+        settings: Live<Settings>,
+        metrics: Metrics,
+    ) -> Reconciler {
         let patience = Patience::new(store.clock().clone());
-        Reconciler { store, client, settings, metrics, patience }
+        Reconciler { store, client: client.into(), settings, metrics, patience }
     }
 
     /// One round: a few people whose time has come, the longest waiting first.
@@ -104,6 +109,10 @@ impl Reconciler {
     /// # Errors
     /// [`StoreError`] when the store can't be read or written; the next tick begins where this one ended.
     pub async fn tick(&self) -> Result<Looked, StoreError> {
+        let client = self.client.get();
+        let Some(client) = client.as_ref() else {
+            return Ok(Looked::default());
+        };
         let most = self.patience.most(PEOPLE);
         let now = self.store.clock().now();
         let (uncertain, due) = self
@@ -113,7 +122,7 @@ impl Reconciler {
         self.metrics.set_uncertain(uncertain);
         let mut looked = Looked::default();
         for people in due.chunks(AT_ONCE) {
-            let sights = join_all(people.iter().map(|search| self.look(search))).await;
+            let sights = join_all(people.iter().map(|search| self.look(client, search))).await;
             looked.asked += people.len();
             let mut seen = Vec::with_capacity(people.len());
             for (search, sight) in people.iter().zip(sights) {
@@ -155,7 +164,7 @@ impl Reconciler {
     }
 
     /// Everything that Twilio has for one address since the oldest attempt.
-    async fn look(&self, search: &Search) -> Result<Sight, LookupError> {
+    async fn look(&self, client: &Client, search: &Search) -> Result<Sight, LookupError> {
         let asked_at = self.store.clock().now();
         let mut sight = Sight { asked_at, ahead: 0, messages: Vec::new() };
         // Without an address there is nothing to see, and nobody to send to: the gate will say so.
@@ -164,13 +173,13 @@ impl Reconciler {
         };
         // By date of sending Twilio would leave out what waits in its own queue.
         let query = ListQuery { to: Some(to), page_size: PAGE, ..ListQuery::default() };
-        let mut page = self.client.list(&query).await?;
+        let mut page = client.list(&query).await?;
         sight.ahead = page.answered_at.map_or(0, |theirs| theirs - self.store.clock().now());
         for _ in 0..MOST_PAGES {
             let is_past = is_past(&page, earliest(self.start_of(search.since, asked_at), sight.ahead));
             sight.messages.extend(page.messages.into_iter().filter(is_by_api));
             match page.next {
-                Some(next) if !is_past => page = self.client.next_page(&next).await?,
+                Some(next) if !is_past => page = client.next_page(&next).await?,
                 _ => {
                     sight.messages.reverse();
                     // Stable: of the same second, the order of the list decides.

@@ -10,6 +10,7 @@ pub mod circumstances;
 mod closings;
 pub mod content_templates;
 pub mod cursors;
+pub mod demo;
 mod effects;
 pub mod erasure;
 mod error;

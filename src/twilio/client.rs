@@ -231,6 +231,11 @@ impl Client {
         Client { request_timeout, ..self }
     }
 
+    /// `AC…`: whose messages it reads and writes.
+    pub fn account_sid(&self) -> &str {
+        &self.credentials.account_sid
+    }
+
     /// True when Twilio is a stand-in on this machine.
     pub fn is_simulated(&self) -> bool {
         is_loopback(&self.credentials.api_base)
@@ -250,36 +255,6 @@ impl Client {
         }
     }
 
-    /// Asks for the account itself: the cheapest question that proves the credentials.
-    ///
-    /// # Errors
-    /// A sentence that says what Twilio answered.
-    pub async fn check_account(&self) -> Result<String, String> {
-        #[derive(Deserialize)]
-        struct Account {
-            #[serde(default)]
-            status: Option<String>,
-            #[serde(default)]
-            friendly_name: Option<String>,
-        }
-        let answer = self
-            .authorized(self.http.get(self.account.clone()))
-            .send()
-            .await
-            .map_err(|error| format!("no answer: {}", chain(&error)))?;
-        let status = answer.status().as_u16();
-        if status == 401 {
-            return Err("the credentials were refused (20003)".to_owned());
-        }
-        let account: Account =
-            answer.json().await.map_err(|_| format!("answer {status}, which is not an account"))?;
-        match account.status.as_deref() {
-            Some("active") => Ok(account.friendly_name.unwrap_or_default()),
-            Some(other) => Err(format!("the account is {other}")),
-            None => Err(format!("answer {status}, which is not an account")),
-        }
-    }
-
     /// A request to read something of the account.
     pub(super) fn get(&self, url: Url) -> reqwest::RequestBuilder {
         self.authorized(self.http.get(url))
@@ -288,6 +263,11 @@ impl Client {
     /// A request to change something of the account by JSON.
     pub(super) fn change(&self, method: reqwest::Method, url: Url) -> reqwest::RequestBuilder {
         self.authorized(self.http.request(method, url))
+    }
+
+    /// `…/Accounts/AC….json`.
+    pub(super) fn account(&self) -> &Url {
+        &self.account
     }
 
     /// `…/Messages.json` of the account.

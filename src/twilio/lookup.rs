@@ -190,7 +190,8 @@ impl Client {
             .ok_or_else(|| LookupError::Unreadable(format!("the link {path:?} leads away from {base}")))
     }
 
-    async fn ask<T: DeserializeOwned>(&self, url: Url) -> Result<(T, Option<i64>), LookupError> {
+    /// A question for JSON, with Twilio's clock as it answered.
+    pub(super) async fn ask<T: DeserializeOwned>(&self, url: Url) -> Result<(T, Option<i64>), LookupError> {
         let lost = |error: &reqwest::Error| LookupError::Unavailable(chain(error));
         let answer = self.get(url).send().await.map_err(|error| lost(&error))?;
         let status = answer.status().as_u16();

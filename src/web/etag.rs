@@ -25,8 +25,8 @@ impl FromRequest for IfMatch {
 }
 
 impl IfMatch {
-    /// The version that an edit was made of; without one, any.
-    pub(in crate::web) fn version(version: Option<i64>) -> IfMatch {
+    /// For one version alone; `None`: for any.
+    pub fn of_version(version: Option<i64>) -> IfMatch {
         IfMatch(version.map(|version| format!("\"{version}\"")))
     }
 

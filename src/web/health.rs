@@ -63,7 +63,7 @@ async fn sending(store: &Store) -> Result<Value, StoreError> {
 }
 
 async fn provider(state: &State) -> Result<Value, StoreError> {
-    if let Some(problem) = &state.setup.problem {
+    if let Some(problem) = &state.setup.get().problem {
         return Ok(json!({"state": "not_configured", "detail": problem}));
     }
     let now = state.store.clock().now();

@@ -5,6 +5,7 @@ pub mod admin;
 pub mod api;
 pub mod auth;
 pub mod body;
+pub mod checkup;
 pub mod error;
 pub mod etag;
 pub mod health;
@@ -29,8 +30,10 @@ use crate::domain::consent::KeywordTable;
 use crate::domain::rules::Rules;
 use crate::live::Live;
 use crate::metrics::Metrics;
+use crate::stand_in::StandIn;
 use crate::store::Store;
 use crate::vitals::Vitals;
+use crate::twilio::client::Client;
 
 /// What every handler may use. Clones share it.
 #[derive(Clone)]
@@ -42,11 +45,19 @@ pub struct State {
     /// The same with the origin of each value; what changes it, and all that follows it.
     pub in_force: InForce,
     /// Whether anything can be sent.
-    pub setup: Setup,
+    pub setup: Live<Setup>,
+    /// Who speaks to Twilio now; none while no account is set.
+    pub twilio: Live<Option<Client>>,
     /// Words that people send.
     pub keywords: Live<KeywordTable>,
     /// House rules.
     pub rules: Live<Rules>,
+    /// The copy of the data file that is being made.
+    pub backups: admin::Backups,
+    /// The simulator of this process, if one stands in for Twilio.
+    pub stand_in: StandIn,
+    /// What the doctor found last.
+    pub checkup: checkup::LastCheckup,
     /// Templates at Twilio.
     pub contents: Contents,
     /// What is counted.

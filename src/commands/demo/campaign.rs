@@ -74,7 +74,7 @@ pub(super) async fn prepare(store: &Store, is_shipped: bool) -> Result<i64> {
 
 /// Launches it.
 pub(super) async fn launch(app: &App, id: i64) -> Result<()> {
-    let setup = app.setup.clone();
+    let setup = app.setup.get();
     app.store.write(move |tx| campaign::launch(tx, id, &setup)).await?;
     Ok(())
 }

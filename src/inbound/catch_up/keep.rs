@@ -5,7 +5,7 @@ use super::{CatchUp, CatchUpError};
 use crate::domain::consent::Replies;
 use crate::inbound::receive::{Heard, Source, receive};
 use crate::store::StoreError;
-use crate::twilio::client::MessageResource;
+use crate::twilio::client::{Client, MessageResource};
 use crate::twilio::lookup::MediaItem;
 use crate::twilio::webhook::{InboundForm, Params};
 
@@ -28,7 +28,7 @@ impl CatchUp {
         // and a START of the same second keep their order.
         missed.reverse();
         missed.sort_by_key(|missed| missed.created_at);
-        let mut ready = self.ready(missed).await.into_iter().peekable();
+        let mut ready = self.ready(&self.client()?, missed).await.into_iter().peekable();
         let mut found = 0;
         while ready.peek().is_some() {
             let chunk: Vec<Ready> = ready.by_ref().take(CHUNK).collect();
@@ -48,20 +48,20 @@ impl CatchUp {
     }
 
     /// Asks for attachments and gives each message the form of a webhook.
-    async fn ready(&self, missed: Vec<Missed>) -> Vec<Ready> {
+    async fn ready(&self, client: &Client, missed: Vec<Missed>) -> Vec<Ready> {
         let (mut asked, mut failed) = (0, 0);
         let mut ready = Vec::with_capacity(missed.len());
         for Missed { resource, created_at } in missed {
             let mut media = Vec::new();
             if resource.media_count() > 0 && asked < MOST_WITH_MEDIA && failed < MEDIA_PATIENCE {
                 asked += 1;
-                media = self.client.media(&resource.sid).await.unwrap_or_else(|error| {
+                media = client.media(&resource.sid).await.unwrap_or_else(|error| {
                     failed += 1;
                     tracing::warn!(inbound.sid = resource.sid, error = %error, "a missed message is kept without its attachments");
                     Vec::new()
                 });
             }
-            let params = params(&resource, &self.account_sid, &media);
+            let params = params(&resource, client.account_sid(), &media);
             match InboundForm::read(&params) {
                 Ok(form) => {
                     let heard = Heard::new(form, &params, &self.keywords.get());

@@ -59,7 +59,7 @@ impl CatchUp {
             sent_since: since.map(|since| since - OVERLAP - FILTER_SLACK),
             page_size: PAGE,
         };
-        let mut page = self.client.list(&query).await?;
+        let mut page = self.client()?.list(&query).await?;
         // How far our clock is ahead of Twilio's: what was said is dated by ours, as webhooks are.
         let ahead = page.answered_at.map_or(0, |theirs| self.store.clock().now() - theirs);
         let ahead = if ahead.abs() < CLOCK_SLACK { 0 } else { ahead };
@@ -92,12 +92,12 @@ impl CatchUp {
     /// The next page; a long walk must not begin anew because of one answer that was lost.
     async fn next_page(&self, next: &NextPage) -> Result<MessagePage, CatchUpError> {
         for _ in 1..PAGE_TRIES {
-            match self.client.next_page(next).await {
+            match self.client()?.next_page(next).await {
                 Err(LookupError::Unavailable(_)) => {}
                 answer => return Ok(answer?),
             }
         }
-        Ok(self.client.next_page(next).await?)
+        Ok(self.client()?.next_page(next).await?)
     }
 
     async fn unknown(&self, candidates: Vec<Missed>) -> Result<Vec<Missed>, CatchUpError> {

@@ -8,7 +8,7 @@ mod keep;
 mod look;
 mod service;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use crate::clock::Millis;
@@ -48,6 +48,8 @@ enum CatchUpError {
 /// When the next look is due.
 #[derive(Debug, Default)]
 struct Schedule {
+    /// Whom the rest of this is about: with another account everything begins anew.
+    client: Weak<Option<Client>>,
     /// On the monotonic clock, in nanoseconds.
     due_at: u64,
     /// Looks that failed in a row.
@@ -61,33 +63,56 @@ struct Schedule {
 /// Fetches what was missed. One per process.
 pub struct CatchUp {
     store: Store,
-    client: Client,
-    account_sid: String,
+    client: Live<Option<Client>>,
     keywords: Live<KeywordTable>,
     metrics: Metrics,
     schedule: Mutex<Schedule>,
 }
 
 impl CatchUp {
-    /// Makes it. From now on marketing waits at each gap, and the start is the first.
+    /// Makes it. From now on marketing waits at each gap, and the start is the first; without a client that is so
+    /// from when there is one: whoever puts it in place calls [`Gaps::watch`] before.
+    ///
+    /// [`Gaps::watch`]: crate::store::Gaps::watch
     pub fn new(
         store: Store,
-        client: Client,
-        account_sid: String,
+        client: impl Into<Live<Option<Client>>>,
         keywords: Live<KeywordTable>,
         metrics: Metrics,
     ) -> CatchUp {
-        store.gaps().watch();
-        CatchUp { store, client, account_sid, keywords, metrics, schedule: Mutex::default() }
+        let client = client.into();
+        if client.get().is_some() {
+            store.gaps().watch();
+        }
+        CatchUp { store, client, keywords, metrics, schedule: Mutex::default() }
     }
 
     fn schedule(&self) -> MutexGuard<'_, Schedule> {
         self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Who is asked. A look that begins with one account and ends with another is repeated: the change is a gap.
+    fn client(&self) -> Result<Client, LookupError> {
+        let none = || LookupError::Unavailable("no account is set".to_owned());
+        self.client.get().as_ref().clone().ok_or_else(none)
+    }
+
+    /// Forgets rests and failures of another account. `false`: there is none.
+    fn knows_account(&self) -> bool {
+        let client = self.client.get();
+        let mut schedule = self.schedule();
+        if !std::ptr::eq(schedule.client.as_ptr(), Arc::as_ptr(&client)) {
+            *schedule = Schedule { client: Arc::downgrade(&client), ..Schedule::default() };
+        }
+        client.is_some()
+    }
+
     /// Looks at the list if that is due: at once after a gap, else every quarter of an hour. What goes wrong
     /// is logged once and tried again, with longer and longer rests.
     pub async fn tick(&self) {
+        if !self.knows_account() {
+            return;
+        }
         let gaps = self.store.gaps();
         gaps.beat();
         // One that is not ripe yet is left to the next look.

@@ -43,7 +43,8 @@ impl CatchUp {
             return Ok(());
         }
         let query = ListQuery { page_size: PAGE, ..ListQuery::default() };
-        let mut page = self.client.list(&query).await?;
+        let client = self.client()?;
+        let mut page = client.list(&query).await?;
         let now = page.answered_at.unwrap_or_else(|| self.store.clock().now());
         let mut numbers = Vec::new();
         for _ in 1..PAGES {
@@ -51,7 +52,7 @@ impl CatchUp {
             let Some(next) = page.next.take().filter(|_| is_recent) else {
                 break;
             };
-            page = self.client.next_page(&next).await?;
+            page = client.next_page(&next).await?;
         }
         read_numbers(&page, &services, now - OLDEST, &mut numbers);
         self.store

@@ -158,6 +158,16 @@ pub fn count(conn: &Connection) -> Result<i64, StoreError> {
         .query_row([], |row| row.get(0))?)
 }
 
+/// How many attempts have no outcome: under way, or nobody knows their fate.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn count_open(conn: &Connection) -> Result<i64, StoreError> {
+    Ok(conn
+        .prepare_cached("SELECT count(*) FROM attempts WHERE outcome IN ('pending', 'uncertain')")?
+        .query_row([], |row| row.get(0))?)
+}
+
 /// Sets when an attempt is looked for next; `None`: not any more.
 ///
 /// # Errors

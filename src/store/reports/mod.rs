@@ -4,6 +4,7 @@ pub mod attention;
 pub mod figures;
 pub mod found;
 pub mod happening;
+mod begun;
 pub mod heard;
 pub mod inbound;
 pub mod messages;
@@ -20,6 +21,7 @@ use rusqlite::Connection;
 
 use super::{StoreError, Tx};
 
+pub use begun::{Begun, begun};
 pub use walk::Slice;
 
 /// Proves that the file takes a write. It has to change something: SQLite writes no page for a row that stays

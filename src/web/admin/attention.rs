@@ -35,7 +35,7 @@ impl Outside {
         let alerts = state.config.get().alerts;
         Outside {
             now: state.store.clock().now(),
-            problem: state.setup.problem.clone(),
+            problem: state.setup.get().problem.clone(),
             gap: state.store.gaps().open(),
             free_bytes: state.store.free_bytes(),
             least_free: alerts.disk_free_mb.saturating_mul(MB),

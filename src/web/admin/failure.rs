@@ -10,7 +10,7 @@ use crate::web::error::Problem;
 
 /// A failure of a page.
 #[derive(Debug)]
-pub(super) struct Failure(pub(super) Problem);
+pub(in crate::web) struct Failure(pub(super) Problem);
 
 impl Failure {
     /// 404.

@@ -221,6 +221,13 @@ impl Filled {
         Ok(filled)
     }
 
+    /// With the values of `others` for fields that have none.
+    pub(super) fn fill(&mut self, others: Filled) {
+        for (name, values) in others.values {
+            self.values.entry(name).or_insert(values);
+        }
+    }
+
     /// 200, or the status of what was refused.
     pub(super) fn status(&self) -> StatusCode {
         self.status.unwrap_or(StatusCode::OK)

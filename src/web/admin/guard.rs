@@ -10,14 +10,14 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpMessage, HttpResponse, web};
+use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse, web};
 
 use super::failure::Failure;
 use super::form::Kept;
 use super::page::{Page, Viewer};
 use super::{OPEN, ROUTES, see_other};
 use crate::store::operators::Role;
-use crate::store::sessions;
+use crate::store::{StoreError, hold, sessions};
 use crate::web::State;
 use crate::web::error::Problem;
 
@@ -120,12 +120,16 @@ async fn viewer(request: &ServiceRequest) -> Result<Option<Viewer>, Failure> {
     let Some(state) = request.app_data::<web::Data<State>>().cloned() else {
         return Ok(None);
     };
-    let Some(token) = request.cookie(cookie_name(&state)).map(|cookie| cookie.value().to_owned()) else {
+    let Some(token) = token(request.request(), &state) else {
         return Ok(None);
     };
     let now = state.store.clock().now();
     let (sought, csrf) = (token.clone(), super::form::csrf_of(&token));
-    let Some(session) = state.store.read(move |conn| sessions::find(conn, &sought, now)).await? else {
+    let found = state.store.read(move |conn| {
+        let held = hold::since(conn)?.is_some();
+        Ok::<_, StoreError>(sessions::find(conn, &sought, now)?.map(|session| (session, held)))
+    });
+    let Some((session, is_held)) = found.await? else {
         return Ok(None);
     };
     if session.is_stale(now) {
@@ -141,7 +145,31 @@ async fn viewer(request: &ServiceRequest) -> Result<Option<Viewer>, Failure> {
         token_hash: session.token_hash,
         proved_at: session.proved_at,
         csrf,
+        is_held,
     }))
+}
+
+/// The session's token. Where the public address is https, a cookie without the prefix counts only under another
+/// host: whoever set the address from there keeps the session, and no neighbour of the public host can plant one.
+fn token(request: &HttpRequest, state: &State) -> Option<String> {
+    let value = |name: &str| request.cookie(name).map(|cookie| cookie.value().to_owned());
+    let is_public = || {
+        let config = state.config.get();
+        let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+        config.server.public_base_url.host_str().is_some_and(|public| public.eq_ignore_ascii_case(name))
+    };
+    value(cookie_name(state)).or_else(|| value(PLAIN).filter(|_| !is_public()))
+}
+
+/// Gives the session of `request` the cookie that counts now, if the public address was just set.
+pub(super) fn carry_over(request: &HttpRequest, state: &State, answer: &mut HttpResponse) {
+    let Some(token) = request.cookie(PLAIN).filter(|_| is_https(state)) else {
+        return;
+    };
+    if answer.add_cookie(&session_cookie(state, token.value())).is_err() {
+        tracing::debug!("a session could not be carried over");
+    }
 }
 
 fn to_login(request: &ServiceRequest) -> Refusal {
@@ -160,9 +188,12 @@ fn to_login(request: &ServiceRequest) -> Refusal {
     Refusal::Answer(see_other(&location))
 }
 
+/// Without https the prefix of the other one is refused by browsers.
+const PLAIN: &str = "ese_session";
+
 /// The name of the session's cookie. The prefix binds it to this host and to https (RFC 6265bis, 4.1.3.2).
 pub(super) fn cookie_name(state: &State) -> &'static str {
-    if is_https(state) { "__Host-ese_session" } else { "ese_session" }
+    if is_https(state) { "__Host-ese_session" } else { PLAIN }
 }
 
 fn is_https(state: &State) -> bool {

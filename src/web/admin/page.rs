@@ -36,6 +36,8 @@ pub(super) struct Viewer {
     pub(super) proved_at: Millis,
     /// What the forms of this session hold.
     pub(super) csrf: String,
+    /// Whether the file was put back from a copy and sends nothing.
+    pub(super) is_held: bool,
 }
 
 /// One request of a page. Behind the login there is always a viewer.
@@ -120,6 +122,7 @@ impl Page {
             token_hash: [0; 32],
             proved_at: 0,
             csrf: String::new(),
+            ..viewer.clone()
         });
         Page { viewer, now, notice: None, request_id: String::new(), here: String::new(), ..self.clone() }
     }
@@ -150,8 +153,8 @@ impl Page {
             notice => self.notice.clone(),
             is_part => is_part,
             is_masked => self.is_masked(),
-            is_simulated => state.is_some_and(|state| state.setup.is_simulated),
-            is_held => badges.as_ref().is_some_and(|badges| badges.is_held),
+            is_simulated => state.is_some_and(|state| state.setup.get().is_simulated),
+            is_held => self.viewer.as_ref().is_some_and(|viewer| viewer.is_held),
             badges => badges.map(|badges| badges.value()),
             public_base_url => public,
         }

@@ -25,7 +25,7 @@ pub(super) fn house(state: &State) -> House {
     House {
         rules: state.rules.get(),
         limits: Arc::new(state.config.get().limits()),
-        setup: state.setup.clone(),
+        setup: (*state.setup.get()).clone(),
     }
 }
 

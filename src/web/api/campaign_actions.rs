@@ -73,7 +73,7 @@ pub(super) async fn pause(
         (status = 409, description = "Not in this state, the template is not approved, or something is not set up.")))]
 pub(super) async fn resume(caller: Scoped<Send>, state: Data<State>, id: Path<i64>, post: Post) -> Answer {
     post.body.fields()?.finish()?;
-    let (actor, setup) = (caller.actor(), state.setup.clone());
+    let (actor, setup) = (caller.actor(), state.setup.get());
     post.once
         .write(&state.store, move |tx| Ok(reply(tx.conn(), &campaign::resume(tx, *id, &setup, &actor)?)?))
         .await
@@ -161,7 +161,7 @@ fn read_phones(mut fields: Fields) -> Result<Vec<Phone>, Problem> {
         (status = 409, description = "Not in this state, or something is not set up.")))]
 pub(super) async fn test(caller: Scoped<Send>, state: Data<State>, id: Path<i64>, post: Post) -> Answer {
     let phones = read_phones(post.body.fields()?)?;
-    let (actor, setup) = (caller.actor(), state.setup.clone());
+    let (actor, setup) = (caller.actor(), state.setup.get());
     post.once
         .write(&state.store, move |tx| {
             let sent = campaign::send_test(tx, *id, &phones, &setup, &actor)?;

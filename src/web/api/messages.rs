@@ -287,7 +287,7 @@ fn check_text(
 pub(super) async fn create(caller: Scoped<Send>, state: Data<State>, post: Post) -> Answer {
     let message = read_new(post.body.fields()?, state.store.clock().now())?;
     let actor = caller.actor();
-    let (rules, setup) = (state.rules.get(), state.setup.clone());
+    let (rules, setup) = (state.rules.get(), state.setup.get());
     post.once
         .write(&state.store, move |tx| {
             let id = campaign::send_single(tx, &message, &rules, &setup, &actor)?;

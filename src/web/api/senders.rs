@@ -57,7 +57,7 @@ fn shape(conn: &Connection, loaded: &Loaded, sender: &SenderRow, now: Millis) ->
 }
 
 /// Messages that wait for this sender: those of the campaigns that send from it, from their counts, and single ones.
-fn waiting(conn: &Connection, sender: &SenderRow) -> Result<i64, StoreError> {
+pub(in crate::web) fn waiting(conn: &Connection, sender: &SenderRow) -> Result<i64, StoreError> {
     let queued = reports::live_counts(conn)?;
     let mut waiting = 0;
     for campaign in campaigns::live(conn)? {
@@ -71,6 +71,18 @@ fn waiting(conn: &Connection, sender: &SenderRow) -> Result<i64, StoreError> {
         waiting += senders::waiting_in(conn, messages::single_lane(sender.id, kind), MOST_WAITING)?;
     }
     Ok(waiting)
+}
+
+/// Refuses to take senders away for which messages wait: nobody else would send them.
+pub(super) fn refuse_removal(conn: &Connection, removed: &[String]) -> Result<(), Problem> {
+    for sender in senders::list(conn)?.iter().filter(|sender| removed.contains(&sender.address)) {
+        let n = waiting(conn, sender)?;
+        if n > 0 {
+            let text = format!("{n} messages wait for {}. Cancel them or let them go out first.", sender.address);
+            return Err(Problem::conflict(text).with_code("in_use"));
+        }
+    }
+    Ok(())
 }
 
 fn find(conn: &Connection, wanted: &str) -> Result<SenderRow, Problem> {
@@ -154,7 +166,7 @@ pub(super) async fn update(
             .with("paused_until", time_or_null(sender.paused_until)));
     }
     let also = is_paused.map(|is_paused| pausing(sender.id, is_paused, actor.clone()));
-    let changed = settings::change(&state, &actor, if_match, patch, also).await;
+    let changed = settings::change(&state, &settings::By::key(actor), if_match, patch, also).await;
     changed.map_err(|problem| short_fields(problem, &sender.address))?;
     answer(&state, &id).await
 }

@@ -8,9 +8,11 @@ use actix_web::web::Data;
 use serde_json::{Map, Value, json};
 
 use super::Answer;
-use crate::config::{Faults, Loaded, Settings, Shown, is_section};
+use super::senders::refuse_removal;
+use crate::config::{Faults, Loaded, Setter, Settings, Shown, is_secret, is_section};
+use crate::store::outcomes::lookups;
 use crate::store::settings::{self, Change};
-use crate::store::{StoreError, Tx};
+use crate::store::{StoreError, Tx, senders};
 use crate::web::State;
 use crate::web::auth::{Admin, Read, Scoped};
 use crate::web::body::Body;
@@ -26,7 +28,7 @@ const MAX_KEYS: usize = 100;
 const TRIES: usize = 5;
 
 /// Values by the path of their key; null takes a setting away.
-pub(super) type Patch = BTreeMap<String, Value>;
+pub(in crate::web) type Patch = BTreeMap<String, Value>;
 
 fn shape(loaded: &Loaded) -> Value {
     let entry = |shown: Shown| {
@@ -73,7 +75,7 @@ pub(super) async fn update(
     if patch.len() > MAX_KEYS {
         return Err(Problem::field("", format!("At most {MAX_KEYS} keys at once.")));
     }
-    let loaded = change(&state, &caller.actor(), if_match, patch, None).await?;
+    let loaded = change(&state, &By::key(caller.actor()), if_match, patch, None).await?;
     Ok(Reply::ok(shape(&loaded)).with_version(loaded.settings.version))
 }
 
@@ -91,35 +93,64 @@ fn collect(path: &str, value: Value, patch: &mut Patch) {
     }
 }
 
+/// Who changes settings, and the name of that in the trail.
+pub(in crate::web) struct By {
+    setter: Setter,
+    actor: String,
+}
+
+impl By {
+    /// A key of the API.
+    pub(in crate::web) fn key(actor: String) -> By {
+        By { setter: Setter::Key, actor }
+    }
+
+    /// An operator at the pages.
+    pub(in crate::web) fn operator(actor: String) -> By {
+        By { setter: Setter::Operator, actor }
+    }
+}
+
 /// What is written together with a change of settings.
-pub(super) type Also = Arc<dyn Fn(&Tx<'_>) -> Result<(), Problem> + Send + Sync>;
+pub(in crate::web) type Also = Arc<dyn Fn(&Tx<'_>) -> Result<(), Problem> + Send + Sync>;
 
 /// Changes settings, each with its event, and puts them in force. Nothing is written unless everything can be.
 ///
 /// # Errors
 /// 409 for a key that file or environment fixes, 412 for a stale version, 422 that names each key at fault.
-pub(super) async fn change(
+pub(in crate::web) async fn change(
     state: &State,
-    actor: &str,
+    by: &By,
     if_match: IfMatch,
     patch: Patch,
     also: Option<Also>,
 ) -> Result<Arc<Loaded>, Problem> {
     refuse_locked(&state.in_force.get(), patch.keys())?;
     for _ in 0..TRIES {
-        let plan = plan(state, if_match.clone(), patch.clone()).await?;
+        let plan = plan(state, by.setter, if_match.clone(), patch.clone()).await?;
         if plan.changes.is_empty() && also.is_none() {
             return Ok(Arc::new(plan.before));
         }
-        let (also, actor, base) = (also.clone(), actor.to_owned(), plan.before.settings.version);
+        let (also, actor, base) = (also.clone(), by.actor.clone(), plan.before.settings.version);
+        let is_other_account = is_other_account(&plan.before, &plan.after);
         let (after, changes, is_same) = (plan.after, plan.changes.clone(), plan.changes.is_empty());
+        let removed = removed_senders(&plan.before, &after);
+        let named = (after.config.named_senders() != plan.before.config.named_senders())
+            .then(|| after.config.named_senders());
         let is_written = state
             .store
             .write(move |tx| {
                 if let Some(also) = also {
                     also(tx)?;
                 }
+                if is_other_account {
+                    refuse_while_under_way(tx)?;
+                }
+                refuse_removal(tx.conn(), &removed)?;
                 let is_written = changes.is_empty() || settings::write(tx, base, &changes, &actor)?;
+                if let Some(named) = named.filter(|_| is_written) {
+                    senders::synchronize(tx, &named)?;
+                }
                 // What was written beside it is undone with the error, and done again in the next try.
                 if is_written { Ok(true) } else { Err(Problem::conflict(LATE).with_code(LATE_CODE)) }
             })
@@ -135,6 +166,29 @@ pub(super) async fn change(
         return Ok(state.in_force.get());
     }
     Err(Problem::conflict(LATE).with_code(LATE_CODE))
+}
+
+fn removed_senders(before: &Loaded, after: &Loaded) -> Vec<String> {
+    let stays = |address: &String| after.config.senders.iter().any(|sender| sender.address == *address);
+    let before = before.config.senders.iter().map(|sender| sender.address.clone());
+    before.filter(|address| !stays(address)).collect()
+}
+
+fn is_other_account(before: &Loaded, after: &Loaded) -> bool {
+    let (before, after) = (&before.config.twilio.account_sid, &after.config.twilio.account_sid);
+    !before.is_empty() && before != after
+}
+
+/// What became of messages under way only the account knows that they were handed to: asked of another one they would
+/// look lost, and be sent again.
+fn refuse_while_under_way(tx: &Tx<'_>) -> Result<(), Problem> {
+    match lookups::count_open(tx.conn())? {
+        0 => Ok(()),
+        n => Err(Problem::conflict(format!(
+            "{n} messages are under way or uncertain, and only the account that they were given to can say what became of them. Wait until they are settled, then change the account."
+        ))
+        .with_code("under_way")),
+    }
 }
 
 const LATE: &str = "Others change the settings all the time. Try again.";
@@ -160,22 +214,23 @@ struct Plan {
 }
 
 /// Reads the settings as they stand, on a thread where nobody waits, and works the change out.
-async fn plan(state: &State, if_match: IfMatch, patch: Patch) -> Result<Plan, Problem> {
+async fn plan(state: &State, setter: Setter, if_match: IfMatch, patch: Patch) -> Result<Plan, Problem> {
     let loaded = state.in_force.get();
-    let rows = state.store.read(settings::all).await?;
+    let rows = state.store.read(settings::all).await?.opened(state.store.key());
     if_match.check(rows.version)?;
     let work = move || {
         let settings = Settings { version: rows.version, values: rows.values };
         let (before, _) =
             loaded.with_usable_settings(settings).map_err(|error| StoreError::Internal(error.to_string()))?;
-        let after = before.patched(&patch).map_err(fields)?;
+        let after = before.patched(&patch, setter).map_err(faulty)?;
         let changed = patch
             .into_iter()
             .filter(|(key, value)| before.settings.values.get(key).unwrap_or(&Value::Null) != value);
         let changes = changed
             .map(|(key, value)| {
                 let from_to = (before.value_of(&key), after.value_of(&key));
-                Change { key, value, from_to }
+                let is_secret = is_secret(&key);
+                Change { key, value, is_secret, from_to }
             })
             .collect();
         Ok(Plan { before, after, changes })
@@ -183,6 +238,7 @@ async fn plan(state: &State, if_match: IfMatch, patch: Patch) -> Result<Plan, Pr
     tokio::task::spawn_blocking(work).await.map_err(|error| StoreError::Internal(error.to_string()))?
 }
 
-fn fields(faults: Faults) -> Problem {
+/// 422 that names every key at fault.
+pub(in crate::web) fn faulty(faults: Faults) -> Problem {
     Problem::fields(faults.into_iter().map(|(field, message)| FieldError { field, message }).collect())
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Answer, users};
 use crate::domain::segment::{Condition, Definition};
 use crate::store::topics::{self, Topic};
-use crate::store::{StoreError, reports};
+use crate::store::{StoreError, Tx, reports};
 use crate::web::State;
 use crate::web::auth::{Read, Scoped, Write};
 use crate::web::body::{Body, Fields};
@@ -50,6 +50,56 @@ fn read_name(fields: &mut Fields) -> String {
     name
 }
 
+/// Reads a topic: its name, and whether it is open to all who opted in.
+pub(in crate::web) fn read(fields: &mut Fields) -> Result<(String, bool), Problem> {
+    let name = read_name(fields);
+    let is_open = read_rule(fields).unwrap_or(false);
+    fields.finish()?;
+    Ok((name, is_open))
+}
+
+/// Adds a topic.
+///
+/// # Errors
+/// 409 when the name is taken.
+pub(in crate::web) fn add(tx: &Tx<'_>, name: &str, is_open: bool) -> Result<Topic, Problem> {
+    if topics::insert(tx, name, is_open)?.is_none() {
+        return Err(taken(name));
+    }
+    find(tx.conn(), name)
+}
+
+/// Changes a topic; what is left out stays.
+///
+/// # Errors
+/// 404; 409 when the new name is taken, or a segment names the topic.
+pub(in crate::web) fn change(
+    tx: &Tx<'_>,
+    name: &str,
+    new_name: Option<String>,
+    is_open: Option<bool>,
+) -> Result<Topic, Problem> {
+    let topic = find(tx.conn(), name)?;
+    let wanted = new_name.unwrap_or_else(|| topic.name.clone());
+    if !wanted.eq_ignore_ascii_case(&topic.name) {
+        refuse_if_named(tx.conn(), &topic)?;
+    }
+    if !topics::update(tx, topic.id, &wanted, is_open.unwrap_or(topic.is_open_to_opted_in))? {
+        return Err(taken(&wanted));
+    }
+    find(tx.conn(), &wanted)
+}
+
+/// Deletes a topic that nothing uses.
+///
+/// # Errors
+/// 404; 409 that names what uses it.
+pub(in crate::web) fn delete(tx: &Tx<'_>, name: &str) -> Result<(), Problem> {
+    let topic = find(tx.conn(), name)?;
+    refuse_if_used(tx.conn(), &topic)?;
+    Ok(topics::delete(tx, topic.id)?)
+}
+
 /// Lists topics by name.
 #[utoipa::path(get, path = "/topics", operation_id = "list_topics", params(Paging),
     responses((status = 200, body = Page<shapes::Topic>)))]
@@ -69,16 +119,10 @@ pub(super) async fn list(_: Scoped<Read>, state: Data<State>, request: HttpReque
 #[utoipa::path(post, path = "/topics", operation_id = "create_topic", request_body = shapes::NewTopic,
     responses((status = 201, body = shapes::Topic), (status = 409, description = "The name is taken.")))]
 pub(super) async fn create(_: Scoped<Write>, state: Data<State>, post: Post) -> Answer {
-    let mut fields = post.body.fields()?;
-    let name = read_name(&mut fields);
-    let is_open = read_rule(&mut fields).unwrap_or(false);
-    fields.finish()?;
+    let (name, is_open) = read(&mut post.body.fields()?)?;
     post.once
         .write(&state.store, move |tx| {
-            if topics::insert(tx, &name, is_open)?.is_none() {
-                return Err(taken(&name));
-            }
-            let topic = find(tx.conn(), &name)?;
+            let topic = add(tx, &name, is_open)?;
             Ok(Reply::created(format!("/api/v1/topics/{}", escaped(&name)), shape(&topic)))
         })
         .await
@@ -113,20 +157,7 @@ pub(super) async fn update(_: Scoped<Write>, state: Data<State>, name: Path<Stri
     let new_name = fields.has("name").then(|| read_name(&mut fields));
     let is_open = read_rule(&mut fields);
     fields.finish()?;
-    let topic = state
-        .store
-        .write(move |tx| {
-            let topic = find(tx.conn(), &name)?;
-            let wanted = new_name.unwrap_or_else(|| topic.name.clone());
-            if !wanted.eq_ignore_ascii_case(&topic.name) {
-                refuse_if_named(tx.conn(), &topic)?;
-            }
-            if !topics::update(tx, topic.id, &wanted, is_open.unwrap_or(topic.is_open_to_opted_in))? {
-                return Err(taken(&wanted));
-            }
-            find(tx.conn(), &wanted)
-        })
-        .await?;
+    let topic = state.store.write(move |tx| change(tx, &name, new_name, is_open)).await?;
     Ok(Reply::ok(shape(&topic)))
 }
 
@@ -134,14 +165,7 @@ pub(super) async fn update(_: Scoped<Write>, state: Data<State>, name: Path<Stri
 #[utoipa::path(delete, path = "/topics/{name}", operation_id = "delete_topic",
     responses((status = 204), (status = 409, description = "Something uses it; `used_by` names it.")))]
 pub(super) async fn remove(_: Scoped<Write>, state: Data<State>, name: Path<String>, _: NoQuery) -> Answer {
-    state
-        .store
-        .write(move |tx| {
-            let topic = find(tx.conn(), &name)?;
-            refuse_if_used(tx.conn(), &topic)?;
-            Ok::<_, Problem>(topics::delete(tx, topic.id)?)
-        })
-        .await?;
+    state.store.write(move |tx| delete(tx, &name)).await?;
     Ok(Reply::no_content())
 }
 

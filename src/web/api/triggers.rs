@@ -66,13 +66,14 @@ pub(super) async fn receive(
         while body.next().await?.is_some() {}
         return once.say_again(body.digest(), &kept);
     }
-    if let Some(problem) = &state.setup.problem {
+    let setup = state.setup.get();
+    if let Some(problem) = &setup.problem {
         return Err(CampaignError::SetupIncomplete(problem.clone()).into());
     }
     let context = Context {
         store: state.store.clone(),
         rules: state.rules.get(),
-        is_simulated: state.setup.is_simulated,
+        is_simulated: setup.is_simulated,
         actor: caller.actor(),
     };
     let mut receiver = Receiver::new(context);

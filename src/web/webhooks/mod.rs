@@ -12,6 +12,7 @@ use super::error::Problem;
 use crate::inbound::{self, Heard, Received, Source, Told};
 use crate::store::Gap;
 use crate::store::outcomes::{AttemptKey, RetryPolicy};
+use crate::twilio::round_trip::WORD;
 use crate::twilio::webhook::{InboundForm, StatusForm};
 use signed::{Refusal, Signed};
 
@@ -23,6 +24,7 @@ pub fn configure(config: &mut ServiceConfig) {
     config.service(
         web::scope("/webhooks/twilio")
             .service(web::resource("/inbound").route(web::post().to(receive_message)))
+            .service(web::resource("/check").route(web::post().to(come_back)))
             .service(web::resource("/status").route(web::post().to(receive_status))),
     );
 }
@@ -67,6 +69,17 @@ async fn keep_status(state: &State, signed: Signed, named: Option<AttemptKey>) -
     let policy = RetryPolicy::of(&state.rules.get(), state.config.get().delivery.max_attempts);
     let told = Told::new(form, &signed.params);
     state.store.write(move |tx| inbound::status(tx, &told, named, &policy).map_err(Refusal::Store)).await
+}
+
+/// `POST /webhooks/twilio/check`: our own round trip through the public address. 200 with the word that it brought;
+/// nothing is kept.
+async fn come_back(state: Data<State>, signed: Signed) -> Result<HttpResponse, Problem> {
+    let value = |name: &str| signed.params.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+    signed
+        .check_account(value("AccountSid").unwrap_or_default(), &state.config.get())
+        .map_err(Refusal::into_problem)?;
+    let word: String = value(WORD).unwrap_or_default().chars().take(64).collect();
+    Ok(HttpResponse::Ok().content_type(ContentType::plaintext()).body(word))
 }
 
 /// The message and attempt that our own callback URL names.

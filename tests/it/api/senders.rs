@@ -101,3 +101,36 @@ async fn what_waits_for_a_sender_is_counted() {
     let listed = app.get("/senders").await.expect(200);
     assert_eq!((&listed["data"][0]["waiting"], &listed["data"][1]["waiting"]), (&json!(3), &json!(0)));
 }
+
+#[actix_web::test]
+async fn a_sender_is_added_by_a_setting_and_taken_away_while_nothing_waits_for_it() {
+    let app = TestApp::with_config(
+        "[twilio]\naccount_sid = 'AC00000000000000000000000000000001'\nauth_token = 'token'\napi_base = 'http://127.0.0.1:1'\n[[senders]]\naddress = 'whatsapp:+14155238886'\nkind = 'sandbox'",
+    )
+    .await;
+    let patch = json!({"senders": {"+15005550111": {"kind": "toll_free", "recipients_per_day": 9}}});
+    app.patch("/settings", &patch).await.expect(200);
+    let added = app.get("/senders/+15005550111").await.expect(200);
+    assert_eq!((&added["configured"], &added["kind"]), (&json!(true), &json!("toll_free")));
+    assert_eq!(app.delivery.get().senders["+15005550111"].rate_per_second, 3.0);
+    assert_eq!(app.delivery.get().senders["+15005550111"].recipients_per_day, Some(9));
+    for (key, value) in [
+        ("senders.+15005550112.rate_per_second", json!(3)),
+        ("senders.+15005550112.kind", json!("pigeon")),
+        ("senders.+15005550112.kind", json!("whatsapp")),
+        ("senders.5005550112x.kind", json!("long_code")),
+    ] {
+        assert_eq!(app.patch("/settings", &json!({key: value})).await.fields(), [key]);
+    }
+    let locked = app.patch("/settings", &json!({"senders.whatsapp:+14155238886.kind": null})).await.problem(409);
+    assert_eq!(locked["code"], "locked");
+    app.add_user("+12125550101", "opt_in").await;
+    let message = json!({"to": "+12125550101", "channel": "sms", "kind": "transactional", "body": "Hi"});
+    let message = app.post("/messages", &message).await.expect(202)["id"].as_i64().unwrap();
+    let away = json!({"senders.+15005550111.kind": null, "senders.+15005550111.recipients_per_day": null});
+    assert_eq!(app.patch("/settings", &away).await.problem(409)["code"], "in_use");
+    app.post(&format!("/messages/{message}/cancel"), &json!({})).await.expect(200);
+    app.patch("/settings", &away).await.expect(200);
+    let gone = app.get("/senders/+15005550111").await.expect(200);
+    assert_eq!(gone["configured"], json!(false));
+}

@@ -1,7 +1,7 @@
 //! Settings: what the file and the environment leave open is changed while the server runs.
 
 use event_stream_engine::app;
-use event_stream_engine::config::{Config, Settings};
+use event_stream_engine::config::{Config, Setter, Settings};
 use event_stream_engine::domain::consent::Intent;
 use event_stream_engine::store::api_keys::Scope;
 use event_stream_engine::store::{StoreError, settings};
@@ -184,11 +184,13 @@ async fn a_change_of_another_process_is_taken_up_and_a_start_finds_it() {
     let change = settings::Change {
         key: "delivery.max_attempts".to_owned(),
         value: json!(11),
+        is_secret: false,
         from_to: (json!(5), json!(11)),
     };
     let odd = settings::Change {
         key: "delivery.gone_since".to_owned(),
         value: json!(true),
+        is_secret: false,
         from_to: (Value::Null, json!(true)),
     };
     app.store
@@ -199,7 +201,7 @@ async fn a_change_of_another_process_is_taken_up_and_a_start_finds_it() {
     app::take_up_settings(&app.store, &app.state.in_force).await.unwrap();
     assert_eq!(app.delivery.get().max_attempts, 11);
     // A start, and a command: they read the rows and lay them under file and environment.
-    let rows = settings::peek(&app.dir.path().join("ese.db")).unwrap();
+    let rows = settings::peek(&app.store.paths().path, &app.store.paths().key_file).unwrap();
     let started = app::with_settings(&Config::load(None, []).unwrap(), rows.clone()).unwrap();
     assert_eq!(started.config.delivery.max_attempts, 11);
     assert!(started.describe().contains("max_attempts = 11   # from the settings"), "{}", started.describe());
@@ -207,7 +209,7 @@ async fn a_change_of_another_process_is_taken_up_and_a_start_finds_it() {
     let fixed = app::with_settings(&Config::load(None, environment).unwrap(), rows).unwrap();
     assert_eq!(fixed.config.delivery.max_attempts, 12);
     assert_eq!(fixed.locked_by("delivery.max_attempts"), Some("environment"));
-    assert!(fixed.patched(&[("replies.help".to_owned(), json!("x"))].into()).is_ok());
+    assert!(fixed.patched(&[("replies.help".to_owned(), json!("x"))].into(), Setter::Operator).is_ok());
 }
 
 #[test]

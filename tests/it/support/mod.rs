@@ -208,7 +208,6 @@ impl Engine {
         CatchUp::new(
             self.store.clone(),
             client,
-            sid.clone(),
             Live::new(KeywordTable::default()),
             self.metrics.clone(),
         )

@@ -113,7 +113,7 @@ async fn save(page: Page, state: Data<State>, form: Form, id: Option<i64>) -> An
     };
     let body = json!({"name": draft.name.trim(), "definition": definition});
     let read = Fields::of(body).and_then(api::read_draft);
-    let if_match = IfMatch::version(draft.version);
+    let if_match = IfMatch::of_version(draft.version);
     let outcome = match read {
         Err(problem) => Err(problem),
         Ok(read) => {

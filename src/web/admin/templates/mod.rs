@@ -146,7 +146,7 @@ pub(super) async fn change(page: Page, state: Data<State>, id: Path<i64>, form: 
 /// Reads what was posted as the API reads it, and keeps it.
 async fn save(page: Page, state: Data<State>, form: Form, id: Option<i64>) -> Answer {
     let name = form.text("name").unwrap_or_default();
-    let if_match = IfMatch::version(form.text("version").and_then(|text| text.parse().ok()));
+    let if_match = IfMatch::of_version(form.text("version").and_then(|text| text.parse().ok()));
     let read = Fields::of(editor::body_of(&form)).and_then(api::read);
     let outcome = match read {
         Err(problem) => Err(problem),

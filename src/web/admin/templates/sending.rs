@@ -102,7 +102,7 @@ fn form(page: &Page, state: &State, row: &TemplateRow, filled: &Filled, sent: Op
             variables => api::variables(&row.text).into_iter().filter(|name| name != "phone").collect::<Vec<_>>(),
         },
         form => filled.value(),
-        problem => state.setup.problem.clone(),
+        problem => state.setup.get().problem.clone(),
         sent,
     };
     page.show_as(filled.status(), "templates/test.html", values)
@@ -113,7 +113,7 @@ pub(in crate::web::admin) async fn send(page: Page, state: Data<State>, id: Path
     let outcome = match read(&posted, &row, &state) {
         Err(problem) => Err(problem),
         Ok(message) => {
-            let (rules, setup, actor) = (state.rules.get(), state.setup.clone(), page.actor());
+            let (rules, setup, actor) = (state.rules.get(), state.setup.get(), page.actor());
             let template = row.id;
             posted
                 .once
