@@ -68,6 +68,7 @@ struct Draft {
     channel: Option<Channel>,
     body: String,
     has_media: bool,
+    locale: Option<String>,
     content_sid: Option<String>,
     content_variables: Map<String, Json>,
 }
@@ -83,6 +84,7 @@ impl Draft {
             channel: value("channel").and_then(|word| word.parse().ok()),
             body: value("body").unwrap_or_default(),
             has_media: filled("media_urls").is_some(),
+            locale: filled("locale"),
             content_sid: filled("content_sid"),
             content_variables: variables.collect(),
         }
@@ -244,6 +246,7 @@ async fn look_at(
         is_whatsapp => draft.is_whatsapp(),
         has_content => draft.content_sid.is_some(),
         has_media => draft.has_media,
+        locale => draft.locale.clone(),
         warnings => crate::domain::template::warnings(&draft.body),
         holders,
         person => user.map(|user| context! {
