@@ -66,6 +66,8 @@ CREATE TABLE users (
   updated_at               INTEGER NOT NULL,
   CHECK (phone IS NOT NULL OR channel_address IS NOT NULL OR erased_at IS NOT NULL)
 ) STRICT;
+-- Who waits for a decision, by when they wrote.
+CREATE INDEX users_held ON users (coalesce(last_inbound_at, 0), id) WHERE hold IS NOT NULL;
 
 CREATE INDEX users_held ON users (id) WHERE hold IS NOT NULL;
 
@@ -133,8 +135,9 @@ CREATE INDEX suppressions_reason ON suppressions (reason, id);
 
 CREATE TABLE imports (
   id          INTEGER PRIMARY KEY AUTOINCREMENT,
-  state       TEXT    NOT NULL CHECK (state = 'queued' OR state = 'running' OR state = 'finished'
-                                      OR state = 'failed'),
+  state       TEXT    NOT NULL CHECK (state = 'draft' OR state = 'checking' OR state = 'queued'
+                                      OR state = 'running' OR state = 'finished' OR state = 'failed'),
+  revision    INTEGER NOT NULL DEFAULT 0,            -- of the options: who works by older ones moves nothing
   file_name   TEXT    NOT NULL,
   spool_path  TEXT,                                  -- the copy that a restart goes on with
   format      TEXT,
@@ -150,10 +153,44 @@ CREATE TABLE imports (
   duplicates  INTEGER NOT NULL DEFAULT 0,
   rejected    INTEGER NOT NULL DEFAULT 0,
   reasons     TEXT    NOT NULL DEFAULT '{}',
+  details     TEXT    NOT NULL DEFAULT '{}',         -- further counts
   error       TEXT,
   created_at  INTEGER NOT NULL,
   started_at  INTEGER,
+  checked_at  INTEGER,                               -- of a draft: when the dry run of these options ended
   finished_at INTEGER
+) STRICT;
+CREATE INDEX imports_drafts ON imports (id)
+  WHERE state IN ('draft', 'checking');
+
+-- What an import changed about people whom we knew: their attributes by name, as they stood before and as it
+-- wrote them (a name that is missing was not there). Kept for the undo, for [retention] import_changes_days.
+CREATE TABLE import_changes (
+  user_id   INTEGER NOT NULL REFERENCES users (id),
+  import_id INTEGER NOT NULL,                        -- imports.id; as a foreign key, removing a draft would walk
+                                                     --   over all changes
+  before    TEXT    NOT NULL,
+  after     TEXT    NOT NULL,
+  PRIMARY KEY (user_id, import_id)
+) STRICT, WITHOUT ROWID;
+
+-- An undo that was asked for, and how far it has come.
+CREATE TABLE import_undos (
+  import_id   INTEGER PRIMARY KEY REFERENCES imports (id) ON DELETE CASCADE,
+  actor       TEXT    NOT NULL,
+  walked      INTEGER NOT NULL DEFAULT 0,            -- users.id up to which people are looked at
+  restored    INTEGER NOT NULL DEFAULT 0,            -- people who got attributes back
+  kept        INTEGER NOT NULL DEFAULT 0,            -- people with an attribute that somebody changed since
+  asked_at    INTEGER NOT NULL,
+  finished_at INTEGER
+) STRICT;
+
+-- What the columns of earlier files were taken for, by the names of the columns.
+CREATE TABLE import_mappings (
+  fingerprint BLOB    PRIMARY KEY CHECK (length(fingerprint) = 32),
+  file_name   TEXT    NOT NULL,
+  options     TEXT    NOT NULL CHECK (json_valid(options)),
+  used_at     INTEGER NOT NULL
 ) STRICT;
 
 CREATE TABLE import_issues (
@@ -298,6 +335,7 @@ CREATE INDEX campaigns_live ON campaigns (status)
 CREATE INDEX campaigns_segment ON campaigns (segment_id);
 CREATE INDEX campaigns_template ON campaigns (template_id);
 CREATE INDEX campaigns_excluding ON campaigns (id) WHERE exclude_segment_ids <> '[]';
+CREATE INDEX campaigns_status ON campaigns (status);
 
 -- Messages -----------------------------------------------------------------------------------------
 
@@ -405,6 +443,38 @@ CREATE TABLE inbound (
 CREATE INDEX inbound_user ON inbound (user_id, id) WHERE user_id IS NOT NULL;
 CREATE INDEX inbound_pending ON inbound (id) WHERE state = 'pending';
 CREATE INDEX inbound_nobody ON inbound (id) WHERE user_id IS NULL;
+
+-- The inbox: one row for each person who wrote, or whom an operator answered. It holds ids and times; the words
+-- stay where they are. Written with every message from a person, so it has one index; the two open states are two
+-- stretches of it that a page merges.
+CREATE TABLE conversations (
+  user_id         INTEGER PRIMARY KEY REFERENCES users (id),
+  state           TEXT    NOT NULL CHECK (state = 'unread' OR state = 'read' OR state = 'closed'),
+  last_at         INTEGER NOT NULL,                  -- when either side wrote last
+  last_inbound_id INTEGER,                           -- inbound.id
+  last_message_id INTEGER,                           -- our last answer, messages.id
+  read_id         INTEGER NOT NULL DEFAULT 0,        -- inbound.id up to which somebody has read
+  assigned_to     INTEGER REFERENCES operators (id)
+) STRICT;
+CREATE INDEX conversations_list ON conversations (state, last_at, user_id);
+CREATE INDEX conversations_mine ON conversations (assigned_to, state, last_at, user_id)
+  WHERE assigned_to IS NOT NULL;
+
+-- Which operator wrote a message by hand.
+CREATE TABLE replies (
+  message_id  INTEGER PRIMARY KEY REFERENCES messages (id),
+  operator_id INTEGER NOT NULL REFERENCES operators (id)
+) STRICT;
+
+CREATE TABLE canned_replies (
+  id         INTEGER PRIMARY KEY AUTOINCREMENT,
+  name       TEXT    NOT NULL UNIQUE COLLATE NOCASE,
+  body       TEXT    NOT NULL,                       -- with variables, as in a template
+  version    INTEGER NOT NULL DEFAULT 1,             -- of the edit
+  updated_by TEXT    NOT NULL,                       -- operator:3
+  created_at INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL
+) STRICT;
 
 CREATE TABLE receipts (
   id          INTEGER PRIMARY KEY,
@@ -567,6 +637,17 @@ CREATE TABLE campaign_sums (
   first_accepted_at INTEGER,
   last_accepted_at  INTEGER
 ) STRICT;
+
+-- How many messages a campaign handed over and saw arrive, by span of time, for the plot of its run. All spans of a
+-- campaign have the same length, which doubles when they become too many.
+CREATE TABLE campaign_pace (
+  campaign_id INTEGER NOT NULL REFERENCES campaigns (id) ON DELETE CASCADE,
+  at          INTEGER NOT NULL,                      -- when the span begins
+  seconds     INTEGER NOT NULL CHECK (seconds > 0),  -- how long it is
+  handed_over INTEGER NOT NULL,                      -- taken by Twilio for the first time
+  delivered   INTEGER NOT NULL,                      -- arrived, read or not
+  PRIMARY KEY (campaign_id, at)
+) STRICT, WITHOUT ROWID;
 
 -- How often each kind of event happened on a UTC day (days since 1970), and 'opt_out': that a person we knew opted
 -- out or said STOP.

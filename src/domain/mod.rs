@@ -1,6 +1,7 @@
 //! Words and rules of the field, as pure functions and types that cannot be wrong.
 //! Nothing here knows a clock, SQL or HTTP: values and `now` come in, decisions go out.
 
+pub mod attachment;
 pub mod campaign;
 pub mod catalogue;
 pub mod consent;

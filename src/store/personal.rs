@@ -143,6 +143,22 @@ pub const HOLDINGS: &[Holding] = &[
         ]),
     },
     Holding {
+        table: "conversations",
+        exported: Exported::By(
+            "SELECT user_id, state, last_at, last_inbound_id, last_message_id, read_id, assigned_to
+             FROM conversations WHERE user_id = ?1 LIMIT ?2 OFFSET ?3",
+        ),
+        erased: Erased::By(&["DELETE FROM conversations WHERE user_id = :user"]),
+    },
+    Holding {
+        table: "replies",
+        exported: Exported::By(
+            "SELECT r.message_id, r.operator_id FROM messages m JOIN replies r ON r.message_id = m.id
+             WHERE m.user_id = ?1 ORDER BY m.id LIMIT ?2 OFFSET ?3",
+        ),
+        erased: Erased::Stays("ids: which of our own people wrote a message"),
+    },
+    Holding {
         table: "events",
         exported: Exported::By(
             "WITH RECURSIVE chain (id) AS (
@@ -181,6 +197,14 @@ pub const HOLDINGS: &[Holding] = &[
         ),
         erased: Erased::By(&["DELETE FROM attribute_examples WHERE user_id = :user"]),
     },
+    Holding {
+        table: "import_changes",
+        exported: Exported::By(
+            "SELECT user_id, import_id, before, after FROM import_changes WHERE user_id = ?1
+             ORDER BY import_id LIMIT ?2 OFFSET ?3",
+        ),
+        erased: Erased::By(&["DELETE FROM import_changes WHERE user_id = :user"]),
+    },
     Holding { table: "import_issues", exported: Exported::BySearch, erased: Erased::BySearch },
     Holding {
         table: "idempotency_keys",
@@ -197,9 +221,12 @@ pub const IMPERSONAL: &[(&str, &str)] = &[
     ("topics", "names of topics"),
     ("consent_links", "hashes over rows of the ledger"),
     ("imports", "counts and options; the file is removed when the import is over"),
+    ("import_undos", "how far an undo has come"),
+    ("import_mappings", "names of columns and what they were taken for"),
     ("segments", "conditions that operators wrote"),
     ("templates", "names of texts"),
     ("template_versions", "texts with placeholders"),
+    ("canned_replies", "texts with placeholders"),
     ("senders", "our own numbers"),
     ("account", "whether it is paused"),
     ("campaigns", "plans and their states"),
@@ -208,6 +235,7 @@ pub const IMPERSONAL: &[(&str, &str)] = &[
     ("cursors", "how far walks have come"),
     ("campaign_counts", "counts"),
     ("campaign_sums", "sums"),
+    ("campaign_pace", "counts by span of time"),
     ("daily_counts", "counts"),
     ("daily_errors", "counts"),
     ("daily_spending", "sums"),
@@ -223,8 +251,18 @@ pub const IMPERSONAL: &[(&str, &str)] = &[
 ];
 
 /// Columns that hold JSON as text.
-const JSON: [&str; 8] =
-    ["attributes", "variables", "media_urls", "media", "params", "data", "segment", "cells"];
+const JSON: [&str; 10] = [
+    "attributes",
+    "variables",
+    "media_urls",
+    "media",
+    "params",
+    "data",
+    "segment",
+    "cells",
+    "before",
+    "after",
+];
 
 /// Rows of one table about a person, from row `offset` on, as objects with a member for each column: instants as
 /// RFC 3339, hashes as hexadecimal digits. Empty at the end, and for what is looked for otherwise.

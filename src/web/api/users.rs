@@ -60,7 +60,7 @@ pub(super) fn read_key(person: &str) -> Result<UserKey, Problem> {
 }
 
 /// The person whom a path names. Erased people are nobody.
-pub(super) fn find(conn: &Connection, person: &str) -> Result<User, Problem> {
+pub(in crate::web) fn find(conn: &Connection, person: &str) -> Result<User, Problem> {
     users::find(conn, &read_key(person)?)?
         .filter(|user| user.erased_at.is_none())
         .ok_or_else(|| Problem::not_found("There is no such person."))
@@ -80,7 +80,7 @@ pub(super) fn read_phone(query: &mut Query) -> Option<Phone> {
 }
 
 /// The id of the person with this number; 0, nobody's, for one that we don't know.
-pub(super) fn id_of_phone(conn: &Connection, phone: &Phone) -> Result<i64, StoreError> {
+pub(in crate::web) fn id_of_phone(conn: &Connection, phone: &Phone) -> Result<i64, StoreError> {
     let key = UserKey::Phone(phone.as_str().to_owned());
     Ok(users::find(conn, &key)?.map_or(0, |user| user.id))
 }
