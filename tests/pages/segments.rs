@@ -36,7 +36,8 @@ fn rules<'a>(rows: &'a [(&'a str, &'a str, &'a str, &'a str)]) -> Vec<(String, S
 }
 
 fn with<'a>(fields: &'a [(String, String)], more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
-    let mut all: Vec<(&str, &str)> = fields.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    let mut all: Vec<(&str, &str)> =
+        fields.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
     all.extend_from_slice(more);
     all
 }
@@ -49,15 +50,23 @@ async fn definition(app: &TestApp, id: i64) -> Value {
 async fn a_segment_is_built_counted_saved_changed_and_deleted_without_scripts() {
     let app = TestApp::start().await;
     for n in 0..12 {
-        add(&app, n, json!({"city": if n < 11 { "Kandy" } else { "Galle" }, "name": format!("Ana {n}")})).await;
+        add(&app, n, json!({"city": if n < 11 { "Kandy" } else { "Galle" }, "name": format!("Ana {n}")}))
+            .await;
     }
     let desk = desk(&app, "operator").await;
     desk.get("/segments").await.is(200).says("No segments yet");
     desk.get("/segments/new").await.is(200).says("Rules").says("Count").says("name=\"rules.1.what\"");
 
     let fields = rules(&[("attribute", "city", "is", "Kandy")]);
-    let counted = desk.post("/segments/build", &with(&fields, &[("do", "count"), ("name", "In Kandy")])).await;
-    counted.is(200).says("<b>11</b>").says("of 12 people").says("The newest 10").says("Ana 10").says("In Kandy");
+    let counted =
+        desk.post("/segments/build", &with(&fields, &[("do", "count"), ("name", "In Kandy")])).await;
+    counted
+        .is(200)
+        .says("<b>11</b>")
+        .says("of 12 people")
+        .says("The newest 10")
+        .says("Ana 10")
+        .says("In Kandy");
 
     // Each button answers with the page again, and nothing that was written is lost.
     let grown = desk.post("/segments/build", &with(&fields, &[("do", "add:0"), ("name", "In Kandy")])).await;
@@ -113,7 +122,8 @@ async fn json_goes_both_ways_and_its_faults_name_their_line() {
     let fields = rules(&[("attribute", "city", "is", "Kandy")]);
     let json_tab = desk.post("/segments/build", &with(&fields, &[("do", "json")])).await;
     json_tab.is(200).says("&quot;attribute&quot;: &quot;city&quot;").says("name=\"json\"");
-    let text = "{\"all\": [\n  {\"attribute\": \"city\",\n   \"operator\": \"is like\", \"value\": \"K\"}\n]}";
+    let text =
+        "{\"all\": [\n  {\"attribute\": \"city\",\n   \"operator\": \"is like\", \"value\": \"K\"}\n]}";
     let wrong = [("mode", "json"), ("json", text), ("name", "By hand")];
     desk.post("/segments", &wrong).await.is(422).says("data-line=\"3\"").says("is like").says("By hand");
     let broken = [("mode", "json"), ("json", "{\"all\":\n[}"), ("name", "By hand"), ("do", "rules")];
@@ -180,7 +190,11 @@ async fn the_catalogue_shows_what_people_have_and_escapes_it() {
     let found = desk.get("/segments/attributes?q=VIS").await;
     found.says("<code>visits</code>").lacks("<code>city</code>");
     desk.get("/segments/attributes?q=nothing").await.says("No attribute matches");
-    desk.get("/segments/names?rules.3.name=vis").await.is(200).says("value=\"visits\"").says("number, 4 people");
+    desk.get("/segments/names?rules.3.name=vis")
+        .await
+        .is(200)
+        .says("value=\"visits\"")
+        .says("number, 4 people");
     desk.get("/segments/values?rules.3.name=city&rules.3.value=ka").await.is(200).says("value=\"Kandy\"");
     desk.get("/segments/values?rules.3.name=city&rules.3.value=x").await.is(200).lacks("Kandy");
     // A link of the catalogue leads to a builder with that attribute, and the operators that fit it first.

@@ -75,10 +75,24 @@ async fn a_template_is_written_looked_at_saved_changed_and_deleted() {
     saved.is(303);
     assert_eq!(saved.location, "/admin/templates/1");
     desk.get("/templates").await.says("Winter").says("Hi {name}, from {city}");
-    let other = [("name", "Winter"), ("channel", "sms"), ("body", "  Hello {name}\nBye "), ("version", "1"), ("id", "1")];
+    let other = [
+        ("name", "Winter"),
+        ("channel", "sms"),
+        ("body", "  Hello {name}\nBye "),
+        ("version", "1"),
+        ("id", "1"),
+    ];
     desk.post("/templates/1", &other).await.is(303);
-    assert_eq!(app.get("/templates/1").await.expect(200)["body"], "  Hello {name}\nBye ", "blanks are the author's");
-    desk.get("/templates/1").await.says("Version 2").says("Hi {name}, from {city}").says("Edit version 1 again");
+    assert_eq!(
+        app.get("/templates/1").await.expect(200)["body"],
+        "  Hello {name}\nBye ",
+        "blanks are the author's"
+    );
+    desk.get("/templates/1")
+        .await
+        .says("Version 2")
+        .says("Hi {name}, from {city}")
+        .says("Edit version 1 again");
     desk.get("/templates/1?version=1").await.is(200).says("value=\"2\"");
     let late = desk.post("/templates/1", &other).await;
     late.is(412).says("Somebody changed this template meanwhile").says("Hello {name}");
@@ -99,7 +113,10 @@ async fn the_phone_marks_what_is_missing_and_what_doubles_the_price() {
     let page = desk.get(&format!("/templates/1/preview?person={ana}")).await;
     page.is(200).says("<mark class=\"missing\">{city}</mark>").says("would get nothing");
     page.says("<mark>☕</mark>").says("an emoji, U+2615");
-    page.says("2 parts instead of 1").says("$0.0158 instead of $0.0079").says("Ana &lt;i&gt;").lacks("Ana <i>");
+    page.says("2 parts instead of 1")
+        .says("$0.0158 instead of $0.0079")
+        .says("Ana &lt;i&gt;")
+        .lacks("Ana <i>");
     let quotes = [("name", "x"), ("channel", "sms"), ("body", "It’s on")];
     desk.post("/templates/draft", &quotes).await.says("a curly apostrophe").says("Write &#x27;");
     let broken = [("name", "x"), ("channel", "sms"), ("body", "Hi {name")];
@@ -111,7 +128,8 @@ async fn what_can_not_be_kept_stands_at_its_field_with_everything_that_was_writt
     let app = TestApp::start().await;
     app.add_template("Taken", "Hi").await;
     let desk = desk(&app, "operator").await;
-    let wrong = [("name", ""), ("channel", "sms"), ("body", "Hi {name <b>"), ("media_urls", "http://x/a.png")];
+    let wrong =
+        [("name", ""), ("channel", "sms"), ("body", "Hi {name <b>"), ("media_urls", "http://x/a.png")];
     let refused = desk.post("/templates", &wrong).await;
     refused.is(422).says("Hi {name &lt;b&gt;").says("https address").says("id=\"e-body\"").lacks("<b>\"");
     let taken = [("name", "Taken"), ("channel", "sms"), ("body", "Hi")];
@@ -123,10 +141,23 @@ async fn a_content_template_fills_its_variables_and_tells_what_whatsapp_says() {
     let app = TestApp::start().await;
     seen(&app, "rejected", Some("It says <b>free</b>")).await;
     let desk = desk(&app, "operator").await;
-    desk.get("/templates/content").await.is(200).says("winter_&lt;b&gt;").says("Rejected").says("It says &lt;b&gt;free");
+    desk.get("/templates/content")
+        .await
+        .is(200)
+        .says("winter_&lt;b&gt;")
+        .says("Rejected")
+        .says("It says &lt;b&gt;free");
     desk.get("/templates/content?status=approved").await.says("None is approved");
-    desk.get(&format!("/templates/content/{SID}")).await.is(200).says("Hi {{1}}, open at {{2}} now.").says("WhatsApp said no");
-    desk.get(&format!("/templates/new?content={SID}")).await.is(200).says("content_variables.1").says("Rejected by WhatsApp");
+    desk.get(&format!("/templates/content/{SID}"))
+        .await
+        .is(200)
+        .says("Hi {{1}}, open at {{2}} now.")
+        .says("WhatsApp said no");
+    desk.get(&format!("/templates/new?content={SID}"))
+        .await
+        .is(200)
+        .says("content_variables.1")
+        .says("Rejected by WhatsApp");
     let text = [
         ("name", "Winter"),
         ("channel", "whatsapp"),
@@ -139,7 +170,8 @@ async fn a_content_template_fills_its_variables_and_tells_what_whatsapp_says() {
     assert_eq!(kept["content_variables"], json!({"1": "{name}", "2": "7"}));
     desk.get("/templates/1").await.is(200).says("WhatsApp says: It says &lt;b&gt;free").says("Rejected");
     let unknown = [&text[..3], &[("content_variables.9", "x")]].concat();
-    let unknown: Vec<(&str, &str)> = unknown.into_iter().map(|(k, v)| if k == "name" { (k, "Other") } else { (k, v) }).collect();
+    let unknown: Vec<(&str, &str)> =
+        unknown.into_iter().map(|(k, v)| if k == "name" { (k, "Other") } else { (k, v) }).collect();
     desk.post("/templates", &unknown).await.is(422).says("no such variable at Twilio");
 }
 
@@ -149,11 +181,13 @@ async fn twilio_out_of_reach_is_said_and_the_form_is_kept() {
     let desk = desk(&app, "operator").await;
     let failed = desk.post("/templates/content/sync", &[]).await;
     assert!(failed.status >= 500, "{}", failed.status);
-    let wanted = [("name", "winter"), ("language", "en"), ("body", "Hi {{1}}, we open."), ("variables.1", "Ana")];
+    let wanted =
+        [("name", "winter"), ("language", "en"), ("body", "Hi {{1}}, we open."), ("variables.1", "Ana")];
     let failed = desk.post("/templates/content", &wanted).await;
     assert!(failed.status >= 500);
     failed.says("Hi {{1}}, we open.").says("Try again");
-    let wrong = [("name", "winter"), ("language", "english"), ("body", "{{1}} first"), ("category", "MARKETING")];
+    let wrong =
+        [("name", "winter"), ("language", "english"), ("body", "{{1}} first"), ("category", "MARKETING")];
     desk.post("/templates/content", &wrong).await.is(422).says("Must be a language").says("{{1}} first");
     seen(&app, "unsubmitted", None).await;
     let wrong = [("category", "MARKETING"), ("name", "Not This")];
@@ -169,7 +203,10 @@ async fn a_test_is_sent_once_its_number_is_confirmed() {
     let form = [("to", "+1 415 555 0199"), ("variables.name", "Ana"), ("variables.address.city", "Kandy")];
     let unconfirmed = desk.post("/templates/1/test", &form).await;
     unconfirmed.is(422).says("Type the last 4 digits").says("value=\"Kandy\"");
-    desk.post("/templates/1/test", &[&form[..], &[("confirm", "0198")]].concat()).await.is(422).says("does not end");
+    desk.post("/templates/1/test", &[&form[..], &[("confirm", "0198")]].concat())
+        .await
+        .is(422)
+        .says("does not end");
     assert_eq!(app.get("/messages").await.expect(200)["data"], json!([]));
     let sent = desk.post("/templates/1/test", &[&form[..], &[("confirm", "0199")]].concat()).await;
     sent.is(303);
@@ -189,7 +226,14 @@ async fn viewers_look_and_change_nothing() {
     desk.get("/templates").await.is(200).says("Winter").lacks("New template");
     desk.get("/templates/1").await.is(200).lacks(">Save<").lacks("Send a test");
     desk.get("/templates/1/preview").await.is(200).says("Ana");
-    for path in ["/templates", "/templates/1", "/templates/1/delete", "/templates/1/test", "/templates/content", "/templates/content/sync"] {
+    for path in [
+        "/templates",
+        "/templates/1",
+        "/templates/1/delete",
+        "/templates/1/test",
+        "/templates/content",
+        "/templates/content/sync",
+    ] {
         desk.post(path, &[("name", "x")]).await.is(403);
     }
     let empty: Map<String, Value> = Map::new();
