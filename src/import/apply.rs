@@ -180,6 +180,7 @@ impl Hand<'_> {
             imports::suppressed_by(self.tx.conn(), &hash)?.map(|_| hash)
         };
         let new = NewPerson {
+            names: &person.names,
             phone: person.phone.as_str(),
             country: person.country,
             attributes,
@@ -204,7 +205,8 @@ impl Hand<'_> {
         }
         let marker = (self.job.id, change.row);
         let phone = person.phone.as_str();
-        if !self.rows.update(phone, &change.known, change.attributes.as_deref(), marker)? {
+        let attributes = change.attributes.as_ref().map(|(json, names)| (json.as_slice(), names.as_str()));
+        if !self.rows.update(phone, &change.known, attributes, marker)? {
             return Ok(false);
         }
         if let Some(difference) = &change.difference {

@@ -13,8 +13,15 @@
 mod support;
 
 mod campaigns;
+mod dashboard;
 mod desk;
+mod door;
 mod imports;
+mod live;
+mod monitoring;
 mod segments;
+mod settings;
+mod setup;
 mod templates;
 mod visitor;
+mod watch;

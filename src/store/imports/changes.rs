@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension};
 use serde_json::{Map, Value};
 
 use super::super::events::{self, NewEvent};
-use super::super::{StoreError, Tx};
+use super::super::{StoreError, Tx, users};
 use crate::clock::Millis;
 use crate::domain::event::EventType;
 use crate::domain::user::checked_text;
@@ -274,12 +274,10 @@ pub fn restore(tx: &Tx<'_>, import_id: i64, user_id: i64) -> Result<Option<(bool
         return Ok(Some((false, leaves)));
     }
     // What was added since may leave no room for what was there before.
-    let Ok(text) = checked_text(&attributes) else {
+    if checked_text(&attributes).is_err() {
         return Ok(Some((false, true)));
-    };
-    tx.conn
-        .prepare_cached("UPDATE users SET attributes = jsonb(?2), updated_at = ?3 WHERE id = ?1")?
-        .execute((user_id, text, tx.now))?;
+    }
+    users::write_attributes(tx, user_id, &attributes)?;
     Ok(Some((true, leaves)))
 }
 

@@ -101,6 +101,9 @@ fn hot_queries_go_by_their_index_and_walk_over_no_large_table() {
     check("attempts left pending", "attempts_open (outcome=?", |conn| {
         outcomes::pending_attempts(conn, i64::MAX).map(drop)
     });
+    check("attempts without an outcome", "attempts_open (outcome=?", |conn| {
+        lookups::count_open(conn).map(drop)
+    });
     check("attempts to look for", "attempts_look (look_at", |conn| lookups::due(conn, 1, 10).map(drop));
     check("whether something is under way to them", "messages_user (user_id=?)", |conn| {
         lookups::due(conn, 1, 10).map(drop)
