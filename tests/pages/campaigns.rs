@@ -6,7 +6,7 @@ use reqwest::header::{COOKIE, LOCATION};
 use secrecy::ExposeSecret;
 use serde_json::json;
 
-use crate::support::{Engine, Wanted, quick_simulator};
+use crate::support::{Engine, Wanted, presets, quick_simulator};
 
 /// Somebody who is logged in, with a browser that follows nothing by itself.
 struct Viewer {
@@ -167,7 +167,7 @@ async fn from_a_new_draft_to_a_result_by_its_pages() {
     let launched = viewer.submit(&page, &format!("{home}/launch"), &[]).await.is(303);
     assert_eq!(launched.location, home);
 
-    event_stream_engine::campaign::freeze_all(&engine.store).await.unwrap();
+    event_stream_engine::campaign::freeze_all(&engine.store, &presets(), true).await.unwrap();
     let page = viewer.get(&home).await.is(200).says("Running").says("Pause");
     let paused = viewer.submit(&page, &format!("{home}/pause"), &[]).await.is(303);
     assert_eq!(paused.location, home);
@@ -235,11 +235,13 @@ async fn a_launch_to_many_asks_for_their_number_and_keeps_what_was_typed() {
 
 #[actix_web::test]
 async fn people_who_would_expire_have_to_be_accepted() {
-    let engine = Engine::start_with(Wanted { recipients_per_day: Some(1), ..Wanted::default() }).await;
+    let engine = Engine::start().await;
     engine.add_many(4).await;
+    // In Honolulu it is seven in the morning, in New York it is noon.
+    engine.add("+18085550101", Consent::OptIn, json!({})).await;
     let id = engine
         .draft(|plan| {
-            plan.rate_limit_per_second = Some(0.001);
+            plan.quiet_hours = json!({"start": "10:00", "end": "20:00"});
             plan.expires_after_hours = Some(0.5);
         })
         .await;
@@ -248,7 +250,7 @@ async fn people_who_would_expire_have_to_be_accepted() {
     let page = page.says("Launch although");
     let action = format!("/admin/campaigns/{id}/launch");
     let refused =
-        viewer.submit(&page, &action, &[]).await.is(409).says("would not get it before the deadline");
+        viewer.submit(&page, &action, &[]).await.is(409).says("4 of 5 people would not get it before the deadline");
     viewer.submit(&refused, &action, &[("accept_would_expire", "1")]).await.is(303);
     assert_eq!(engine.campaign(id).status.as_str(), "launching");
 }
@@ -317,7 +319,7 @@ async fn cancel_says_for_how_many_and_retry_takes_the_chosen_codes() {
     }
     let other = engine.draft(|_| {}).await;
     engine.launch(other).await;
-    event_stream_engine::campaign::freeze_all(&engine.store).await.unwrap();
+    event_stream_engine::campaign::freeze_all(&engine.store, &presets(), true).await.unwrap();
     let home = format!("/admin/campaigns/{other}");
     let page = viewer.get(&format!("{home}/cancel")).await.is(200).says("Cancel for 6 people");
     viewer.submit(&page, &format!("{home}/cancel"), &[]).await.is(303);
@@ -335,7 +337,7 @@ async fn a_viewer_looks_with_masked_numbers_and_may_do_nothing() {
     engine.add("+14155550101", Consent::Unknown, json!({})).await;
     let id = engine.draft(|_| {}).await;
     engine.launch(id).await;
-    event_stream_engine::campaign::freeze_all(&engine.store).await.unwrap();
+    event_stream_engine::campaign::freeze_all(&engine.store, &presets(), true).await.unwrap();
     let viewer = Viewer::new(&engine, "viewer").await;
     let home = format!("/admin/campaigns/{id}");
     viewer.get("/admin/campaigns").await.is(200).lacks("/admin/campaigns/new\"");

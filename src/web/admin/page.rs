@@ -157,7 +157,7 @@ impl Page {
             is_part => is_part,
             is_masked => self.is_masked(),
             is_simulated => state.is_some_and(|state| state.setup.get().is_simulated),
-            is_held => badges.as_ref().is_some_and(|badges| badges.is_held),
+            is_held => self.viewer.as_ref().is_some_and(|viewer| viewer.is_held),
             badges => badges.map(|badges| badges.value()),
             public_base_url => public,
         }

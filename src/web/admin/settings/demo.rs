@@ -32,9 +32,6 @@ use crate::web::etag::IfMatch;
 const PEOPLE: &str = include_str!("../../../commands/demo/people.csv");
 /// Fictional, as the numbers of the people are.
 const SENDER: &str = "+18885550100";
-const BODY: &str =
-    "Hi {name|default(\"there\")}, our {city} store opens early on Friday. Reply STOP to opt out.";
-/// How long messages under way get to come to their end before everything goes, in steps of 100 ms.
 const BODY: &str = "Hi {name|default(\"there\")}, our {city} store opens early on Friday. Reply STOP to opt out.";
 /// How often it is tried: what was under way may be written in the same moment, and counts what is gone.
 const TRIES: usize = 5;
