@@ -107,12 +107,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<(i64, String, String)> {
 
 /// The last act before `at`, 0 if there is none.
 fn last_before(conn: &Connection, at: Millis) -> Result<i64, StoreError> {
-    Ok(conn
-        .prepare_cached(LAST_BEFORE)?
-        .query_map([at], |row| row.get(0))?
-        .next()
-        .transpose()?
-        .unwrap_or(0))
+    Ok(conn.prepare_cached(LAST_BEFORE)?.query_map([at], |row| row.get(0))?.next().transpose()?.unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -140,7 +135,11 @@ mod tests {
             steps.unwrap().join("; ")
         };
         assert_eq!(plan(&acts(false)), "SEARCH audit USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)");
-        assert!(plan(&acts(true)).starts_with("SEARCH audit USING INDEX audit_actor (actor=?"), "{}", plan(&acts(true)));
+        assert!(
+            plan(&acts(true)).starts_with("SEARCH audit USING INDEX audit_actor (actor=?"),
+            "{}",
+            plan(&acts(true))
+        );
         assert_eq!(plan(LAST_BEFORE), "SEARCH audit USING COVERING INDEX audit_at (at<?)");
     }
 
