@@ -381,7 +381,7 @@ async fn the_link_of_the_first_start_makes_one_admin_once_and_within_a_day() {
     }
     let again = ("password_again", PASSWORD);
     for (fields, fault) in [
-        (vec![("email", "ana"), ("password_new", PASSWORD), again], "is no e-mail address"),
+        (vec![("email", "ana"), ("password_new", PASSWORD), again], "no e-mail address"),
         (
             vec![("email", "ana@example.com"), ("password_new", "short"), ("password_again", "short")],
             "12 to 256",
