@@ -67,6 +67,8 @@ CREATE TABLE users (
   updated_at               INTEGER NOT NULL,
   CHECK (phone IS NOT NULL OR channel_address IS NOT NULL OR erased_at IS NOT NULL)
 ) STRICT;
+-- Who waits for a decision, by when they wrote.
+CREATE INDEX users_held ON users (coalesce(last_inbound_at, 0), id) WHERE hold IS NOT NULL;
 
 -- The few who are looked for by their state.
 CREATE INDEX users_held ON users (id) WHERE hold IS NOT NULL;
@@ -328,6 +330,10 @@ CREATE TABLE campaigns (
 ) STRICT;
 CREATE INDEX campaigns_live ON campaigns (status)
   WHERE status IN ('scheduled', 'launching', 'running', 'paused');
+CREATE INDEX campaigns_segment ON campaigns (segment_id);
+CREATE INDEX campaigns_template ON campaigns (template_id);
+CREATE INDEX campaigns_excluding ON campaigns (id) WHERE exclude_segment_ids <> '[]';
+CREATE INDEX campaigns_status ON campaigns (status);
 
 -- Messages -----------------------------------------------------------------------------------------
 
@@ -435,6 +441,38 @@ CREATE TABLE inbound (
 CREATE INDEX inbound_user ON inbound (user_id, id) WHERE user_id IS NOT NULL;
 CREATE INDEX inbound_pending ON inbound (id) WHERE state = 'pending';
 CREATE INDEX inbound_nobody ON inbound (id) WHERE user_id IS NULL;
+
+-- The inbox: one row for each person who wrote, or whom an operator answered. It holds ids and times; the words
+-- stay where they are. Written with every message from a person, so it has one index; the two open states are two
+-- stretches of it that a page merges.
+CREATE TABLE conversations (
+  user_id         INTEGER PRIMARY KEY REFERENCES users (id),
+  state           TEXT    NOT NULL CHECK (state = 'unread' OR state = 'read' OR state = 'closed'),
+  last_at         INTEGER NOT NULL,                  -- when either side wrote last
+  last_inbound_id INTEGER,                           -- inbound.id
+  last_message_id INTEGER,                           -- our last answer, messages.id
+  read_id         INTEGER NOT NULL DEFAULT 0,        -- inbound.id up to which somebody has read
+  assigned_to     INTEGER REFERENCES operators (id)
+) STRICT;
+CREATE INDEX conversations_list ON conversations (state, last_at, user_id);
+CREATE INDEX conversations_mine ON conversations (assigned_to, state, last_at, user_id)
+  WHERE assigned_to IS NOT NULL;
+
+-- Which operator wrote a message by hand.
+CREATE TABLE replies (
+  message_id  INTEGER PRIMARY KEY REFERENCES messages (id),
+  operator_id INTEGER NOT NULL REFERENCES operators (id)
+) STRICT;
+
+CREATE TABLE canned_replies (
+  id         INTEGER PRIMARY KEY AUTOINCREMENT,
+  name       TEXT    NOT NULL UNIQUE COLLATE NOCASE,
+  body       TEXT    NOT NULL,                       -- with variables, as in a template
+  version    INTEGER NOT NULL DEFAULT 1,             -- of the edit
+  updated_by TEXT    NOT NULL,                       -- operator:3
+  created_at INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL
+) STRICT;
 
 CREATE TABLE receipts (
   id          INTEGER PRIMARY KEY,
@@ -598,6 +636,17 @@ CREATE TABLE campaign_sums (
   last_accepted_at  INTEGER
 ) STRICT;
 
+-- How many messages a campaign handed over and saw arrive, by span of time, for the plot of its run. All spans of a
+-- campaign have the same length, which doubles when they become too many.
+CREATE TABLE campaign_pace (
+  campaign_id INTEGER NOT NULL REFERENCES campaigns (id) ON DELETE CASCADE,
+  at          INTEGER NOT NULL,                      -- when the span begins
+  seconds     INTEGER NOT NULL CHECK (seconds > 0),  -- how long it is
+  handed_over INTEGER NOT NULL,                      -- taken by Twilio for the first time
+  delivered   INTEGER NOT NULL,                      -- arrived, read or not
+  PRIMARY KEY (campaign_id, at)
+) STRICT, WITHOUT ROWID;
+
 -- How often each kind of event happened on a UTC day (days since 1970), and 'opt_out': that a person we knew opted
 -- out or said STOP.
 CREATE TABLE daily_counts (
@@ -629,6 +678,44 @@ CREATE TABLE user_counts (
   n       INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 INSERT INTO user_counts (consent, n) VALUES ('opt_in', 0), ('unknown', 0), ('opt_out', 0), ('stop', 0);
+
+-- The attribute catalogue: counted by a walk over everybody beside the writer, so that a change of a person costs
+-- no more for it than the count of changes here.
+CREATE TABLE attribute_walks (
+  id           INTEGER PRIMARY KEY CHECK (id = 1),
+  changes      INTEGER NOT NULL DEFAULT 0,           -- people added, changed, erased
+  erasures     INTEGER NOT NULL DEFAULT 0,
+  seen_changes INTEGER NOT NULL DEFAULT -1,          -- changes when the walk that the catalogue comes from began
+  as_of        INTEGER,                              -- when it began
+  people       INTEGER NOT NULL DEFAULT 0,           -- whom it saw
+  is_cut       INTEGER NOT NULL DEFAULT 0 CHECK (is_cut IN (0, 1))  -- there are more names than rows
+) STRICT;
+INSERT INTO attribute_walks (id) VALUES (1);
+
+CREATE TABLE attributes (
+  name      TEXT    PRIMARY KEY,                     -- path: 'city', 'address.city'
+  people    INTEGER NOT NULL,
+  kinds     TEXT    NOT NULL CHECK (json_valid(kinds)),
+  is_exact  INTEGER NOT NULL CHECK (is_exact IN (0, 1)),
+  is_varied INTEGER NOT NULL CHECK (is_varied IN (0, 1)),
+  as_of     INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE attribute_examples (
+  name    TEXT    NOT NULL,
+  user_id INTEGER NOT NULL REFERENCES users (id),    -- whose value it is
+  value   TEXT    NOT NULL,
+  PRIMARY KEY (name, user_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX attribute_examples_user ON attribute_examples (user_id);
+
+-- Values that at least three people share.
+CREATE TABLE attribute_values (
+  name  TEXT    NOT NULL,
+  value TEXT    NOT NULL,
+  n     INTEGER NOT NULL,
+  PRIMARY KEY (name, value)
+) STRICT, WITHOUT ROWID;
 
 -- Who may come in ----------------------------------------------------------------------------------
 

@@ -123,7 +123,8 @@ async fn overtake(bench: &mut Bench) {
     let mut slowest: f64 = 0.0;
     for n in 0..tries {
         let message = SingleMessage {
-            to: Phone::parse(&people::phone(n), None).unwrap(),
+            to: Phone::parse(&people::phone(n), None).unwrap().into(),
+            from: None,
             channel: Channel::Sms,
             body: Some("Your code is 123456".to_owned()),
             media_urls: Vec::new(),

@@ -15,6 +15,7 @@ pub mod twilio;
 pub mod vitals;
 
 pub mod campaign;
+pub mod catalogue;
 pub mod content;
 pub mod delivery;
 pub mod import;

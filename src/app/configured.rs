@@ -13,6 +13,7 @@ use crate::content::Contents;
 use crate::delivery::{SenderLimits, Settings, UncertainRules};
 use crate::domain::consent::KeywordTable;
 use crate::domain::rules::Rules;
+use crate::inbound::Attachments;
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::publish;
@@ -74,6 +75,7 @@ pub fn state(
     let content_client = Live::new(content_client(&loaded.config)?);
     let contents = Contents::new(store.clone(), content_client.clone());
     let setup = Live::new(setup);
+    let attachments = Attachments::new(store.clone(), twilio.clone());
     let limits = Limits::new(&loaded.config.server, store.clock());
     let config = Live::new(loaded.config.clone());
     let rules = Live::new(rules(&loaded.config));
@@ -105,6 +107,7 @@ pub fn state(
         keywords,
         rules,
         contents,
+        attachments,
         metrics,
         limits,
         streams,
@@ -114,6 +117,7 @@ pub fn state(
         stand_in: StandIn::default(),
         backups: Backups::default(),
         checkup: Live::new(None),
+        looks: Default::default(),
     };
     Ok((state, delivery))
 }

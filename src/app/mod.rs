@@ -15,6 +15,7 @@ use secrecy::ExposeSecret;
 use tokio::task::JoinHandle;
 
 use crate::campaign::{self, Setup};
+use crate::catalogue::Catalogue;
 use crate::clock::Clock;
 use crate::config::{Config, Loaded};
 use crate::delivery::{self, Dispatcher, Poller, Reconciler, Settings};
@@ -210,6 +211,7 @@ fn background(state: &State, delivery: Live<Settings>, stop: &Stop) -> Result<Ve
     tasks.push(many_people(state, stop));
     tasks.push(replays(state, stop));
     tasks.push(retention(state, stop));
+    tasks.push(catalogue(state, stop));
     outbound(state, stop, &mut tasks)?;
     tasks.push(vitals(state, stop));
     let store = state.store.clone();
@@ -406,6 +408,15 @@ fn many_people(state: &State, stop: &Stop) -> JoinHandle<()> {
             people::index(&store, &pace.stop).await?;
             people::run_bulk(&store, &pace).await
         }
+    })
+}
+
+/// Counts what attributes people have.
+fn catalogue(state: &State, stop: &Stop) -> JoinHandle<()> {
+    let catalogue = Arc::new(Catalogue::new(state.store.clone()));
+    spawn("catalogue", SECOND, stop, std::future::pending, move || {
+        let catalogue = Arc::clone(&catalogue);
+        async move { catalogue.tick().await }
     })
 }
 

@@ -10,6 +10,7 @@ mod clearance;
 mod explain;
 mod freeze;
 mod outlook;
+mod reply;
 mod schedule;
 mod single;
 mod stride;
@@ -19,25 +20,28 @@ mod turns;
 mod waterfall;
 
 pub use actions::{
-    MAX_TEST_PHONES, Setup, cancel, clone, launch, launch_cleared, pause, resume, retry_failed, send_test,
+    MAX_TEST_PHONES, Setup, cancel, clone, launch, launch_cleared, pause, resume, retry_failed, retry_some,
+    send_test,
 };
 pub use audience::{Audience, is_larger_than};
 pub use before::House;
 pub use clearance::{Clearance, WouldExpire, clear};
 pub use explain::{Clocks, Explanation, Question, SenderSaid, Standing, explain};
 pub use freeze::freeze_all;
+pub use reply::{Answer, Footing, Words, footing, reply};
 pub use schedule::{resolve_start, tick};
 pub use single::{
-    SingleMessage, TakenBack, cancel_by_reference, cancel_single, close_removed_senders, not_waiting,
+    Recipient, SingleMessage, TakenBack, cancel_by_reference, cancel_single, close_removed_senders, not_waiting,
     send_single,
 };
 pub use template::warnings;
 pub use triggers::{Intake, Made, Taken, Trigger, Whom, expand_all, take};
 pub use turns::audience as look_at_audience;
-pub use waterfall::{Bucket, Example, Excluded, Waterfall, Way};
+pub use waterfall::{Bucket, Example, Excluded, Waterfall, Way, ZoneOutlook};
 
 use crate::domain::campaign::WrongState;
 use crate::domain::content::Refusal;
+use crate::domain::gate::Reason;
 use crate::store::StoreError;
 
 /// Why something could not be done with a campaign or a message.
@@ -66,6 +70,9 @@ pub enum CampaignError {
     /// Its Content template is known to be one that WhatsApp does not take.
     #[error("{0}")]
     TemplateNotApproved(Refusal),
+    /// The gate refuses it, and what is refused is not kept.
+    #[error("The message was not sent: {}.", .0.as_str())]
+    Refused(Reason),
     /// It collides with something else.
     #[error("{0}")]
     Conflict(String),

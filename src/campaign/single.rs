@@ -9,23 +9,42 @@ use crate::clock::Millis;
 use crate::domain::gate::{Reason, Verdict, gate};
 use crate::domain::message::{Kind, Status};
 use crate::domain::phone::{Channel, Phone};
-use crate::domain::plan::{Person, Plan, Text, TopicRule};
+use crate::domain::plan::{Plan, Text, TopicRule};
 use crate::domain::quiet_hours::Policy;
 use crate::domain::rules::Rules;
 use crate::store::circumstances::{self, Asked, Bounds};
 use crate::store::messages::{self, NewMessage, Standing};
-use crate::store::{Connection, Store, StoreError, Tx, hold, senders, templates, topics, users};
+use crate::store::{
+    Connection, Store, StoreError, Tx, conversations, hold, senders, templates, topics, users,
+};
 
 /// Rows of one write while messages without a sender are closed.
 const CLOSE_CHUNK: usize = 500;
+
+/// Whom a message is for.
+#[derive(Clone, Debug)]
+pub enum Recipient {
+    /// Whoever has this number; somebody new is added.
+    Phone(Phone),
+    /// Somebody whom we know, with a number or without one.
+    User(i64),
+}
+
+impl From<Phone> for Recipient {
+    fn from(phone: Phone) -> Recipient {
+        Recipient::Phone(phone)
+    }
+}
 
 /// A message as a caller asks for it.
 #[derive(Clone, Debug)]
 pub struct SingleMessage {
     /// To whom.
-    pub to: Phone,
+    pub to: Recipient,
     /// Over which channel.
     pub channel: Channel,
+    /// Through this sender, if it is configured; `None`: the first of the channel.
+    pub from: Option<String>,
     /// The words, without a template.
     pub body: Option<String>,
     /// Attachments, without a template.
@@ -58,108 +77,167 @@ pub fn send_single(
     setup: &Setup,
     actor: &str,
 ) -> Result<i64, CampaignError> {
-    if hold::since(tx.conn())?.is_some() {
+    check_setup(tx.conn(), setup)?;
+    let mould = Mould::of(tx.conn(), message)?;
+    let user_id = match &message.to {
+        Recipient::Phone(phone) => users::find_or_add(tx, phone, actor)?.id,
+        Recipient::User(id) => *id,
+    };
+    let draft = mould.draft(tx, message, user_id, rules)?;
+    let (id, is_refused) = (draft.insert(tx, message, setup.is_simulated)?, draft.refused.is_some());
+    if message.kind == Kind::Reply && !is_refused {
+        conversations::answered(tx, user_id, id)?;
+    }
+    Ok(id)
+}
+
+/// Whether anything can be sent at all.
+pub(super) fn check_setup(conn: &Connection, setup: &Setup) -> Result<(), CampaignError> {
+    if hold::since(conn)?.is_some() {
         return Err(CampaignError::SafeHold);
     }
-    if let Some(problem) = &setup.problem {
-        return Err(CampaignError::SetupIncomplete(problem.clone()));
+    match &setup.problem {
+        Some(problem) => Err(CampaignError::SetupIncomplete(problem.clone())),
+        None => Ok(()),
     }
-    let conn = tx.conn();
-    let sender = senders::choose(conn, message.channel, None)?.ok_or_else(|| {
-        CampaignError::SetupIncomplete(format!("No sender for {} is configured.", message.channel.as_str()))
-    })?;
-    let topic = match &message.topic {
-        Some(name) => Some(
-            topics::find(conn, name)?
-                .ok_or_else(|| CampaignError::invalid("topic", format!("there is no topic {name:?}")))?,
-        ),
-        None => None,
-    };
-    let (text, template) = text_of(tx, message)?;
-    let plan = Plan {
-        kind: message.kind,
-        channel: message.channel,
-        topic: topic.as_ref().map(|topic| TopicRule { is_open_to_opted_in: topic.is_open_to_opted_in }),
-        text: Arc::new(text),
-        policy: Policy::House,
-        zone: None,
-        local_start: None,
-    };
-    let user_id = users::find_or_add(tx, &message.to, actor)?.id;
-    let topic_id = topic.map(|topic| topic.id);
-    let person = messages::person(conn, user_id, topic_id)?
-        .ok_or_else(|| CampaignError::NotFound(format!("person {user_id}")))?;
-    let due_at = message.send_at.unwrap_or_else(|| tx.now()).max(tx.now());
-    let would_be = WouldBe { user_id, person: &person, plan: &plan, due_at };
-    let (refused, closes_at) = outlook(conn, message, &would_be, rules)?;
-    let media = (!message.media_urls.is_empty()).then(|| json!(message.media_urls).to_string());
-    let new = NewMessage {
-        user_id,
-        campaign_id: None,
-        occasion: "",
-        kind: message.kind,
-        channel: message.channel,
-        lane: messages::single_lane(sender.id, message.kind),
-        due_at,
-        closes_at,
-        expires_at: message.expires_at,
-        sender_id: Some(sender.id),
-        topic_id,
-        template,
-        variables: (!message.variables.is_empty())
-            .then(|| Value::Object(message.variables.clone()).to_string()),
-        reference: message.reference.as_deref(),
-        body: message.body.as_deref(),
-        media_urls: media,
-        is_simulated: setup.is_simulated,
-        refused,
-    };
-    Ok(messages::insert(tx, &new)?)
 }
 
-/// Why this person will never get it, if so, and else when the window ends in which they may. What only has
-/// to wait is queued.
-fn outlook(
-    conn: &Connection,
-    message: &SingleMessage,
-    would_be: &WouldBe<'_>,
-    rules: &Rules,
-) -> Result<Outlook, StoreError> {
-    let WouldBe { user_id, person, plan, due_at } = *would_be;
-    // The sender's limit on people is asked about when its turn comes.
-    let bounds = Bounds::read(conn, rules, None, due_at)?;
-    let asked =
-        Asked { user_id, message_id: None, person, plan, variables: None, expires_at: message.expires_at };
-    let mut found = circumstances::load(conn, &asked, &bounds, due_at)?;
-    found.circumstances.variables = message.variables.clone();
-    let (facts, _) = plan.judge(person, &found.circumstances, &rules.presets, due_at);
-    Ok(match gate(&facts, due_at) {
-        Verdict::Skip(reason) => (Some((Status::Skipped, reason)), None),
-        Verdict::Send { closes_at } | Verdict::Defer { closes_at, .. } => (None, closes_at),
-        Verdict::Expire(reason) => (Some((Status::Expired, reason)), None),
-    })
+/// What a message is made with, whoever it is for.
+pub(super) struct Mould {
+    sender_id: i64,
+    topic_id: Option<i64>,
+    template: Option<(i64, i64)>,
+    plan: Plan,
 }
 
-/// A message that is not there yet, with its person and its time.
-#[derive(Clone, Copy)]
-struct WouldBe<'a> {
+impl Mould {
+    pub(super) fn of(conn: &Connection, message: &SingleMessage) -> Result<Mould, CampaignError> {
+        let named = match &message.from {
+            Some(address) => senders::choose(conn, message.channel, Some(address))?,
+            None => None,
+        };
+        let sender = match named {
+            Some(sender) => sender,
+            None => senders::choose(conn, message.channel, None)?.ok_or_else(|| {
+                let channel = message.channel.as_str();
+                CampaignError::SetupIncomplete(format!("No sender for {channel} is configured."))
+            })?,
+        };
+        let topic = match &message.topic {
+            Some(name) => Some(topics::find(conn, name)?.ok_or_else(|| {
+                CampaignError::invalid("topic", format!("there is no topic {name:?}"))
+            })?),
+            None => None,
+        };
+        let (text, template) = text_of(conn, message)?;
+        let plan = Plan {
+            kind: message.kind,
+            channel: message.channel,
+            topic: topic.as_ref().map(|topic| TopicRule { is_open_to_opted_in: topic.is_open_to_opted_in }),
+            text: Arc::new(text),
+            policy: Policy::House,
+            zone: None,
+            local_start: None,
+        };
+        Ok(Mould { sender_id: sender.id, topic_id: topic.map(|topic| topic.id), template, plan })
+    }
+
+    /// The message for this person, with what the gate says of it now.
+    pub(super) fn draft(
+        &self,
+        tx: &Tx<'_>,
+        message: &SingleMessage,
+        user_id: i64,
+        rules: &Rules,
+    ) -> Result<Draft<'_>, CampaignError> {
+        let due_at = message.send_at.unwrap_or_else(|| tx.now()).max(tx.now());
+        let verdict = self.verdict(tx.conn(), message, (user_id, due_at), rules)?;
+        let (refused, closes_at) = match verdict {
+            Verdict::Skip(reason) => (Some((Status::Skipped, reason)), None),
+            Verdict::Send { closes_at } | Verdict::Defer { closes_at, .. } => (None, closes_at),
+            Verdict::Expire(reason) => (Some((Status::Expired, reason)), None),
+        };
+        Ok(Draft { mould: self, user_id, due_at, closes_at, refused })
+    }
+
+    /// What the gate says of the message to this person at this time.
+    pub(super) fn verdict(
+        &self,
+        conn: &Connection,
+        message: &SingleMessage,
+        (user_id, due_at): (i64, Millis),
+        rules: &Rules,
+    ) -> Result<Verdict, CampaignError> {
+        let person = messages::person(conn, user_id, self.topic_id)?
+            .ok_or_else(|| CampaignError::NotFound(format!("person {user_id}")))?;
+        // The sender's limit on people is asked about when its turn comes.
+        let bounds = Bounds::read(conn, rules, None, due_at)?;
+        let asked = Asked {
+            user_id,
+            message_id: None,
+            person: &person,
+            plan: &self.plan,
+            variables: None,
+            expires_at: message.expires_at,
+        };
+        let mut found = circumstances::load(conn, &asked, &bounds, due_at)?;
+        found.circumstances.variables = message.variables.clone();
+        let (facts, _) = self.plan.judge(&person, &found.circumstances, &rules.presets, due_at);
+        Ok(gate(&facts, due_at))
+    }
+}
+
+/// A message that is not written yet.
+pub(super) struct Draft<'a> {
+    mould: &'a Mould,
     user_id: i64,
-    person: &'a Person,
-    plan: &'a Plan,
     due_at: Millis,
+    closes_at: Option<Millis>,
+    /// Why this person will never get it, if so. What only has to wait is queued.
+    pub(super) refused: Option<(Status, Reason)>,
 }
 
-/// How it ended before it began, if so, and else when the person's window ends.
-type Outlook = (Option<(Status, Reason)>, Option<Millis>);
+impl Draft<'_> {
+    pub(super) fn insert(
+        &self,
+        tx: &Tx<'_>,
+        message: &SingleMessage,
+        is_simulated: bool,
+    ) -> Result<i64, CampaignError> {
+        let media = (!message.media_urls.is_empty()).then(|| json!(message.media_urls).to_string());
+        let new = NewMessage {
+            user_id: self.user_id,
+            campaign_id: None,
+            occasion: "",
+            kind: message.kind,
+            channel: message.channel,
+            lane: messages::single_lane(self.mould.sender_id, message.kind),
+            due_at: self.due_at,
+            closes_at: self.closes_at,
+            expires_at: message.expires_at,
+            sender_id: Some(self.mould.sender_id),
+            topic_id: self.mould.topic_id,
+            template: self.mould.template,
+            variables: (!message.variables.is_empty())
+                .then(|| Value::Object(message.variables.clone()).to_string()),
+            reference: message.reference.as_deref(),
+            body: message.body.as_deref(),
+            media_urls: media,
+            is_simulated,
+            refused: self.refused,
+        };
+        Ok(messages::insert(tx, &new)?)
+    }
+}
 
 type Versioned = (Text, Option<(i64, i64)>);
 
-fn text_of(tx: &Tx<'_>, message: &SingleMessage) -> Result<Versioned, CampaignError> {
+fn text_of(conn: &Connection, message: &SingleMessage) -> Result<Versioned, CampaignError> {
     let Some(id) = message.template_id else {
         let body = message.body.clone().unwrap_or_default();
         return Ok((Text::Literal { body, media_urls: message.media_urls.clone() }, None));
     };
-    let template = templates::find(tx.conn(), id)?
+    let template = templates::find(conn, id)?
         .ok_or_else(|| CampaignError::invalid("template_id", format!("there is no template {id}")))?;
     if template.text.channel != message.channel {
         return Err(CampaignError::invalid(

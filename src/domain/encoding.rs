@@ -75,6 +75,12 @@ pub fn forcing_character(body: &str) -> Option<char> {
     body.chars().find(|&character| septets(character).is_none())
 }
 
+/// What a character that keeps a text out of GSM-7 looks like inside it: `'` for `’`. None for most.
+pub fn plain_form(character: char) -> Option<&'static str> {
+    let plain = look_alike(character)?;
+    plain.chars().all(|c| septets(c).is_some()).then_some(plain)
+}
+
 /// Replaces look-alikes (curly quotes, dashes, odd spaces) as Twilio does for `SmartEncoded=true`,
 /// so that a text is counted as it will be sent. Done even where another character keeps the text in
 /// UCS-2, as Twilio does.
@@ -268,6 +274,14 @@ mod tests {
         ];
         for (body, expected) in rows {
             assert_eq!(forcing_character(body), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_character_that_makes_a_text_dear_has_a_plain_form_if_it_looks_like_one() {
+        let rows = [('’', Some("'")), ('–', Some("-")), ('…', Some("...")), ('☕', None), ('ç', None)];
+        for (character, plain) in rows {
+            assert_eq!(plain_form(character), plain, "{character}");
         }
     }
 

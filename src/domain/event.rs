@@ -48,6 +48,8 @@ event_types! {
     SuppressionChanged => "suppression.changed",
     /// A person wrote to us; `data.kind` says how it was understood.
     InboundReceived => "inbound.received",
+    /// An operator answered, assigned, closed or reopened a conversation; `data.changed` says which.
+    ConversationChanged => "conversation.changed",
     /// An import reached its end, well or not.
     ImportFinished => "import.finished",
     /// A campaign began to freeze its audience and to send.

@@ -1,8 +1,10 @@
 //! Words and rules of the field, as pure functions and types that cannot be wrong.
 //! Nothing here knows a clock, SQL or HTTP: values and `now` come in, decisions go out.
 
+pub mod attachment;
 pub mod bulk;
 pub mod campaign;
+pub mod catalogue;
 pub mod consent;
 pub mod content;
 pub mod encoding;

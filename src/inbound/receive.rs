@@ -13,7 +13,9 @@ use crate::store::events::{self, NewEvent};
 use crate::store::inbound::{self, RawInbound, Understood};
 use crate::store::ledger::{self, ConsentChange};
 use crate::store::users::{self, Contact};
-use crate::store::{StoreError, Tx, Withdrawal, campaigns, messages, suppressions, topics};
+use crate::store::{
+    StoreError, Tx, Withdrawal, campaigns, conversations, messages, suppressions, topics,
+};
 use crate::twilio::webhook::{InboundForm, Params};
 
 /// A person's message counts as a reply to a campaign for this long, in milliseconds.
@@ -170,6 +172,7 @@ pub fn receive(
     let understood = tx.nested(|tx| {
         let understood = understand(tx, heard, raw.received_at, replies, true)?;
         let id = inbound::insert(tx, &raw, &understood)?;
+        note_in_inbox(tx, id, &understood, raw.received_at)?;
         note(tx, id, &understood)?;
         Ok(understood)
     });
@@ -192,11 +195,26 @@ pub(super) fn understand_again(
     heard: &Heard,
     received_at: Millis,
     is_first: bool,
-) -> Result<(), StoreError> {
+) -> Result<Understood, StoreError> {
     // Nobody waits for an answer any more, and none may be noted as given.
     let understood = understand(tx, heard, received_at, &Replies::default(), is_first)?;
     inbound::mark_done(tx, id, &understood)?;
-    note(tx, id, &understood)
+    note(tx, id, &understood)?;
+    Ok(understood)
+}
+
+/// What is answered by itself, or has done what the person wants, need not be read by anybody.
+pub(super) fn note_in_inbox(
+    tx: &Tx<'_>,
+    id: i64,
+    understood: &Understood,
+    received_at: Millis,
+) -> Result<(), StoreError> {
+    let Some(user_id) = understood.user_id else {
+        return Ok(());
+    };
+    let is_done = matches!(understood.kind, "stop" | "start" | "subscribe" | "unsubscribe");
+    conversations::heard(tx, user_id, id, received_at, !is_done)
 }
 
 /// Finds the person, reads what is meant, and does it. `is_first`: it was never understood before.

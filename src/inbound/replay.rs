@@ -1,6 +1,6 @@
 //! Replay: raw rows whose effect failed, or all since a moment after a parser was mended.
 
-use super::receive::{Heard, understand_again};
+use super::receive::{Heard, note_in_inbox, understand_again};
 use super::status;
 use crate::clock::Millis;
 use crate::domain::consent::{Consent, Intent, KeywordTable};
@@ -92,7 +92,11 @@ fn replay_message(tx: &Tx<'_>, row: &ReplayRow, keywords: &KeywordTable) -> Resu
     if is_as_before {
         return Ok(false);
     }
-    understand_again(tx, row.id, &heard, row.received_at, row.kind.is_none())?;
+    let understood = understand_again(tx, row.id, &heard, row.received_at, row.kind.is_none())?;
+    if row.user_id.is_none() {
+        // Nobody saw it yet, whatever was understood of it before.
+        note_in_inbox(tx, row.id, &understood, row.received_at)?;
+    }
     Ok(true)
 }
 

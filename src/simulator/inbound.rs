@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::callbacks::{self, Answer};
 use super::life::{self, Prospect, is_whatsapp};
 use super::message::{Direction, Message, Sid, Status};
+use super::rest::media;
 use super::state::bare;
 use super::{Inner, lock, now_millis, twiml};
 use crate::domain::encoding::count;
@@ -22,7 +23,7 @@ pub struct Inbound {
     /// The text; may be empty with media.
     #[serde(default)]
     pub body: String,
-    /// URLs of pictures.
+    /// URLs of pictures, or MIME types of files that the simulator makes up and hands out as Twilio does.
     #[serde(default)]
     pub media: Vec<String>,
     /// Name that a WhatsApp person shows.
@@ -116,12 +117,13 @@ impl Keyword {
 /// Keeps the message, applies its keyword, calls the webhook and records the reply.
 pub(super) async fn receive(inner: &Arc<Inner>, inbound: Inbound) -> InboundResult {
     let keyword = keyword(inner, &inbound);
-    let message_sid = keep(inner, &inbound, keyword).to_string();
+    let sid = keep(inner, &inbound, keyword);
+    let message_sid = sid.to_string();
     let url = lock(&inner.inbound_url).clone();
     let (Some(url), true) = (url, inbound.deliver) else {
         return InboundResult { message_sid, status: None, reply: None, twiml: String::new(), warning: None };
     };
-    let params = params(inner, &inbound, &message_sid, keyword);
+    let params = params(inner, &inbound, sid, keyword);
     let answer = callbacks::send_inbound(inner, url.clone(), params.clone()).await;
     let is_doubled = inner.state().faults.doubles_inbound(inner.options.seed);
     if is_doubled {
@@ -197,7 +199,7 @@ fn parts_of(inbound: &Inbound) -> u32 {
 
 /// The form, with everything that real webhooks carry
 /// (<https://www.twilio.com/docs/messaging/guides/webhook-request>), empty places included.
-fn params(inner: &Inner, inbound: &Inbound, sid: &str, keyword: Option<Keyword>) -> Vec<(String, String)> {
+fn params(inner: &Inner, inbound: &Inbound, sid: Sid, keyword: Option<Keyword>) -> Vec<(String, String)> {
     let mut params = Vec::with_capacity(32);
     let mut add = |name: &str, value: &str| params.push((name.to_owned(), value.to_owned()));
     if is_whatsapp(&inbound.from) {
@@ -220,12 +222,14 @@ fn params(inner: &Inner, inbound: &Inbound, sid: &str, keyword: Option<Keyword>)
     if let Some(keyword) = keyword.filter(|_| inner.options.advanced_opt_out) {
         add("OptOutType", keyword.opt_out_type());
     }
-    for (number, url) in inbound.media.iter().enumerate() {
-        add(&format!("MediaContentType{number}"), "image/jpeg");
-        add(&format!("MediaUrl{number}"), url);
+    let base = inner.base_url();
+    for (number, media) in inbound.media.iter().enumerate() {
+        let (url, kind) = media::told(&base, &inner.options.account_sid, sid, number, media);
+        add(&format!("MediaContentType{number}"), &kind);
+        add(&format!("MediaUrl{number}"), &url);
     }
     for name in ["SmsMessageSid", "SmsSid", "MessageSid"] {
-        add(name, sid);
+        add(name, &sid.to_string());
     }
     add("NumMedia", &inbound.media.len().to_string());
     add("SmsStatus", "received");

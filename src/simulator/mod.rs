@@ -27,7 +27,7 @@ mod twiml;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
@@ -70,7 +70,6 @@ pub enum StartError {
 pub struct Simulator {
     inner: Arc<Inner>,
     server: ServerHandle,
-    address: SocketAddr,
 }
 
 impl Simulator {
@@ -105,16 +104,17 @@ impl Simulator {
         .bind(listen)
         .map_err(|error| StartError::Listen(listen, error))?;
         let address = server.addrs().first().copied().unwrap_or(listen);
+        let _ = inner.address.set(address);
         let server = server.run();
         let handle = server.handle();
         tokio::spawn(server);
-        Ok(Simulator { inner, server: handle, address })
+        Ok(Simulator { inner, server: handle })
     }
 
     /// Where it listens, as Twilio's clients want it: `http://127.0.0.1:9010`, for both the
     /// messages and the content API. The phone page is there too.
     pub fn base_url(&self) -> String {
-        format!("http://{}", self.address)
+        self.inner.base_url()
     }
 
     /// The page on which one reads what `number` received and answers as that person.
@@ -207,6 +207,8 @@ struct Inner {
     /// Values of the `Authorization` header that are let in.
     credentials: Vec<String>,
     inbound_url: Mutex<Option<String>>,
+    /// Where it listens, once it does.
+    address: OnceLock<SocketAddr>,
     state: Mutex<state::State>,
     courier: callbacks::Courier,
     runtime: tokio::runtime::Handle,
@@ -222,6 +224,7 @@ impl Inner {
         Inner {
             credentials: rest::credentials(&options),
             inbound_url: Mutex::new(options.inbound_url.clone()),
+            address: OnceLock::new(),
             state: Mutex::new(state::State::new(&options)),
             courier: callbacks::Courier::new(&options),
             runtime: tokio::runtime::Handle::current(),
@@ -241,6 +244,10 @@ impl Inner {
 
     fn is_stopped(&self) -> bool {
         self.is_stopped.load(Ordering::SeqCst)
+    }
+
+    fn base_url(&self) -> String {
+        format!("http://{}", self.address.get().unwrap_or(&self.options.listen))
     }
 
     fn next_webhook(&self) -> u64 {

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use rusqlite::Connection;
 
+use super::campaigns::pace::{self, Pace};
+use crate::clock::Millis;
 use crate::domain::consent::Consent;
 
 /// Rows of a campaign that are alike: the key of `campaign_counts`.
@@ -51,6 +53,9 @@ pub(super) struct Effects {
     pub(super) daily: BTreeMap<(i64, &'static str), i64>,
     pub(super) errors: BTreeMap<(i64, i64), i64>,
     pub(super) users: BTreeMap<Consent, i64>,
+    /// People whose attributes came or changed or went, and how many of them were erased.
+    pub(super) attributes: i64,
+    pub(super) erasures: i64,
     pub(super) ledger: Vec<(i64, [u8; 32])>,
     pub(super) withdrawals: Vec<Withdrawal>,
     pub(super) wakes_delivery: bool,
@@ -85,6 +90,8 @@ impl Effects {
         for (consent, n) in other.users {
             *self.users.entry(consent).or_default() += n;
         }
+        self.attributes += other.attributes;
+        self.erasures += other.erasures;
         self.ledger.extend(other.ledger);
         self.withdrawals.extend(other.withdrawals);
         self.wakes_delivery |= other.wakes_delivery;
@@ -95,8 +102,24 @@ impl Effects {
         self.last_event_id = self.last_event_id.max(other.last_event_id);
     }
 
+    /// How many messages of each campaign were handed over and arrived.
+    fn paces(&self) -> BTreeMap<i64, Pace> {
+        let mut paces: BTreeMap<i64, Pace> = BTreeMap::new();
+        for (id, sums) in &self.sums {
+            paces.entry(*id).or_default().handed_over += sums.accepted;
+        }
+        // What was read had arrived: of the two states together, only the news that it arrived is counted.
+        for (key, n) in self.counts.iter().filter(|(key, _)| matches!(key.status, "delivered" | "read")) {
+            paces.entry(key.campaign_id).or_default().delivered += n;
+        }
+        paces
+    }
+
     /// Adds the collected numbers to the count tables, one statement per distinct key.
-    pub(super) fn write_counts(&self, conn: &Connection) -> rusqlite::Result<()> {
+    pub(super) fn write_counts(&self, conn: &Connection, now: Millis) -> rusqlite::Result<()> {
+        for (id, pace) in self.paces() {
+            pace::add(conn, id, now, pace)?;
+        }
         for (key, n) in self.counts.iter().filter(|(_, n)| **n != 0) {
             conn.prepare_cached(
                 "INSERT INTO campaign_counts (campaign_id, status, reason, error_code, n)
@@ -146,6 +169,12 @@ impl Effects {
         for (consent, n) in self.users.iter().filter(|(_, n)| **n != 0) {
             conn.prepare_cached("UPDATE user_counts SET n = n + ?2 WHERE consent = ?1")?
                 .execute((consent.as_str(), n))?;
+        }
+        if self.attributes > 0 {
+            conn.prepare_cached(
+                "UPDATE attribute_walks SET changes = changes + ?1, erasures = erasures + ?2 WHERE id = 1",
+            )?
+            .execute((self.attributes, self.erasures))?;
         }
         Ok(())
     }

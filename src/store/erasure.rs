@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::events::{self, NewEvent};
 use super::personal::{Erased, HOLDINGS};
 use super::users::User;
-use super::{StoreError, Tx, cursors, suppressions};
+use super::{StoreError, Tx, attributes, cursors, suppressions};
 use crate::clock::Millis;
 use crate::domain::event::EventType;
 
@@ -251,6 +251,7 @@ pub fn erase(tx: &Tx<'_>, user: &User, actor: &str) -> Result<(), StoreError> {
         suppressions::erase(tx, address, actor)?;
     }
     erase_unmatched(tx, &trace)?;
+    attributes::forget(tx, &user.attributes)?;
     for holding in HOLDINGS {
         if let Erased::By(statements) = holding.erased {
             for sql in statements {

@@ -2,13 +2,16 @@
 //! noun, whose functions take the connection or the [`Tx`] that a door handed out.
 
 pub mod api_keys;
+pub mod attributes;
 pub mod audience;
 pub mod backup;
 pub mod bulk;
 pub mod campaigns;
+pub mod canned_replies;
 pub mod circumstances;
 mod closings;
 pub mod content_templates;
+pub mod conversations;
 pub mod cursors;
 pub mod demo;
 mod effects;
@@ -125,8 +128,6 @@ impl Shared {
         }
         if effects.changes_plan {
             inner.plan_version.fetch_add(1, Ordering::SeqCst);
-        }
-        if effects.changes_plan {
             inner.campaigns.notify_one();
         }
         if effects.wakes_triggers {

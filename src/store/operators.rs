@@ -84,6 +84,17 @@ pub fn find_by_email(conn: &Connection, email: &str) -> Result<Option<Operator>,
         .optional()?)
 }
 
+/// The operator with this id.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn find(conn: &Connection, id: i64) -> Result<Option<Operator>, StoreError> {
+    Ok(conn
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM operators WHERE id = ?1"))?
+        .query_row([id], from_row)
+        .optional()?)
+}
+
 /// Adds an operator. `password_hash` is an argon2id PHC string. False: the address is taken.
 ///
 /// # Errors
@@ -99,4 +110,16 @@ pub fn insert(tx: &Tx<'_>, email: &str, password_hash: &str, role: &str) -> Resu
         events::append(tx, EventType::AdminChanged, NewEvent { data, ..NewEvent::default() })?;
     }
     Ok(added > 0)
+}
+
+/// Those who may do what `least` may and are not disabled, by address.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn able(conn: &Connection, least: Role) -> Result<Vec<Operator>, StoreError> {
+    let found: Vec<Operator> = conn
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM operators WHERE disabled_at IS NULL ORDER BY email"))?
+        .query_map([], from_row)?
+        .collect::<Result<_, _>>()?;
+    Ok(found.into_iter().filter(|operator| operator.role >= least).collect())
 }

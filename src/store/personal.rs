@@ -144,6 +144,22 @@ pub const HOLDINGS: &[Holding] = &[
         ]),
     },
     Holding {
+        table: "conversations",
+        exported: Exported::By(
+            "SELECT user_id, state, last_at, last_inbound_id, last_message_id, read_id, assigned_to
+             FROM conversations WHERE user_id = ?1 LIMIT ?2 OFFSET ?3",
+        ),
+        erased: Erased::By(&["DELETE FROM conversations WHERE user_id = :user"]),
+    },
+    Holding {
+        table: "replies",
+        exported: Exported::By(
+            "SELECT r.message_id, r.operator_id FROM messages m JOIN replies r ON r.message_id = m.id
+             WHERE m.user_id = ?1 ORDER BY m.id LIMIT ?2 OFFSET ?3",
+        ),
+        erased: Erased::Stays("ids: which of our own people wrote a message"),
+    },
+    Holding {
         table: "events",
         exported: Exported::By(
             "WITH RECURSIVE chain (id) AS (
@@ -179,6 +195,14 @@ pub const HOLDINGS: &[Holding] = &[
         exported: Exported::Not("an index over users.search_words"),
         erased: Erased::Stays("erasing the row of users takes the words out of it"),
     },
+    Holding {
+        table: "attribute_examples",
+        exported: Exported::By(
+            "SELECT name, user_id, value FROM attribute_examples WHERE user_id = ?1 ORDER BY name
+             LIMIT ?2 OFFSET ?3",
+        ),
+        erased: Erased::By(&["DELETE FROM attribute_examples WHERE user_id = :user"]),
+    },
     Holding { table: "import_issues", exported: Exported::BySearch, erased: Erased::BySearch },
     Holding {
         table: "idempotency_keys",
@@ -202,6 +226,7 @@ pub const IMPERSONAL: &[(&str, &str)] = &[
     ("segments", "conditions that operators wrote"),
     ("templates", "names of texts"),
     ("template_versions", "texts with placeholders"),
+    ("canned_replies", "texts with placeholders"),
     ("senders", "our own numbers"),
     ("account", "whether it is paused"),
     ("campaigns", "plans and their states"),
@@ -210,10 +235,14 @@ pub const IMPERSONAL: &[(&str, &str)] = &[
     ("cursors", "how far walks have come"),
     ("campaign_counts", "counts"),
     ("campaign_sums", "sums"),
+    ("campaign_pace", "counts by span of time"),
     ("daily_counts", "counts"),
     ("daily_errors", "counts"),
     ("daily_spending", "sums"),
     ("user_counts", "counts"),
+    ("attribute_walks", "counts"),
+    ("attributes", "names of attributes, with counts"),
+    ("attribute_values", "values that several people share"),
     ("webhook_endpoints", "who is told of events, and how far"),
     ("webhook_deliveries", "which event was told to whom, by id, and what came of it"),
     ("operators", "who logs in"),

@@ -145,6 +145,21 @@ pub fn find_version(conn: &Connection, id: i64, version: i64) -> Result<Option<T
         .optional()?)
 }
 
+/// Versions of a template, the newest first: number, when it was made, text.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn versions(conn: &Connection, id: i64, limit: usize) -> Result<Vec<(i64, Millis, String)>, StoreError> {
+    let rows = conn
+        .prepare_cached(
+            "SELECT version, created_at, body FROM template_versions WHERE template_id = ?1
+             ORDER BY version DESC LIMIT ?2",
+        )?
+        .query_map((id, limit as i64), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect::<Result<_, _>>()?;
+    Ok(rows)
+}
+
 /// A page of templates, newest first, below id `before`.
 ///
 /// # Errors

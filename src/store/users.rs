@@ -128,8 +128,11 @@ pub fn insert(tx: &Tx<'_>, user: &NewUser<'_>) -> Result<i64, StoreError> {
             tx.now,
             search::words(&names(user.attributes), user.phone),
         ))?;
-    tx.effects.borrow_mut().wakes_people = true;
-    *tx.effects.borrow_mut().users.entry(consent).or_default() += 1;
+    let mut effects = tx.effects.borrow_mut();
+    *effects.users.entry(consent).or_default() += 1;
+    effects.attributes += 1;
+    effects.wakes_people = true;
+    drop(effects);
     if is_suppressed {
         suppressions::claim(tx, &tx.key.hash(address), id)?;
     }
@@ -253,7 +256,50 @@ pub fn count(conn: &Connection, predicate: &Predicate) -> Result<i64, StoreError
     Ok(conn.prepare_cached(&sql)?.query_row(params_from_iter(predicate.params.iter()), |row| row.get(0))?)
 }
 
-/// The same, but no further than `most`.
+/// How many people with an id in `(low, high]` satisfy `predicate`.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub(super) fn count_between(
+    conn: &Connection,
+    predicate: &Predicate,
+    (low, high): (i64, i64),
+) -> Result<i64, StoreError> {
+    let sql = format!(
+        "SELECT count(*) FROM users u
+         WHERE u.id > ? AND u.id <= ? AND u.erased_at IS NULL AND ({})",
+        predicate.sql
+    );
+    let values = [SqlValue::from(low), SqlValue::from(high)].into_iter().chain(predicate.params.iter().cloned());
+    Ok(conn.prepare_cached(&sql)?.query_row(params_from_iter(values), |row| row.get(0))?)
+}
+
+/// The newest people with an id in `(low, high]` who satisfy `predicate`, at most `limit`.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub(super) fn list_between(
+    conn: &Connection,
+    predicate: &Predicate,
+    (low, high): (i64, i64),
+    limit: usize,
+) -> Result<Vec<User>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM users u
+         WHERE u.id > ? AND u.id <= ? AND u.erased_at IS NULL AND ({}) ORDER BY u.id DESC LIMIT ?",
+        predicate.sql
+    );
+    let mut values = vec![SqlValue::from(low), SqlValue::from(high)];
+    values.extend(predicate.params.iter().cloned());
+    values.push(SqlValue::from(limit as i64));
+    let found = conn
+        .prepare_cached(&sql)?
+        .query_map(params_from_iter(values), from_row)?
+        .collect::<Result<_, _>>()?;
+    Ok(found)
+}
+
+/// The same as [`count`], but no further than `most`.
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
@@ -309,6 +355,7 @@ pub(super) fn write_attributes(
             "UPDATE users SET attributes = jsonb(?2), updated_at = ?3, search_words = ?4 WHERE id = ?1",
         )?
         .execute((user_id, text, tx.now, &after))?;
+    tx.effects.borrow_mut().attributes += 1;
     search::change(tx, user_id, before.as_deref(), after.as_deref())
 }
 

@@ -260,6 +260,11 @@ impl Client {
         self.authorized(self.http.get(url))
     }
 
+    /// A request that tells nobody who we are.
+    pub(super) fn get_plain(&self, url: Url) -> reqwest::RequestBuilder {
+        self.http.get(url)
+    }
+
     /// A request to change something of the account by JSON.
     pub(super) fn change(&self, method: reqwest::Method, url: Url) -> reqwest::RequestBuilder {
         self.authorized(self.http.request(method, url))

@@ -5,6 +5,7 @@ pub mod client;
 pub mod content;
 pub mod error;
 pub mod lookup;
+pub mod media;
 pub mod round_trip;
 pub mod signature;
 pub mod webhook;

@@ -278,6 +278,10 @@ impl From<CampaignError> for Problem {
                 .with("content_status", json!(refusal.status))
                 .with("reason", json!(refusal.reason))
                 .with("what_to_do", json!(refusal.what_to_do)),
+            CampaignError::Refused(reason) => Problem::conflict(reason.says())
+                .with_code("refused")
+                .with("reason", json!(reason.as_str()))
+                .with("what_to_do", json!(reason.what_to_do())),
             CampaignError::Conflict(text) => Problem::conflict(text),
             CampaignError::Invalid { field, message } => Problem::field(field, message),
             CampaignError::Store(error) => error.into(),

@@ -25,9 +25,9 @@ impl FromRequest for IfMatch {
 }
 
 impl IfMatch {
-    /// Holds for any version.
-    pub fn any() -> IfMatch {
-        IfMatch(None)
+    /// For one version alone; `None`: for any.
+    pub fn of_version(version: Option<i64>) -> IfMatch {
+        IfMatch(version.map(|version| format!("\"{version}\"")))
     }
 
     /// Compares strongly with the version in force (RFC 9110, 13.1.1).

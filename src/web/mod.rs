@@ -28,6 +28,7 @@ use crate::config::{Config, InForce};
 use crate::content::Contents;
 use crate::domain::consent::KeywordTable;
 use crate::domain::rules::Rules;
+use crate::inbound::Attachments;
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::stand_in::StandIn;
@@ -60,12 +61,16 @@ pub struct State {
     pub checkup: checkup::LastCheckup,
     /// Templates at Twilio.
     pub contents: Contents,
+    /// What came with messages, at Twilio.
+    pub attachments: Attachments,
     /// What is counted.
     pub metrics: Metrics,
     /// How much one caller may ask.
     pub limits: limits::Limits,
     /// Answers that stay open.
     pub streams: streams::Streams,
+    /// What was worked out about audiences of late.
+    pub looks: admin::campaigns::Looks,
     /// How the process has been doing in the last minutes.
     pub vitals: Vitals,
     /// Those who look at live pages.

@@ -144,7 +144,8 @@ async fn an_answer_to_a_person_does_not_wait_for_the_list_and_marketing_to_one_d
     for kind in [Kind::Marketing, Kind::Reply, Kind::Transactional] {
         let (rules, setup) = (crate::support::rules(), engine.setup.clone());
         let message = SingleMessage {
-            to: Phone::parse(&phone(0), None).unwrap(),
+            to: Phone::parse(&phone(0), None).unwrap().into(),
+            from: None,
             channel: Channel::Sms,
             body: Some(kind.as_str().to_owned()),
             media_urls: Vec::new(),

@@ -9,8 +9,8 @@ use super::message::Kind;
 use super::phone::Channel;
 use crate::domain::quiet_hours::Decision;
 
-/// A reply answers a message of the last 24 hours, in milliseconds.
-const REPLY_WINDOW: i64 = 86_400_000;
+/// A reply answers a message of the last 24 hours, in milliseconds. WhatsApp takes free text for as long.
+pub const REPLY_WINDOW: i64 = 86_400_000;
 /// Less time than this before the hours close is too little for the provider's queue, in milliseconds.
 pub const LEAST_VALIDITY: i64 = 120_000;
 

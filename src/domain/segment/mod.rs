@@ -60,6 +60,7 @@
 //! `sample` picks by the person's id and the seed alone: the same people every time; 10 percent of a
 //! seed lie within its 20 percent, and two seeds pick independently.
 
+pub mod form;
 mod operator;
 mod parse;
 mod value;

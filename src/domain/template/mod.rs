@@ -91,6 +91,19 @@ pub struct Numbered {
     pub has_double_braces: bool,
 }
 
+/// A piece of a text as one person would read it, for a preview.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// Text of the template.
+    Text(String),
+    /// What stands there for the person.
+    Value(String),
+    /// A placeholder without a value, as written between its braces.
+    Missing(String),
+    /// A placeholder that can't be applied to this person's value, and why.
+    Failed(String, String),
+}
+
 #[derive(Debug)]
 enum Piece {
     Text(String),
@@ -195,6 +208,34 @@ impl Template {
             }
         }
         if missing.is_empty() { Ok(output) } else { Err(RenderError::Missing(missing)) }
+    }
+
+    /// The same piece by piece, with what is missing at its place.
+    pub fn shown(&self, context: &Map<String, Value>) -> Vec<Shown> {
+        let mut shown = Vec::with_capacity(self.pieces.len());
+        let mut length = 0;
+        for piece in &self.pieces {
+            let next = match piece {
+                Piece::Text(text) => Shown::Text(text.clone()),
+                Piece::Placeholder(placeholder) => {
+                    let (mut text, mut missing) = (String::new(), Vec::new());
+                    match placeholder.render(context, &mut text, &mut missing) {
+                        Ok(()) if missing.is_empty() => Shown::Value(text),
+                        Ok(()) => Shown::Missing(placeholder.source().to_owned()),
+                        Err(error) => Shown::Failed(placeholder.source().to_owned(), error.to_string()),
+                    }
+                }
+            };
+            if let Shown::Text(text) | Shown::Value(text) = &next {
+                length += text.len();
+            }
+            shown.push(next);
+            // A huge attribute, many times over, is not shown to its end.
+            if length > MAX_OUTPUT {
+                break;
+            }
+        }
+        shown
     }
 }
 

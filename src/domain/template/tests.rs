@@ -270,3 +270,21 @@ proptest! {
         prop_assert_eq!(template.render(&Map::new()), Ok(text));
     }
 }
+
+#[test]
+fn a_preview_shows_each_piece_and_what_is_missing_at_its_place() {
+    let template = Template::parse("Hi {name|default(\"you\")}, {city}: {n|round(\"x\")} {{ok}}").unwrap();
+    let context = json!({"n": 5});
+    let shown = template.shown(context.as_object().unwrap());
+    assert_eq!(shown[..4], [
+        Shown::Text("Hi ".to_owned()),
+        Shown::Value("you".to_owned()),
+        Shown::Text(", ".to_owned()),
+        Shown::Missing("city".to_owned()),
+    ]);
+    assert!(matches!(&shown[5], Shown::Failed(source, _) if source.starts_with("n|round")), "{shown:?}");
+    assert_eq!(shown[6], Shown::Text(" {ok}".to_owned()));
+    let long = Template::parse(&"{a}".repeat(100)).unwrap();
+    let context = json!({"a": "x".repeat(5_000)});
+    assert_eq!(long.shown(context.as_object().unwrap()).len(), 3, "a preview ends");
+}

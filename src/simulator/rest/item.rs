@@ -1,17 +1,16 @@
-//! One message: fetch, redact, cancel, delete, and its media.
+//! One message: fetch, redact, cancel, delete.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde_json::json;
 
 use super::super::errors::ApiError;
 use super::super::life;
-use super::super::message::{Sid, Status, rfc_2822};
+use super::super::message::{Sid, Status};
 use super::super::state::Change;
-use super::super::{Inner, chance, now_millis};
+use super::super::{Inner, now_millis};
 use super::{enter, enter_to_read, parameters};
 
 /// Where the message of the path lies.
-fn index_of(inner: &Inner, request: &HttpRequest) -> Result<usize, ApiError> {
+pub(super) fn index_of(inner: &Inner, request: &HttpRequest) -> Result<usize, ApiError> {
     let sid = request.match_info().get("sid").unwrap_or_default();
     let state = inner.state();
     Sid::parse(sid)
@@ -98,41 +97,4 @@ pub(super) async fn delete(inner: web::Data<Inner>, request: HttpRequest) -> Res
         message.is_deleted = true;
     }
     Ok(pass.answer(HttpResponse::NoContent()).finish())
-}
-
-pub(super) async fn media(inner: web::Data<Inner>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    let pass = enter_to_read(&inner, &request).await?;
-    let index = index_of(&inner, &request)?;
-    let state = inner.state();
-    let message = state.get(index).ok_or(ApiError::of(20404))?;
-    let account_sid = &inner.options.account_sid;
-    let parent = message.sid.to_string();
-    let base = format!("/2010-04-01/Accounts/{account_sid}/Messages/{parent}/Media");
-    let media: Vec<_> = (0_u64..)
-        .zip(&message.media)
-        .map(|(number, _)| {
-            let sid = format!("ME{:032x}", chance::identity(number, message.sid.bits as u64));
-            json!({
-                "sid": sid,
-                "account_sid": account_sid,
-                "parent_sid": parent,
-                "content_type": "image/jpeg",
-                "date_created": rfc_2822(message.created),
-                "date_updated": rfc_2822(message.created),
-                "uri": format!("{base}/{sid}.json"),
-            })
-        })
-        .collect();
-    let uri = format!("{base}.json?PageSize=50&Page=0");
-    Ok(pass.answer(HttpResponse::Ok()).json(json!({
-        "first_page_uri": uri,
-        "next_page_uri": null,
-        "previous_page_uri": null,
-        "uri": uri,
-        "page": 0,
-        "page_size": 50,
-        "start": 0,
-        "end": media.len().saturating_sub(1),
-        "media_list": media,
-    })))
 }

@@ -4,6 +4,7 @@ mod account;
 mod create;
 mod item;
 mod list;
+pub(super) mod media;
 mod parameters;
 
 use std::any::Any;
@@ -32,9 +33,15 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         )
         .service(
             web::resource(format!("{account}/Messages/{{sid}}/Media.json"))
-                .route(web::get().to(item::media))
+                .route(web::get().to(media::list))
                 .default_service(web::to(method_not_allowed)),
         )
+        .service(
+            web::resource(format!("{account}/Messages/{{sid}}/Media/{{media:ME[0-9a-f]+}}"))
+                .route(web::get().to(media::fetch))
+                .default_service(web::to(method_not_allowed)),
+        )
+        .service(web::resource("/_media/{message}/{number}").route(web::get().to(media::store)))
         .service(
             web::resource(format!("{account}/Messages/{{sid}}.json"))
                 .route(web::get().to(item::fetch))

@@ -145,7 +145,10 @@ impl<'a> Rows<'a> {
             return Ok(None);
         }
         let id = tx.conn.last_insert_rowid();
-        *tx.effects.borrow_mut().users.entry(consent).or_default() += 1;
+        let mut effects = tx.effects.borrow_mut();
+        *effects.users.entry(consent).or_default() += 1;
+        effects.attributes += 1;
+        drop(effects);
         if let Some(address_hash) = &person.suppressed {
             suppressions::claim(tx, address_hash, id)?;
         }
@@ -172,6 +175,7 @@ impl<'a> Rows<'a> {
         let stood = (known.import_id, known.import_row);
         let changed = match attributes {
             Some((attributes, names)) => {
+                self.tx.effects.borrow_mut().attributes += 1;
                 let words = search::words(names, Some(phone));
                 let changed = self.update.execute(params![
                     known.id,

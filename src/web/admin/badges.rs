@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::attention::{self, Outside};
 use crate::store::reports::attention::{Attention, attention, imports_at_work};
 use crate::store::reports::running;
-use crate::store::{Connection, StoreError};
+use crate::store::{Connection, StoreError, conversations};
 use crate::web::State;
 
 /// How long the numbers hold.
@@ -85,6 +85,7 @@ impl Badges {
 fn count(conn: &Connection, now: i64) -> Result<Numbers, StoreError> {
     let facts = attention(conn, now, now - attention::NEWS)?;
     Ok(Numbers {
+        unread: conversations::unread(conn)?,
         running: running::count(conn)?,
         imports: imports_at_work(conn)?,
         is_held: facts.held_since.is_some(),

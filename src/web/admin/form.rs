@@ -180,6 +180,22 @@ impl Filled {
         filled
     }
 
+    /// Puts a value in the place of what was there.
+    pub(super) fn set(&mut self, name: &str, value: String) {
+        self.values.insert(name.to_owned(), vec![value]);
+    }
+
+    /// The value of a field.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.values.get(name)?.first().map(String::as_str)
+    }
+
+    /// Every field with its first value.
+    pub(super) fn pairs(&self) -> Vec<(String, String)> {
+        let first = self.values.iter().filter_map(|(name, values)| Some((name.clone(), values.first()?.clone())));
+        first.collect()
+    }
+
     /// A form as it was posted, with what is wrong with it.
     ///
     /// # Errors

@@ -10,27 +10,31 @@
 mod assets;
 mod attention;
 pub mod badges;
+pub mod campaigns;
 mod dashboard;
 mod failure;
 mod form;
 mod format;
 mod guard;
 mod happenings;
+mod inbox;
 pub mod live;
 mod login;
 mod monitoring;
 mod page;
 mod render;
 mod search;
+mod segments;
 pub mod settings;
+mod templates;
 mod users;
 mod words;
 
+use actix_web::HttpResponse;
 use actix_web::guard as ask;
 use actix_web::http::Method;
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
-use actix_web::HttpResponse;
 
 use crate::store::operators::Role;
 
@@ -151,6 +155,83 @@ routes! {
         get Admin => users::erase::ask,
         post Admin => users::erase::erase,
     }
+    "/campaigns" {
+        get Viewer => campaigns::list::show,
+    }
+    "/campaigns/new" {
+        get Operator => campaigns::plan::new,
+        post Operator => campaigns::plan::create,
+    }
+    "/campaigns/people" {
+        get Operator => campaigns::plan::people,
+    }
+    "/campaigns/compare" {
+        get Viewer => campaigns::compare::show,
+    }
+    "/campaigns/{id}" {
+        get Viewer => campaigns::watch::show,
+    }
+    "/live/campaigns/{id}" {
+        get Viewer => campaigns::watch::live,
+    }
+    "/campaigns/{id}/audience" {
+        get Operator => campaigns::plan::audience_step,
+        post Operator => campaigns::plan::save_audience,
+    }
+    "/campaigns/{id}/message" {
+        get Operator => campaigns::plan::message_step,
+        post Operator => campaigns::plan::save_message,
+    }
+    "/campaigns/{id}/schedule" {
+        get Operator => campaigns::plan::schedule_step,
+        post Operator => campaigns::plan::save_schedule,
+    }
+    "/campaigns/{id}/preview" {
+        get Operator => campaigns::plan::preview,
+    }
+    "/campaigns/{id}/review" {
+        get Operator => campaigns::review::show,
+    }
+    "/campaigns/{id}/waterfall" {
+        get Operator => campaigns::review::part,
+    }
+    "/campaigns/{id}/launch" {
+        post Operator => campaigns::review::launch,
+    }
+    "/campaigns/{id}/test" {
+        post Operator => campaigns::review::test,
+    }
+    "/campaigns/{id}/pause" {
+        post Operator => campaigns::act::pause,
+    }
+    "/campaigns/{id}/resume" {
+        post Operator => campaigns::act::resume,
+    }
+    "/campaigns/{id}/cancel" {
+        get Operator => campaigns::act::ask_cancel,
+        post Operator => campaigns::act::cancel,
+    }
+    "/campaigns/{id}/retry" {
+        get Operator => campaigns::act::ask_retry,
+        post Operator => campaigns::act::retry,
+    }
+    "/campaigns/{id}/rate" {
+        get Operator => campaigns::act::ask_rate,
+        post Operator => campaigns::act::rate,
+    }
+    "/campaigns/{id}/clone" {
+        post Operator => campaigns::act::clone,
+    }
+    "/campaigns/{id}/delete" {
+        get Operator => campaigns::act::ask_delete,
+        post Operator => campaigns::act::delete,
+    }
+    "/campaigns/{id}/messages" {
+        get Viewer => campaigns::people::show,
+    }
+    "/campaigns/{id}/messages.csv" {
+        get Operator => campaigns::people::sheet,
+    }
     "/logout" {
         post Viewer => login::leave,
     }
@@ -250,6 +331,133 @@ routes! {
     "/settings/backup/{name}/remove" {
         post Admin => settings::backup::remove,
     }
+    "/segments" {
+        get Viewer => segments::list,
+        post Operator => segments::create,
+    }
+    "/segments/new" {
+        get Operator => segments::new,
+    }
+    "/segments/build" {
+        post Operator => segments::build,
+    }
+    "/segments/preview" {
+        post Viewer => segments::count,
+    }
+    "/segments/attributes" {
+        get Viewer => segments::catalogue,
+    }
+    "/segments/names" {
+        get Viewer => segments::names,
+    }
+    "/segments/values" {
+        get Viewer => segments::values,
+    }
+    "/segments/{id}" {
+        get Viewer => segments::show,
+        post Operator => segments::change,
+    }
+    "/segments/{id}/delete" {
+        get Operator => segments::ask_delete,
+        post Operator => segments::delete,
+    }
+    "/templates" {
+        get Viewer => templates::list,
+        post Operator => templates::create,
+    }
+    "/templates/new" {
+        get Operator => templates::new,
+    }
+    "/templates/draft" {
+        post Viewer => templates::draft,
+    }
+    "/templates/content" {
+        get Viewer => templates::content::list,
+        post Operator => templates::content::create,
+    }
+    "/templates/content/new" {
+        get Operator => templates::content::new,
+    }
+    "/templates/content/sync" {
+        post Operator => templates::content::sync,
+    }
+    "/templates/content/{sid}" {
+        get Viewer => templates::content::show,
+    }
+    "/templates/content/{sid}/submit" {
+        post Operator => templates::content::submit,
+    }
+    "/templates/{id}" {
+        get Viewer => templates::show,
+        post Operator => templates::change,
+    }
+    "/templates/{id}/delete" {
+        get Operator => templates::ask_delete,
+        post Operator => templates::delete,
+    }
+    "/templates/{id}/preview" {
+        get Viewer => templates::preview,
+    }
+    "/templates/{id}/submit" {
+        post Operator => templates::content::submit_own,
+    }
+    "/templates/{id}/test" {
+        get Operator => templates::sending::show,
+        post Operator => templates::sending::send,
+    }
+    "/live/inbox" {
+        get Viewer => inbox::live,
+    }
+    "/inbox" {
+        get Viewer => inbox::list,
+    }
+    "/inbox/review" {
+        get Viewer => inbox::review,
+    }
+    "/inbox/unmatched" {
+        get Viewer => inbox::unmatched,
+    }
+    "/inbox/replies" {
+        get Viewer => inbox::canned,
+        post Operator => inbox::create,
+    }
+    "/inbox/replies/{id}" {
+        get Operator => inbox::edit,
+        post Operator => inbox::update,
+    }
+    "/inbox/replies/{id}/remove" {
+        post Operator => inbox::remove,
+    }
+    "/inbox/{user_id}" {
+        get Viewer => inbox::show,
+    }
+    "/inbox/{user_id}/reply" {
+        post Operator => inbox::reply,
+    }
+    "/inbox/{user_id}/read" {
+        post Operator => inbox::mark_read,
+    }
+    "/inbox/{user_id}/unread" {
+        post Operator => inbox::mark_unread,
+    }
+    "/inbox/{user_id}/close" {
+        post Operator => inbox::close,
+    }
+    "/inbox/{user_id}/reopen" {
+        post Operator => inbox::reopen,
+    }
+    "/inbox/{user_id}/assign" {
+        post Operator => inbox::assign,
+    }
+    "/inbox/{user_id}/judge" {
+        post Operator => inbox::judge,
+    }
+    "/inbox/{user_id}/canned/{id}" {
+        get Operator => inbox::insertable,
+    }
+    "/inbox/{user_id}/media/{inbound_id}/{number}" {
+        get Viewer => inbox::attachment,
+    }
 }
 
 /// The route of a method; whoever may GET may ask by HEAD.
@@ -263,9 +471,7 @@ fn way(method: &str) -> actix_web::Route {
 /// Mounts the pages below `/admin`.
 pub(super) fn configure(config: &mut ServiceConfig) {
     config
-        .service(
-            web::resource("/").route(web::get().to(async || web::Redirect::to("/admin").see_other())),
-        )
+        .service(web::resource("/").route(web::get().to(async || web::Redirect::to("/admin").see_other())))
         .service(
             web::scope("/admin")
                 .wrap(from_fn(guard::guard))

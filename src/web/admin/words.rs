@@ -68,6 +68,8 @@ const WORDS: &[Row] = &[
     ("approval", "rejected", Bad, "circle-x", "Rejected"),
     ("approval", "paused", NeedsYou, "player-pause", "Paused"),
     ("approval", "disabled", Bad, "ban", "Disabled"),
+    ("approval", "deleted", Bad, "trash-x", "Gone at Twilio"),
+    ("approval", "unseen", Waiting, "help-circle", "Not seen yet"),
     ("delivery", "pending", Waiting, "clock", "Pending"),
     ("delivery", "delivered", Good, "checks", "Delivered"),
     ("delivery", "failed", Bad, "circle-x", "Failed"),

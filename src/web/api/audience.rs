@@ -137,7 +137,7 @@ fn forecast(seen: &Waterfall) -> Value {
 }
 
 /// A sentence where nobody would get it: which exit took the most, and the way out.
-fn advice(seen: &Waterfall) -> Value {
+pub(in crate::web) fn advice(seen: &Waterfall) -> Value {
     if seen.would_send() > 0 {
         return Value::Null;
     }

@@ -28,7 +28,11 @@ const MAX_BODY: usize = 1_600;
 /// Longest name that WhatsApp takes.
 const MAX_WHATSAPP_NAME: usize = 512;
 
-fn shape(conn: &Connection, row: &ContentRow) -> Result<Value, StoreError> {
+/// A template of Twilio's as the contract shows it.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub(in crate::web) fn shape(conn: &Connection, row: &ContentRow) -> Result<Value, StoreError> {
     let used_by = match &row.sid {
         Some(sid) => contents::templates_of(conn, sid)?,
         None => Vec::new(),
@@ -55,7 +59,11 @@ fn body_of(types: &Value) -> Option<&str> {
     types.as_object()?.values().find_map(|kind| kind["body"].as_str())
 }
 
-fn find(conn: &Connection, sid: &str) -> Result<ContentRow, Problem> {
+/// The template with this SID.
+///
+/// # Errors
+/// 404.
+pub(in crate::web) fn find(conn: &Connection, sid: &str) -> Result<ContentRow, Problem> {
     contents::find(conn, sid)?.ok_or_else(|| {
         Problem::not_found(format!("There is no content template {sid}. Sync to see what is new at Twilio."))
     })
@@ -161,7 +169,11 @@ fn read_samples(fields: &mut Fields) -> BTreeMap<String, String> {
     samples
 }
 
-fn read_wanted(mut fields: Fields) -> Result<WantedContent, Problem> {
+/// Reads a template to be made at Twilio.
+///
+/// # Errors
+/// 422 with every fault.
+pub(in crate::web) fn read_wanted(mut fields: Fields) -> Result<WantedContent, Problem> {
     let friendly_name = fields.required_name("name", MAX_NAME);
     let language = read_language(&mut fields);
     if language.is_none() && !fields.has_error("language") {
@@ -210,6 +222,7 @@ pub(super) async fn create(_: Scoped<Write>, state: Data<State>, post: Post) -> 
     post.once.around(&state.store, effect).await
 }
 
+/// Reads category and name; faults are noted.
 fn read_submission(fields: &mut Fields) -> Submission {
     let category = read_category(fields);
     let name = fields.text("name", MAX_WHATSAPP_NAME);
@@ -231,9 +244,7 @@ fn read_submission(fields: &mut Fields) -> Submission {
         (status = 409, description = "It was rejected, paused or disabled; no account is configured; or Twilio refuses."),
         (status = 503, description = "Twilio or the data file can't answer right now.")))]
 pub(super) async fn submit(_: Scoped<Write>, state: Data<State>, sid: Path<String>, post: Post) -> Answer {
-    let mut fields = post.body.fields()?;
-    let submission = read_submission(&mut fields);
-    fields.finish()?;
+    let submission = read_whole_submission(post.body.fields()?)?;
     let _turn = state.contents.turn().await;
     let effect = async {
         let row = state.contents.submit(&sid, &submission).await?;
@@ -241,6 +252,28 @@ pub(super) async fn submit(_: Scoped<Write>, state: Data<State>, sid: Path<Strin
         Ok(Reply::accepted(shown))
     };
     post.once.around(&state.store, effect).await
+}
+
+/// Reads how a template of ours is submitted.
+///
+/// # Errors
+/// 422 with every fault.
+pub(in crate::web) fn read_own_submission(mut fields: Fields) -> Result<OwnSubmission, Problem> {
+    let submission = read_submission(&mut fields);
+    let language = read_language(&mut fields);
+    let example = read_example(&mut fields);
+    fields.finish()?;
+    Ok(OwnSubmission { submission, language, example })
+}
+
+/// Reads how a template is submitted.
+///
+/// # Errors
+/// 422 with every fault.
+pub(in crate::web) fn read_whole_submission(mut fields: Fields) -> Result<Submission, Problem> {
+    let submission = read_submission(&mut fields);
+    fields.finish()?;
+    Ok(submission)
 }
 
 fn read_example(fields: &mut Fields) -> Map<String, Value> {
@@ -257,12 +290,7 @@ fn read_example(fields: &mut Fields) -> Map<String, Value> {
         (status = 409, description = "It is for SMS, was edited meanwhile, or WhatsApp said no; no account is configured; or Twilio refuses."),
         (status = 503, description = "Twilio or the data file can't answer right now.")))]
 pub(super) async fn submit_own(_: Scoped<Write>, state: Data<State>, id: Path<i64>, post: Post) -> Answer {
-    let mut fields = post.body.fields()?;
-    let submission = read_submission(&mut fields);
-    let language = read_language(&mut fields);
-    let example = read_example(&mut fields);
-    fields.finish()?;
-    let wanted = OwnSubmission { submission, language, example };
+    let wanted = read_own_submission(post.body.fields()?)?;
     let _turn = state.contents.turn().await;
     let effect = async {
         let template = state.contents.submit_own(*id, &wanted).await?;

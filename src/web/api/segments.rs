@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use super::{Answer, users};
 use crate::domain::segment::{Condition, Definition};
+use crate::store::reports::preview::{LOOK, Preview, preview as look};
 use crate::store::segment_sql::compile;
 use crate::store::segments::{self, SegmentRow};
-use crate::store::users as people;
-use crate::store::{StoreError, campaigns, topics};
+use crate::store::{StoreError, Tx, campaigns, topics};
 use crate::web::State;
 use crate::web::auth::{Read, Scoped, Write};
 use crate::web::body::{Body, Fields};
@@ -39,7 +39,11 @@ fn shape(segment: &SegmentRow) -> Value {
     })
 }
 
-fn find(conn: &Connection, id: i64) -> Result<SegmentRow, Problem> {
+/// The segment with this id.
+///
+/// # Errors
+/// 404.
+pub(in crate::web) fn find(conn: &Connection, id: i64) -> Result<SegmentRow, Problem> {
     segments::find(conn, id)?.ok_or_else(|| Problem::not_found(format!("There is no segment {id}.")))
 }
 
@@ -47,7 +51,7 @@ fn find(conn: &Connection, id: i64) -> Result<SegmentRow, Problem> {
 ///
 /// # Errors
 /// 422 with the place of every fault.
-pub(super) fn parse(name: &str, definition: &Value) -> Result<Definition, Problem> {
+pub(in crate::web) fn parse(name: &str, definition: &Value) -> Result<Definition, Problem> {
     Definition::parse_at(name, definition).map_err(|errors| {
         let named = |error: crate::domain::segment::DefinitionError| FieldError {
             field: error.field,
@@ -62,7 +66,7 @@ pub(super) fn parse(name: &str, definition: &Value) -> Result<Definition, Proble
 ///
 /// # Errors
 /// 422 that names them.
-pub(super) fn check_names(conn: &Connection, name: &str, definition: &Definition) -> Result<(), Problem> {
+pub(in crate::web) fn check_names(conn: &Connection, name: &str, definition: &Definition) -> Result<(), Problem> {
     let mut errors = Vec::new();
     let mut missing = |message: String| errors.push(FieldError { field: name.to_owned(), message });
     for condition in definition.conditions() {
@@ -88,7 +92,7 @@ pub(super) fn check_names(conn: &Connection, name: &str, definition: &Definition
 }
 
 /// A segment as a caller wrote it.
-struct Draft {
+pub(in crate::web) struct Draft {
     name: String,
     value: Value,
     definition: Definition,
@@ -102,7 +106,11 @@ fn read_definition(fields: &mut Fields) -> Value {
     definition.unwrap_or_default()
 }
 
-fn read_draft(mut fields: Fields) -> Result<Draft, Problem> {
+/// Reads name and definition.
+///
+/// # Errors
+/// 422 with every fault.
+pub(in crate::web) fn read_draft(mut fields: Fields) -> Result<Draft, Problem> {
     let name = fields.required_name("name", MAX_NAME);
     let value = read_definition(&mut fields);
     let definition = if value.is_null() { None } else { fields.keep(parse("definition", &value)) };
@@ -129,14 +137,53 @@ pub(super) async fn create(_: Scoped<Write>, state: Data<State>, post: Post) -> 
     let draft = read_draft(post.body.fields()?)?;
     post.once
         .write(&state.store, move |tx| {
-            check_names(tx.conn(), "definition", &draft.definition)?;
-            refuse_taken(tx.conn(), &draft.name, None)?;
-            let id = segments::insert(tx, &draft.name, &draft.value)?;
-            let segment = find(tx.conn(), id)?;
-            let reply = Reply::created(format!("/api/v1/segments/{id}"), shape(&segment));
+            let segment = insert(tx, &draft)?;
+            let reply = Reply::created(format!("/api/v1/segments/{}", segment.id), shape(&segment));
             Ok(reply.with_version(segment.version))
         })
         .await
+}
+
+/// Adds what was read.
+///
+/// # Errors
+/// 409 for a taken name, 422 for a topic or campaign that is not there.
+pub(in crate::web) fn insert(tx: &Tx<'_>, draft: &Draft) -> Result<SegmentRow, Problem> {
+    check_names(tx.conn(), "definition", &draft.definition)?;
+    refuse_taken(tx.conn(), &draft.name, None)?;
+    let id = segments::insert(tx, &draft.name, &draft.value)?;
+    find(tx.conn(), id)
+}
+
+/// Puts what was read in the place of what was there.
+///
+/// # Errors
+/// 404, 412, and those of [`insert`].
+pub(in crate::web) fn change(
+    tx: &Tx<'_>,
+    id: i64,
+    if_match: &IfMatch,
+    draft: &Draft,
+) -> Result<SegmentRow, Problem> {
+    if_match.check(find(tx.conn(), id)?.version)?;
+    check_names(tx.conn(), "definition", &draft.definition)?;
+    refuse_taken(tx.conn(), &draft.name, Some(id))?;
+    segments::update(tx, id, &draft.name, &draft.value)?;
+    find(tx.conn(), id)
+}
+
+/// Removes a segment that nothing uses.
+///
+/// # Errors
+/// 404, 409.
+pub(in crate::web) fn delete(tx: &Tx<'_>, id: i64) -> Result<(), Problem> {
+    let segment = find(tx.conn(), id)?;
+    let used_by = segments::users_of(tx.conn(), segment.id)?;
+    if !used_by.is_empty() {
+        let detail = format!("The segment is used by {}.", used_by.join(", "));
+        return Err(Problem::conflict(detail).with_code("in_use").with("used_by", json!(used_by)));
+    }
+    Ok(segments::delete(tx, segment.id)?)
 }
 
 fn refuse_taken(conn: &Connection, name: &str, but: Option<i64>) -> Result<(), Problem> {
@@ -169,11 +216,7 @@ pub(super) async fn replace(
     state
         .store
         .write(move |tx| {
-            if_match.check(find(tx.conn(), *id)?.version)?;
-            check_names(tx.conn(), "definition", &draft.definition)?;
-            refuse_taken(tx.conn(), &draft.name, Some(*id))?;
-            segments::update(tx, *id, &draft.name, &draft.value)?;
-            let segment = find(tx.conn(), *id)?;
+            let segment = change(tx, *id, &if_match, &draft)?;
             Ok(Reply::ok(shape(&segment)).with_version(segment.version))
         })
         .await
@@ -183,22 +226,33 @@ pub(super) async fn replace(
 #[utoipa::path(delete, path = "/segments/{id}", operation_id = "delete_segment",
     responses((status = 204), (status = 409, description = "Something uses it; `used_by` names it.")))]
 pub(super) async fn remove(_: Scoped<Write>, state: Data<State>, id: Path<i64>, _: NoQuery) -> Answer {
-    state
-        .store
-        .write(move |tx| {
-            let segment = find(tx.conn(), *id)?;
-            let used_by = segments::users_of(tx.conn(), segment.id)?;
-            if !used_by.is_empty() {
-                let detail = format!("The segment is used by {}.", used_by.join(", "));
-                return Err(Problem::conflict(detail).with_code("in_use").with("used_by", json!(used_by)));
-            }
-            Ok(segments::delete(tx, segment.id)?)
-        })
-        .await?;
+    state.store.write(move |tx| delete(tx, *id)).await?;
     Ok(Reply::no_content())
 }
 
+/// Who belongs to a definition now, as far as a second and a half of looking tells, and how long that took.
+///
+/// # Errors
+/// 422 for a topic or campaign that is not there.
+pub(in crate::web) async fn count(
+    state: &State,
+    definition: Definition,
+) -> Result<(Preview, u64), Problem> {
+    let now = state.store.clock().now();
+    let began = Instant::now();
+    let found = state
+        .store
+        .read(move |conn| {
+            check_names(conn, "definition", &definition)?;
+            Ok::<_, Problem>(look(conn, &compile(&definition, now), SAMPLE, LOOK)?)
+        })
+        .await?;
+    Ok((found, u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)))
+}
+
 /// Counts who would belong to a definition now.
+///
+/// Counting ends after a second and a half: `is_exact` is false then, and there are more than `count`.
 #[utoipa::path(post, path = "/segments/preview", operation_id = "preview_segment",
     request_body = shapes::DefinitionToTry, responses((status = 200, body = shapes::SegmentPreview)))]
 pub(super) async fn preview(_: Scoped<Read>, state: Data<State>, body: Body) -> Answer {
@@ -207,20 +261,14 @@ pub(super) async fn preview(_: Scoped<Read>, state: Data<State>, body: Body) -> 
     let definition = if value.is_null() { None } else { fields.keep(parse("definition", &value)) };
     fields.finish()?;
     let definition = definition.ok_or_else(|| Problem::field("definition", "missing"))?;
-    let now = state.store.clock().now();
-    let began = Instant::now();
-    let (count, sample) = state
+    let (found, elapsed_ms) = count(&state, definition).await?;
+    let (people, is_exact) = (found.count, found.is_whole);
+    let sample = state
         .store
         .read(move |conn| {
-            check_names(conn, "definition", &definition)?;
-            let predicate = compile(&definition, now);
-            let count = people::count(conn, &predicate)?;
-            let sample = people::list(conn, &predicate, i64::MAX, SAMPLE)?;
-            let shown: Result<Vec<Value>, StoreError> =
-                sample.iter().map(|user| users::shape(conn, user)).collect();
-            Ok::<_, Problem>((count, shown?))
+            found.sample.iter().map(|user| users::shape(conn, user)).collect::<Result<Vec<Value>, StoreError>>()
         })
         .await?;
-    let elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    Ok(Reply::ok(json!({"count": count, "sample": sample, "elapsed_ms": elapsed_ms})))
+    let answer = json!({"count": people, "is_exact": is_exact, "sample": sample, "elapsed_ms": elapsed_ms});
+    Ok(Reply::ok(answer))
 }

@@ -1,6 +1,6 @@
 //! `/templates`: what messages say. An edit adds a version; what went out keeps its own.
 
-use crate::store::Connection;
+use crate::store::{Connection, Tx};
 use actix_web::HttpRequest;
 use actix_web::web::{Data, Path};
 use serde_json::{Map, Value, json};
@@ -39,7 +39,8 @@ const MANY_CHARACTERS: usize = crate::domain::plan::MAX_BODY;
 /// Said in a preview for somebody who has had no marketing message yet.
 const FIRST_MESSAGE: &str = "the first marketing message to this person: it says what [first_message] adds; a transactional one does not";
 
-pub(super) fn shape(template: &TemplateRow) -> Value {
+/// A template as the contract shows it.
+pub(in crate::web) fn shape(template: &TemplateRow) -> Value {
     let text = &template.text;
     let count = encoding::count(&text.body);
     json!({
@@ -81,7 +82,7 @@ fn parts(channel: Channel, body: &str) -> u32 {
 }
 
 /// Variables of the text, then those that only the provider's template has.
-fn variables(text: &TemplateText) -> Vec<String> {
+pub(in crate::web) fn variables(text: &TemplateText) -> Vec<String> {
     let mut names: Vec<String> =
         Template::parse(&text.body).map(|template| template.variables().to_vec()).unwrap_or_default();
     if let Ok(content) = ContentVariables::parse(&text.content_variables) {
@@ -94,7 +95,8 @@ fn variables(text: &TemplateText) -> Vec<String> {
     names
 }
 
-fn warnings_of(text: &TemplateText) -> Vec<String> {
+/// What a template may say but probably should not.
+pub(in crate::web) fn warnings_of(text: &TemplateText) -> Vec<String> {
     let mut found = warnings(&text.body);
     if text.body.chars().count() > MANY_CHARACTERS {
         found.push(format!("longer than {MANY_CHARACTERS} characters: Twilio refuses such a text"));
@@ -106,7 +108,11 @@ fn warnings_of(text: &TemplateText) -> Vec<String> {
     found
 }
 
-fn find(conn: &Connection, id: i64) -> Result<TemplateRow, Problem> {
+/// The template with this id.
+///
+/// # Errors
+/// 404.
+pub(in crate::web) fn find(conn: &Connection, id: i64) -> Result<TemplateRow, Problem> {
     templates::find(conn, id)?.ok_or_else(|| Problem::not_found(format!("There is no template {id}.")))
 }
 
@@ -126,7 +132,11 @@ pub(super) fn read_media(fields: &mut Fields, channel: Option<Channel>) -> Vec<S
     urls
 }
 
-fn read(mut fields: Fields) -> Result<(String, TemplateText), Problem> {
+/// Reads name and text.
+///
+/// # Errors
+/// 422 with every fault.
+pub(in crate::web) fn read(mut fields: Fields) -> Result<(String, TemplateText), Problem> {
     let name = fields.required_name("name", MAX_NAME);
     let channel = fields.choice("channel", |word| word.parse().ok(), &CHANNELS);
     if channel.is_none() && !fields.has_error("channel") {
@@ -187,14 +197,53 @@ pub(super) async fn create(_: Scoped<Write>, state: Data<State>, post: Post) -> 
     let (name, text) = read(post.body.fields()?)?;
     post.once
         .write(&state.store, move |tx| {
-            refuse_taken(tx.conn(), &name, None)?;
-            refuse_unknown_variables(tx.conn(), &text)?;
-            let id = templates::insert(tx, &name, &text)?;
-            let template = find(tx.conn(), id)?;
-            let reply = Reply::created(format!("/api/v1/templates/{id}"), shape(&template));
+            let template = insert(tx, &name, &text)?;
+            let reply = Reply::created(format!("/api/v1/templates/{}", template.id), shape(&template));
             Ok(reply.with_version(template.version))
         })
         .await
+}
+
+/// Adds what was read.
+///
+/// # Errors
+/// 409 for a taken name, 422 for a variable that Twilio's template does not have.
+pub(in crate::web) fn insert(tx: &Tx<'_>, name: &str, text: &TemplateText) -> Result<TemplateRow, Problem> {
+    refuse_taken(tx.conn(), name, None)?;
+    refuse_unknown_variables(tx.conn(), text)?;
+    let id = templates::insert(tx, name, text)?;
+    find(tx.conn(), id)
+}
+
+/// Makes what was read the next version.
+///
+/// # Errors
+/// 404, 412, those of [`insert`], and 409 when a template in use would change its channel.
+pub(in crate::web) fn change(
+    tx: &Tx<'_>,
+    id: i64,
+    if_match: &IfMatch,
+    (name, text): (&str, &TemplateText),
+) -> Result<TemplateRow, Problem> {
+    let present = find(tx.conn(), id)?;
+    if_match.check(present.version)?;
+    refuse_taken(tx.conn(), name, Some(id))?;
+    refuse_unknown_variables(tx.conn(), text)?;
+    if present.text.channel != text.channel {
+        refuse_used(tx.conn(), id, "Its channel can't change")?;
+    }
+    templates::update(tx, id, name, text)?;
+    find(tx.conn(), id)
+}
+
+/// Takes a template out of use that nothing uses.
+///
+/// # Errors
+/// 404, 409.
+pub(in crate::web) fn delete(tx: &Tx<'_>, id: i64) -> Result<(), Problem> {
+    let template = find(tx.conn(), id)?;
+    refuse_used(tx.conn(), template.id, "It can't be deleted")?;
+    Ok(templates::delete(tx, template.id)?)
 }
 
 /// Variables that Twilio's template does not have would fail every message (63028).
@@ -251,15 +300,7 @@ pub(super) async fn replace(
     state
         .store
         .write(move |tx| {
-            let present = find(tx.conn(), *id)?;
-            if_match.check(present.version)?;
-            refuse_taken(tx.conn(), &name, Some(*id))?;
-            refuse_unknown_variables(tx.conn(), &text)?;
-            if present.text.channel != text.channel {
-                refuse_used(tx.conn(), *id, "Its channel can't change")?;
-            }
-            templates::update(tx, *id, &name, &text)?;
-            let template = find(tx.conn(), *id)?;
+            let template = change(tx, *id, &if_match, (&name, &text))?;
             Ok(Reply::ok(shape(&template)).with_version(template.version))
         })
         .await
@@ -269,14 +310,7 @@ pub(super) async fn replace(
 #[utoipa::path(delete, path = "/templates/{id}", operation_id = "delete_template",
     responses((status = 204), (status = 409, description = "Something uses it; `used_by` names it.")))]
 pub(super) async fn remove(_: Scoped<Write>, state: Data<State>, id: Path<i64>, _: NoQuery) -> Answer {
-    state
-        .store
-        .write(move |tx| {
-            let template = find(tx.conn(), *id)?;
-            refuse_used(tx.conn(), template.id, "It can't be deleted")?;
-            Ok::<_, Problem>(templates::delete(tx, template.id)?)
-        })
-        .await?;
+    state.store.write(move |tx| delete(tx, *id)).await?;
     Ok(Reply::no_content())
 }
 
@@ -343,7 +377,10 @@ pub(super) async fn preview(_: Scoped<Read>, state: Data<State>, id: Path<i64>, 
 
 /// The text for one person; without a value for each variable there is none, as that person gets none. What a
 /// first marketing message says beside it is put around it, as it will go out.
-fn rendered(
+///
+/// # Errors
+/// 500 for a text that was not checked.
+pub(in crate::web) fn rendered(
     text: &TemplateText,
     context: &Map<String, Value>,
     introduction: Option<&Introduction>,

@@ -80,7 +80,7 @@ pub(super) fn read_phone(query: &mut Query) -> Option<Phone> {
 }
 
 /// The id of the person with this number; 0, nobody's, for one that we don't know.
-pub(super) fn id_of_phone(conn: &Connection, phone: &Phone) -> Result<i64, StoreError> {
+pub(in crate::web) fn id_of_phone(conn: &Connection, phone: &Phone) -> Result<i64, StoreError> {
     let key = UserKey::Phone(phone.as_str().to_owned());
     Ok(users::find(conn, &key)?.map_or(0, |user| user.id))
 }

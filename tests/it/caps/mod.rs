@@ -42,7 +42,8 @@ async fn wave(engine: &mut Engine) -> i64 {
 /// Queues one message to `phone`.
 async fn single(engine: &Engine, phone: &str, kind: Kind, body: &str) -> i64 {
     let message = SingleMessage {
-        to: Phone::parse(phone, None).unwrap(),
+        to: Phone::parse(phone, None).unwrap().into(),
+        from: None,
         channel: Channel::Sms,
         body: Some(body.to_owned()),
         media_urls: Vec::new(),

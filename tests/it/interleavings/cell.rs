@@ -469,7 +469,8 @@ fn add(tx: &Tx<'_>, phone: &str, cell: &str) -> Result<i64, StoreError> {
 
 fn single(phone: &str) -> SingleMessage {
     SingleMessage {
-        to: Phone::parse(phone, None).unwrap(),
+        to: Phone::parse(phone, None).unwrap().into(),
+        from: None,
         channel: Channel::Sms,
         body: Some("Your code is 1234".to_owned()),
         media_urls: Vec::new(),

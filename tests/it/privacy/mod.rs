@@ -59,6 +59,8 @@ async fn full_engine() -> Engine {
              UPDATE attempts SET error_message = 'number +{digits} {MARK}' WHERE message_id = 1;
              INSERT INTO sender_recipients VALUES (1, 1, 0) ON CONFLICT DO NOTHING;
              UPDATE senders SET recipients_after = 9e15, recipients = 0;
+             INSERT INTO attribute_examples VALUES ('name', 1, '{MARK}'), ('name', 2, 'Bo');
+             INSERT INTO attribute_values VALUES ('city', '{MARK}', 3);
              INSERT INTO imports (id, state, file_name, options, actor, created_at, finished_at)
                VALUES (7, 'finished', 'a.csv', '{{}}', 'test', 0, 0);
              INSERT INTO import_issues VALUES (7, 2, 'consent_unclear', 0, NULL, 'said {local}',

@@ -73,7 +73,7 @@ pub(in crate::web::admin) async fn load(
         }
         Ok(demo::mark(tx)?)
     });
-    if let Err(problem) = change(&state, &by, IfMatch::any(), patch, Some(also)).await {
+    if let Err(problem) = change(&state, &by, IfMatch::of_version(None), patch, Some(also)).await {
         state.stand_in.stop().await;
         return Err(problem.into());
     }
@@ -177,7 +177,7 @@ pub(in crate::web::admin) async fn remove(page: Page, state: Data<State>, _form:
     patch.extend(beside.filter(is_set).map(|key| (key, Json::Null)));
     let by = By::operator(page.actor());
     let emptied: Also = Arc::new(|tx| Ok(demo::remove(tx)?));
-    if let Err(problem) = change(&state, &by, IfMatch::any(), patch, Some(emptied)).await {
+    if let Err(problem) = change(&state, &by, IfMatch::of_version(None), patch, Some(emptied)).await {
         state.twilio.set(loaded.config.twilio.client().ok().flatten());
         return Err(problem.into());
     }

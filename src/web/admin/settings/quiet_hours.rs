@@ -118,7 +118,7 @@ fn render(page: &Page, loaded: &Loaded, filled: &Filled) -> Answer {
 
 async fn write(page: &Page, state: &State, patch: Patch) -> Result<(), Problem> {
     let by = By::operator(page.actor());
-    change(state, &by, IfMatch::any(), patch, None).await.map(drop)
+    change(state, &by, IfMatch::of_version(None), patch, None).await.map(drop)
 }
 
 /// Which preset holds for messages that say nothing themselves, and the regions of one's own.

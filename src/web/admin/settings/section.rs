@@ -87,7 +87,7 @@ pub(super) async fn save_fields(
     }
     let patch = std::mem::take(&mut read.patch);
     let by = By::operator(page.actor());
-    let changed = change(state, &by, IfMatch::any(), patch, also).await;
+    let changed = change(state, &by, IfMatch::of_version(None), patch, also).await;
     changed.map(drop).map_err(|problem| problem.map_fields(|key| read.field_of(key)))
 }
 

@@ -89,7 +89,7 @@ pub(super) async fn add(page: &Page, state: &State, form: &Form) -> Result<Strin
 
 async fn write(page: &Page, state: &State, patch: Patch, address: &str) -> Result<(), Problem> {
     let by = By::operator(page.actor());
-    let changed = change(state, &by, IfMatch::any(), patch, None).await;
+    let changed = change(state, &by, IfMatch::of_version(None), patch, None).await;
     let named = |field: &String| match field.strip_prefix(&key(address, "")) {
         // The address and its kind are checked together.
         Some("kind") => "address".to_owned(),

@@ -79,6 +79,8 @@ pub struct SegmentPreview {
     /// How many.
     #[schema(example = 1)]
     pub count: i64,
+    /// False when counting was ended before everybody was looked at: there are more.
+    pub is_exact: bool,
     /// The newest of them.
     pub sample: Vec<User>,
     /// Milliseconds that counting took.
