@@ -168,8 +168,9 @@ CREATE INDEX bulk_actions_running ON bulk_actions (id) WHERE state = 'running';
 
 CREATE TABLE imports (
   id          INTEGER PRIMARY KEY AUTOINCREMENT,
-  state       TEXT    NOT NULL CHECK (state = 'queued' OR state = 'running' OR state = 'finished'
-                                      OR state = 'failed'),
+  state       TEXT    NOT NULL CHECK (state = 'draft' OR state = 'checking' OR state = 'queued'
+                                      OR state = 'running' OR state = 'finished' OR state = 'failed'),
+  revision    INTEGER NOT NULL DEFAULT 0,            -- of the options: who works by older ones moves nothing
   file_name   TEXT    NOT NULL,
   spool_path  TEXT,                                  -- the copy that a restart goes on with
   format      TEXT,
@@ -185,10 +186,44 @@ CREATE TABLE imports (
   duplicates  INTEGER NOT NULL DEFAULT 0,
   rejected    INTEGER NOT NULL DEFAULT 0,
   reasons     TEXT    NOT NULL DEFAULT '{}',
+  details     TEXT    NOT NULL DEFAULT '{}',         -- further counts
   error       TEXT,
   created_at  INTEGER NOT NULL,
   started_at  INTEGER,
+  checked_at  INTEGER,                               -- of a draft: when the dry run of these options ended
   finished_at INTEGER
+) STRICT;
+CREATE INDEX imports_drafts ON imports (id)
+  WHERE state IN ('draft', 'checking');
+
+-- What an import changed about people whom we knew: their attributes by name, as they stood before and as it
+-- wrote them (a name that is missing was not there). Kept for the undo, for [retention] import_changes_days.
+CREATE TABLE import_changes (
+  user_id   INTEGER NOT NULL REFERENCES users (id),
+  import_id INTEGER NOT NULL,                        -- imports.id; as a foreign key, removing a draft would walk
+                                                     --   over all changes
+  before    TEXT    NOT NULL,
+  after     TEXT    NOT NULL,
+  PRIMARY KEY (user_id, import_id)
+) STRICT, WITHOUT ROWID;
+
+-- An undo that was asked for, and how far it has come.
+CREATE TABLE import_undos (
+  import_id   INTEGER PRIMARY KEY REFERENCES imports (id) ON DELETE CASCADE,
+  actor       TEXT    NOT NULL,
+  walked      INTEGER NOT NULL DEFAULT 0,            -- users.id up to which people are looked at
+  restored    INTEGER NOT NULL DEFAULT 0,            -- people who got attributes back
+  kept        INTEGER NOT NULL DEFAULT 0,            -- people with an attribute that somebody changed since
+  asked_at    INTEGER NOT NULL,
+  finished_at INTEGER
+) STRICT;
+
+-- What the columns of earlier files were taken for, by the names of the columns.
+CREATE TABLE import_mappings (
+  fingerprint BLOB    PRIMARY KEY CHECK (length(fingerprint) = 32),
+  file_name   TEXT    NOT NULL,
+  options     TEXT    NOT NULL CHECK (json_valid(options)),
+  used_at     INTEGER NOT NULL
 ) STRICT;
 
 CREATE TABLE import_issues (

@@ -52,6 +52,8 @@ event_types! {
     ConversationChanged => "conversation.changed",
     /// An import reached its end, well or not.
     ImportFinished => "import.finished",
+    /// What an import changed about attributes was taken back; `data.restored` says for how many people.
+    ImportUndone => "import.undone",
     /// A campaign began to freeze its audience and to send.
     CampaignLaunched => "campaign.launched",
     /// A campaign waits for its time.

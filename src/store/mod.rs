@@ -106,6 +106,7 @@ struct SharedInner {
     withdraw: std::sync::OnceLock<WithdrawHook>,
     delivery: Notify,
     import: Notify,
+    import_checks: Notify,
     campaigns: Notify,
     triggers: Notify,
     people: Notify,
@@ -141,6 +142,7 @@ impl Shared {
         }
         if effects.wakes_import {
             inner.import.notify_one();
+            inner.import_checks.notify_one();
         }
         if effects.last_event_id > 0 {
             inner.last_event.send_replace(effects.last_event_id);
@@ -182,6 +184,7 @@ impl Store {
                 withdraw: std::sync::OnceLock::new(),
                 delivery: Notify::new(),
                 import: Notify::new(),
+                import_checks: Notify::new(),
                 campaigns: Notify::new(),
                 triggers: Notify::new(),
                 people: Notify::new(),
@@ -271,6 +274,11 @@ impl Store {
     /// Resolves when a commit left something to deliver.
     pub async fn delivery_woken(&self) {
         self.shared.inner.delivery.notified().await;
+    }
+
+    /// Resolves when a commit left a draft whose dry run is to be made.
+    pub async fn import_checks_woken(&self) {
+        self.shared.inner.import_checks.notified().await;
     }
 
     /// Resolves when a commit left something to import.
@@ -403,6 +411,7 @@ impl Store {
         inner.campaigns.notify_one();
         inner.delivery.notify_one();
         inner.import.notify_one();
+        inner.import_checks.notify_one();
         inner.last_event.send_modify(|_| {});
     }
 

@@ -203,6 +203,14 @@ pub const HOLDINGS: &[Holding] = &[
         ),
         erased: Erased::By(&["DELETE FROM attribute_examples WHERE user_id = :user"]),
     },
+    Holding {
+        table: "import_changes",
+        exported: Exported::By(
+            "SELECT user_id, import_id, before, after FROM import_changes WHERE user_id = ?1
+             ORDER BY import_id LIMIT ?2 OFFSET ?3",
+        ),
+        erased: Erased::By(&["DELETE FROM import_changes WHERE user_id = :user"]),
+    },
     Holding { table: "import_issues", exported: Exported::BySearch, erased: Erased::BySearch },
     Holding {
         table: "idempotency_keys",
@@ -223,6 +231,8 @@ pub const IMPERSONAL: &[(&str, &str)] = &[
     ("topics", "names of topics"),
     ("consent_links", "hashes over rows of the ledger"),
     ("imports", "counts and options; the file is removed when the import is over"),
+    ("import_undos", "how far an undo has come"),
+    ("import_mappings", "names of columns and what they were taken for"),
     ("segments", "conditions that operators wrote"),
     ("templates", "names of texts"),
     ("template_versions", "texts with placeholders"),
@@ -251,8 +261,18 @@ pub const IMPERSONAL: &[(&str, &str)] = &[
 ];
 
 /// Columns that hold JSON as text.
-const JSON: [&str; 8] =
-    ["attributes", "variables", "media_urls", "media", "params", "data", "segment", "cells"];
+const JSON: [&str; 10] = [
+    "attributes",
+    "variables",
+    "media_urls",
+    "media",
+    "params",
+    "data",
+    "segment",
+    "cells",
+    "before",
+    "after",
+];
 
 /// Rows of one table about a person, from row `offset` on, as objects with a member for each column: instants as
 /// RFC 3339, hashes as hexadecimal digits. Empty at the end, and for what is looked for otherwise.

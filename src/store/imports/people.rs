@@ -5,6 +5,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use super::super::ledger::{self, ConsentChange};
 use super::super::{StoreError, Tx, search, suppressions, topics};
+use crate::clock::Millis;
 use crate::domain::consent::Consent;
 
 /// A person whom we know, as far as an import asks.
@@ -242,5 +243,19 @@ pub fn suppressed_by(conn: &Connection, address_hash: &[u8; 32]) -> Result<Optio
     Ok(conn
         .prepare_cached("SELECT source FROM suppressions WHERE address_hash = ?1")?
         .query_row([address_hash], |row| row.get(0))
+        .optional()?)
+}
+
+/// Where the last word in a person's ledger comes from (`keyword`, `import`, …), and when it was said.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn last_word(conn: &Connection, user_id: i64) -> Result<Option<(String, Millis)>, StoreError> {
+    Ok(conn
+        .prepare_cached(
+            "SELECT source, coalesce(obtained_at, at) FROM consent_ledger
+             WHERE user_id = ?1 ORDER BY id DESC LIMIT 1",
+        )?
+        .query_row([user_id], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?)
 }

@@ -237,6 +237,13 @@ impl Filled {
         }
     }
 
+    /// The same values, refused for this.
+    pub(super) fn refuse(&mut self, problem: Problem) {
+        self.status = Some(problem.status());
+        self.summary = Some(problem.to_string());
+        self.errors = problem.into_fields();
+    }
+
     /// 200, or the status of what was refused.
     pub(super) fn status(&self) -> StatusCode {
         self.status.unwrap_or(StatusCode::OK)

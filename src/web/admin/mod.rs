@@ -17,6 +17,7 @@ mod form;
 mod format;
 mod guard;
 mod happenings;
+mod imports;
 mod inbox;
 pub mod live;
 mod login;
@@ -79,6 +80,9 @@ routes! {
     }
     "/live/monitoring" {
         get Viewer => monitoring::live,
+    }
+    "/live/imports/{id}" {
+        get Viewer => imports::live,
     }
     "/live/events" {
         get Viewer => monitoring::live_events,
@@ -231,6 +235,42 @@ routes! {
     }
     "/campaigns/{id}/messages.csv" {
         get Operator => campaigns::people::sheet,
+    }
+    "/imports" {
+        get Viewer => imports::list,
+        post Operator => imports::upload,
+    }
+    "/imports/new" {
+        get Operator => imports::new,
+    }
+    "/imports/{id}" {
+        get Viewer => imports::show,
+    }
+    "/imports/{id}/columns" {
+        get Operator => imports::columns,
+        post Operator => imports::save,
+    }
+    "/imports/{id}/encoding" {
+        post Operator => imports::read_again,
+    }
+    "/imports/{id}/guess" {
+        post Operator => imports::guess,
+    }
+    "/imports/{id}/review" {
+        get Operator => imports::review,
+    }
+    "/imports/{id}/run" {
+        post Operator => imports::run,
+    }
+    "/imports/{id}/discard" {
+        post Operator => imports::discard,
+    }
+    "/imports/{id}/undo" {
+        get Operator => imports::ask_undo,
+        post Operator => imports::undo,
+    }
+    "/imports/{id}/rejected.csv" {
+        get Operator => imports::sheet,
     }
     "/logout" {
         post Viewer => login::leave,
