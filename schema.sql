@@ -643,6 +643,7 @@ CREATE TABLE webhook_deliveries (
   CHECK ((next_at IS NOT NULL) = (status = 'pending'))
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX webhook_deliveries_pending ON webhook_deliveries (endpoint_id, next_at) WHERE status = 'pending';
+CREATE INDEX webhook_deliveries_failed ON webhook_deliveries (endpoint_id, event_id) WHERE status = 'failed';
 
 -- Counts that pages show, written in the transaction that changes the rows they count.
 CREATE TABLE campaign_counts (
