@@ -57,6 +57,7 @@ CREATE TABLE users (
                                                      --   frequency cap is in force
   suppressed               INTEGER NOT NULL DEFAULT 0 CHECK (suppressed IN (0, 1)),
   attributes               BLOB NOT NULL,            -- JSONB object; json(attributes) shows it
+  search_words             TEXT,                     -- names and last digits, as user_words has them
   last_inbound_at          INTEGER,
   last_whatsapp_inbound_at INTEGER,                  -- the 24-hour window hangs on this
   import_id                INTEGER,                  -- the import that touched the row last, and its line:
@@ -69,7 +70,20 @@ CREATE TABLE users (
 -- Who waits for a decision, by when they wrote.
 CREATE INDEX users_held ON users (coalesce(last_inbound_at, 0), id) WHERE hold IS NOT NULL;
 
-CREATE INDEX users_held ON users (id) WHERE hold IS NOT NULL;
+-- The few who are looked for by their state.
+CREATE INDEX users_on_hold ON users (id) WHERE hold IS NOT NULL;
+CREATE INDEX users_unreachable ON users (id) WHERE reachable = 0;
+CREATE INDEX users_suppressed ON users (id) WHERE suppressed = 1;
+CREATE INDEX users_opted_out ON users (id) WHERE consent = 'opt_out';
+CREATE INDEX users_stopped ON users (id) WHERE consent = 'stop';
+
+-- Names and last digits, to find people as one types: search_words of everybody up to the id in cursors
+-- ('search'), who came in behind it follows soon. 'secure-delete' takes words out of its pages at once.
+CREATE VIRTUAL TABLE user_words USING fts5 (
+  search_words, content = 'users', content_rowid = 'id', detail = none, columnsize = 0, prefix = '2 3',
+  tokenize = "unicode61 remove_diacritics 2 categories 'L* M* N* Co'"
+);
+INSERT INTO user_words (user_words, rank) VALUES ('secure-delete', 1);
 
 CREATE TABLE topics (
   id           INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -131,12 +145,32 @@ CREATE TABLE suppressions (
 ) STRICT;
 CREATE INDEX suppressions_reason ON suppressions (reason, id);
 
+-- What an operator does to everybody who fits a filter: the newest first, in chunks, each with its place.
+CREATE TABLE bulk_actions (
+  id          INTEGER PRIMARY KEY AUTOINCREMENT,
+  state       TEXT    NOT NULL CHECK (state = 'running' OR state = 'finished' OR state = 'cancelled'
+                                      OR state = 'failed'),
+  filter      TEXT    NOT NULL CHECK (json_valid(filter)),   -- as the list of people has it in its address
+  action      TEXT    NOT NULL CHECK (json_valid(action)),
+  reason      TEXT    NOT NULL,                      -- the operator's words
+  actor       TEXT    NOT NULL,
+  place       INTEGER NOT NULL,                      -- whoever has a smaller users.id is still to come
+  changed     INTEGER NOT NULL DEFAULT 0,
+  unchanged   INTEGER NOT NULL DEFAULT 0,            -- it was so already
+  refused     TEXT    NOT NULL DEFAULT '{}' CHECK (json_valid(refused)),  -- reason to how many
+  error       TEXT,
+  created_at  INTEGER NOT NULL,
+  finished_at INTEGER
+) STRICT;
+CREATE INDEX bulk_actions_running ON bulk_actions (id) WHERE state = 'running';
+
 -- Imports ----------------------------------------------------------------------------------------
 
 CREATE TABLE imports (
   id          INTEGER PRIMARY KEY AUTOINCREMENT,
-  state       TEXT    NOT NULL CHECK (state = 'queued' OR state = 'running' OR state = 'finished'
-                                      OR state = 'failed'),
+  state       TEXT    NOT NULL CHECK (state = 'draft' OR state = 'checking' OR state = 'queued'
+                                      OR state = 'running' OR state = 'finished' OR state = 'failed'),
+  revision    INTEGER NOT NULL DEFAULT 0,            -- of the options: who works by older ones moves nothing
   file_name   TEXT    NOT NULL,
   spool_path  TEXT,                                  -- the copy that a restart goes on with
   format      TEXT,
@@ -152,10 +186,44 @@ CREATE TABLE imports (
   duplicates  INTEGER NOT NULL DEFAULT 0,
   rejected    INTEGER NOT NULL DEFAULT 0,
   reasons     TEXT    NOT NULL DEFAULT '{}',
+  details     TEXT    NOT NULL DEFAULT '{}',         -- further counts
   error       TEXT,
   created_at  INTEGER NOT NULL,
   started_at  INTEGER,
+  checked_at  INTEGER,                               -- of a draft: when the dry run of these options ended
   finished_at INTEGER
+) STRICT;
+CREATE INDEX imports_drafts ON imports (id)
+  WHERE state IN ('draft', 'checking');
+
+-- What an import changed about people whom we knew: their attributes by name, as they stood before and as it
+-- wrote them (a name that is missing was not there). Kept for the undo, for [retention] import_changes_days.
+CREATE TABLE import_changes (
+  user_id   INTEGER NOT NULL REFERENCES users (id),
+  import_id INTEGER NOT NULL,                        -- imports.id; as a foreign key, removing a draft would walk
+                                                     --   over all changes
+  before    TEXT    NOT NULL,
+  after     TEXT    NOT NULL,
+  PRIMARY KEY (user_id, import_id)
+) STRICT, WITHOUT ROWID;
+
+-- An undo that was asked for, and how far it has come.
+CREATE TABLE import_undos (
+  import_id   INTEGER PRIMARY KEY REFERENCES imports (id) ON DELETE CASCADE,
+  actor       TEXT    NOT NULL,
+  walked      INTEGER NOT NULL DEFAULT 0,            -- users.id up to which people are looked at
+  restored    INTEGER NOT NULL DEFAULT 0,            -- people who got attributes back
+  kept        INTEGER NOT NULL DEFAULT 0,            -- people with an attribute that somebody changed since
+  asked_at    INTEGER NOT NULL,
+  finished_at INTEGER
+) STRICT;
+
+-- What the columns of earlier files were taken for, by the names of the columns.
+CREATE TABLE import_mappings (
+  fingerprint BLOB    PRIMARY KEY CHECK (length(fingerprint) = 32),
+  file_name   TEXT    NOT NULL,
+  options     TEXT    NOT NULL CHECK (json_valid(options)),
+  used_at     INTEGER NOT NULL
 ) STRICT;
 
 CREATE TABLE import_issues (

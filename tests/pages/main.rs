@@ -12,6 +12,9 @@
 #[path = "../it/support/mod.rs"]
 mod support;
 
+mod campaigns;
 mod desk;
+mod imports;
 mod settings;
 mod setup;
+mod visitor;

@@ -11,6 +11,7 @@ pub mod inbound;
 pub mod inbox;
 pub mod messages;
 pub mod overview;
+pub mod people;
 pub mod preview;
 pub mod proof;
 pub mod running;

@@ -17,6 +17,7 @@ mod form;
 mod format;
 mod guard;
 mod happenings;
+mod imports;
 mod inbox;
 pub mod live;
 mod login;
@@ -27,6 +28,7 @@ mod search;
 mod segments;
 pub mod settings;
 mod templates;
+mod users;
 mod words;
 
 use actix_web::HttpResponse;
@@ -78,6 +80,9 @@ routes! {
     }
     "/live/monitoring" {
         get Viewer => monitoring::live,
+    }
+    "/live/imports/{id}" {
+        get Viewer => imports::live,
     }
     "/live/events" {
         get Viewer => monitoring::live_events,
@@ -170,6 +175,102 @@ routes! {
     }
     "/campaigns/{id}/messages.csv" {
         get Operator => campaigns::people::sheet,
+    }
+    "/imports" {
+        get Viewer => imports::list,
+        post Operator => imports::upload,
+    }
+    "/imports/new" {
+        get Operator => imports::new,
+    }
+    "/imports/{id}" {
+        get Viewer => imports::show,
+    }
+    "/imports/{id}/columns" {
+        get Operator => imports::columns,
+        post Operator => imports::save,
+    }
+    "/imports/{id}/encoding" {
+        post Operator => imports::read_again,
+    }
+    "/imports/{id}/guess" {
+        post Operator => imports::guess,
+    }
+    "/imports/{id}/review" {
+        get Operator => imports::review,
+    }
+    "/imports/{id}/run" {
+        post Operator => imports::run,
+    }
+    "/imports/{id}/discard" {
+        post Operator => imports::discard,
+    }
+    "/imports/{id}/undo" {
+        get Operator => imports::ask_undo,
+        post Operator => imports::undo,
+    }
+    "/imports/{id}/rejected.csv" {
+        get Operator => imports::sheet,
+    }
+    "/users" {
+        get Viewer => users::list::list,
+        post Operator => users::edit::create,
+    }
+    "/users/new" {
+        get Operator => users::edit::new,
+    }
+    "/users/count" {
+        get Viewer => users::list::count,
+    }
+    "/users/export" {
+        get Operator => users::bulk::sheet,
+    }
+    "/users/bulk" {
+        get Operator => users::bulk::ask,
+        post Operator => users::bulk::start,
+    }
+    "/users/bulk/{id}" {
+        get Operator => users::bulk::show,
+    }
+    "/users/bulk/{id}/cancel" {
+        post Operator => users::bulk::cancel,
+    }
+    "/users/{id}" {
+        get Viewer => users::person::show,
+    }
+    "/users/{id}/edit" {
+        get Operator => users::edit::show,
+        post Operator => users::edit::save,
+    }
+    "/users/{id}/consent" {
+        get Operator => users::consent::show,
+        post Operator => users::consent::record,
+    }
+    "/users/{id}/topics" {
+        post Operator => users::standing::set_topic,
+    }
+    "/users/{id}/reachable" {
+        post Operator => users::standing::clear,
+    }
+    "/users/{id}/suppress" {
+        get Operator => users::standing::ask,
+        post Operator => users::standing::suppress,
+    }
+    "/users/{id}/unsuppress" {
+        post Operator => users::standing::lift,
+    }
+    "/users/{id}/explain" {
+        get Viewer => users::explain::show,
+    }
+    "/users/{id}/proof" {
+        get Operator => users::papers::proof,
+    }
+    "/users/{id}/export" {
+        get Operator => users::papers::export,
+    }
+    "/users/{id}/erase" {
+        get Admin => users::erase::ask,
+        post Admin => users::erase::erase,
     }
     "/logout" {
         post Viewer => login::leave,
