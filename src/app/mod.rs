@@ -37,8 +37,8 @@ use crate::web::streams::Streams;
 use crate::web::{self, State};
 
 pub use configured::{
-    client, delivery_settings, open_store, publish_settings, rules, setup, state,
-    synchronize_senders, take_up_settings, with_settings,
+    client, delivery_settings, open_store, publish_settings, rules, setup, state, synchronize_senders,
+    take_up_settings, with_settings,
 };
 
 /// Threads that serve HTTP.
@@ -279,12 +279,7 @@ fn changed_settings(state: &State, stop: &Stop) -> JoinHandle<()> {
 }
 
 /// What became of messages, asked of Twilio. A stop waits for no answer: a question is asked again.
-fn lookups(
-    state: &State,
-    settings: &Live<Settings>,
-    stop: &Stop,
-    tasks: &mut Vec<JoinHandle<()>>,
-) {
+fn lookups(state: &State, settings: &Live<Settings>, stop: &Stop, tasks: &mut Vec<JoinHandle<()>>) {
     let (store, client, metrics) = (&state.store, &state.twilio, &state.metrics);
     let reconciler = Reconciler::new(store.clone(), client.clone(), settings.clone(), metrics.clone());
     let reconciler = Arc::new(reconciler);

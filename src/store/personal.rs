@@ -257,6 +257,9 @@ pub const IMPERSONAL: &[(&str, &str)] = &[
     ("webhook_deliveries", "which event was told to whom, by id, and what came of it"),
     ("operators", "who logs in"),
     ("sessions", "who is logged in"),
+    ("recovery_codes", "hashes of codes that let operators in"),
+    ("one_time_links", "hashes of links that let operators in"),
+    ("audit", "which events are what operators did, by id"),
     ("api_keys", "who calls"),
 ];
 

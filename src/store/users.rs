@@ -270,7 +270,8 @@ pub(super) fn count_between(
          WHERE u.id > ? AND u.id <= ? AND u.erased_at IS NULL AND ({})",
         predicate.sql
     );
-    let values = [SqlValue::from(low), SqlValue::from(high)].into_iter().chain(predicate.params.iter().cloned());
+    let values =
+        [SqlValue::from(low), SqlValue::from(high)].into_iter().chain(predicate.params.iter().cloned());
     Ok(conn.prepare_cached(&sql)?.query_row(params_from_iter(values), |row| row.get(0))?)
 }
 

@@ -298,7 +298,11 @@ pub fn refusal(config: &Config, error: &LookupError) -> String {
 
 fn clock(store: &Store, theirs: Option<Millis>) -> Finding {
     let Some(theirs) = theirs else {
-        return Finding::new(Topic::Clock, Verdict::Waits, "waits for the account: Twilio's clock is the measure");
+        return Finding::new(
+            Topic::Clock,
+            Verdict::Waits,
+            "waits for the account: Twilio's clock is the measure",
+        );
     };
     let ahead = store.clock().now() - theirs;
     let seconds = ahead.abs() / 1_000;
@@ -306,12 +310,14 @@ fn clock(store: &Store, theirs: Option<Millis>) -> Finding {
         return Finding::new(Topic::Clock, Verdict::Good, "agrees with Twilio's");
     }
     let way = if ahead > 0 { "ahead of" } else { "behind" };
-    let text = format!("{seconds} s {way} Twilio's: campaigns start by it. Let the system keep the time (NTP)");
+    let text =
+        format!("{seconds} s {way} Twilio's: campaigns start by it. Let the system keep the time (NTP)");
     Finding::new(Topic::Clock, Verdict::Bad, text)
 }
 
 fn describe(sender: &Sender) -> String {
-    let limit = sender.recipients_per_day().map_or_else(String::new, |people| format!(", {people} people a day"));
+    let limit =
+        sender.recipients_per_day().map_or_else(String::new, |people| format!(", {people} people a day"));
     let (kind, rate) = (sender.kind.as_str(), sender.rate_per_second());
     format!("{} ({kind}, {rate} parts a second{limit})", sender.address)
 }

@@ -11,6 +11,7 @@ pub mod etag;
 pub mod health;
 pub mod idempotency;
 pub mod limits;
+pub mod logins;
 pub mod openapi;
 pub mod page;
 pub mod pages;

@@ -13,8 +13,13 @@
 mod support;
 
 mod campaigns;
+mod dashboard;
 mod desk;
+mod door;
 mod imports;
+mod live;
+mod monitoring;
 mod settings;
 mod setup;
 mod visitor;
+mod watch;

@@ -16,10 +16,10 @@ use super::offers::{Offers, nodes};
 use super::{USES, may_change, shown_uses};
 use crate::domain::segment::Definition;
 use crate::domain::segment::form::What;
+use crate::store::StoreError;
 use crate::store::reports::preview::Preview;
 use crate::store::reports::uses;
 use crate::store::users::User;
-use crate::store::StoreError;
 use crate::web::State;
 use crate::web::api::segments as api;
 use crate::web::error::Problem;
@@ -135,7 +135,10 @@ pub(in crate::web::admin) async fn build(page: Page, state: Data<State>, posted:
             Ok::<_, StoreError>((offers, draft))
         })
         .await?;
-    page.part("segments/_builder.html", context! { editor => draft.value(&offers, &faults, may_change(&page)) })
+    page.part(
+        "segments/_builder.html",
+        context! { editor => draft.value(&offers, &faults, may_change(&page)) },
+    )
 }
 
 /// How many people the draft means, and ten of them.
@@ -174,7 +177,9 @@ async fn counted(page: &Page, state: &State, draft: &Draft) -> Result<Value, Fai
     };
     let people: i64 = state
         .store
-        .read(|conn| Ok::<_, StoreError>(crate::store::users::counts(conn)?.into_iter().map(|(_, n)| n).sum()))
+        .read(|conn| {
+            Ok::<_, StoreError>(crate::store::users::counts(conn)?.into_iter().map(|(_, n)| n).sum())
+        })
         .await?;
     Ok(shown_count(page, &found, (people, elapsed_ms), draft))
 }

@@ -137,7 +137,8 @@ impl Draft {
             if fault.field == "name" {
                 faults.name = Some(message);
             } else if self.is_json {
-                let key = fault.field.rsplit('.').next().filter(|key| *key != fault.field).unwrap_or_default();
+                let key =
+                    fault.field.rsplit('.').next().filter(|key| *key != fault.field).unwrap_or_default();
                 let named = if key.is_empty() { message } else { format!("{key}: {message}") };
                 faults.lines.push((form::line_of(&lines, &fault.field), named));
             } else {

@@ -32,7 +32,8 @@ use crate::web::etag::IfMatch;
 const PEOPLE: &str = include_str!("../../../commands/demo/people.csv");
 /// Fictional, as the numbers of the people are.
 const SENDER: &str = "+18885550100";
-const BODY: &str = "Hi {name|default(\"there\")}, our {city} store opens early on Friday. Reply STOP to opt out.";
+const BODY: &str =
+    "Hi {name|default(\"there\")}, our {city} store opens early on Friday. Reply STOP to opt out.";
 /// How often it is tried: what was under way may be written in the same moment, and counts what is gone.
 const TRIES: usize = 5;
 /// How long messages under way get to come to their end before everything goes.
@@ -40,13 +41,8 @@ const STEPS: usize = 50;
 const STEP: Duration = Duration::from_millis(100);
 
 /// Keys that lead to the simulator, and are taken away with the demo data.
-const KEYS: [&str; 5] = [
-    "twilio.account_sid",
-    "twilio.auth_token",
-    "twilio.api_base",
-    "twilio.content_base",
-    "twilio.simulator",
-];
+const KEYS: [&str; 5] =
+    ["twilio.account_sid", "twilio.auth_token", "twilio.api_base", "twilio.content_base", "twilio.simulator"];
 
 /// Whether demo data can be loaded, as far as the configuration tells.
 pub(super) fn may_load(state: &State) -> bool {
@@ -68,7 +64,8 @@ pub(in crate::web::admin) async fn load(
     let token = format!("{:032x}", rand::random::<u128>());
     let inbound = format!("{base}/webhooks/twilio/inbound");
     let started = state.stand_in.start(0, &token, &inbound).await;
-    let address = started.map_err(|error| StoreError::Internal(format!("the simulator did not start: {error}")))?;
+    let address =
+        started.map_err(|error| StoreError::Internal(format!("the simulator did not start: {error}")))?;
     let patch = patch(&state, address.as_str(), &token, &base);
     let by = By::operator(page.actor());
     let also: Also = Arc::new(|tx| {
@@ -83,7 +80,8 @@ pub(in crate::web::admin) async fn load(
         return Err(problem.into());
     }
     fill(&state, &page.actor()).await?;
-    let said = "The demo data is on its way: 1,000 people, a segment, a text and a draft. Nothing is really sent.";
+    let said =
+        "The demo data is on its way: 1,000 people, a segment, a text and a draft. Nothing is really sent.";
     page.go_to("/admin/settings/setup", said)
 }
 

@@ -5,9 +5,9 @@ use actix_web::HttpRequest;
 use actix_web::web::Data;
 use minijinja::{Value, context};
 
-use super::super::{Answer, guard};
 use super::super::form::{Filled, Form};
 use super::super::page::Page;
+use super::super::{Answer, guard};
 use super::account::{checkup_value, save_account};
 use super::fields::{Field, locked};
 use super::section::{filled, values};

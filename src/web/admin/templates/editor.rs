@@ -109,14 +109,17 @@ impl Draft {
     fn variables(&self) -> Vec<String> {
         let mut names = Template::parse(&self.body).map(|text| text.variables().to_vec()).unwrap_or_default();
         if let Ok(content) = ContentVariables::parse(&self.content_variables) {
-            names.extend(content.variables().into_iter().filter(|name| !names.contains(name)).collect::<Vec<_>>());
+            names.extend(
+                content.variables().into_iter().filter(|name| !names.contains(name)).collect::<Vec<_>>(),
+            );
         }
         names
     }
 
     fn can_render(&self, context: &Map<String, Json>) -> bool {
         let body = Template::parse(&self.body).is_ok_and(|text| text.render(context).is_ok());
-        let content = ContentVariables::parse(&self.content_variables).is_ok_and(|c| c.render(context).is_ok());
+        let content =
+            ContentVariables::parse(&self.content_variables).is_ok_and(|c| c.render(context).is_ok());
         body && (content || self.content_sid.is_none())
     }
 }
@@ -236,7 +239,8 @@ async fn look_at(
     let seen = look::look(message, &reader, rules.introduction.as_deref(), &rules.prices);
     let is_masked = page.is_masked();
     let name = user.as_ref().and_then(|user| {
-        let name = ["name", "first_name", "firstname", "full_name"].iter().find_map(|key| user.attributes.get(*key));
+        let name =
+            ["name", "first_name", "firstname", "full_name"].iter().find_map(|key| user.attributes.get(*key));
         name.and_then(Json::as_str).map(|name| fit_for(name, is_masked))
     });
     Ok(context! {
@@ -314,7 +318,10 @@ pub(super) async fn show(page: &Page, state: &State, row: Option<TemplateRow>, f
             state
                 .store
                 .read(move |conn| {
-                    Ok::<_, StoreError>((uses::of_template(conn, id, USES)?, templates::versions(conn, id, VERSIONS)?))
+                    Ok::<_, StoreError>((
+                        uses::of_template(conn, id, USES)?,
+                        templates::versions(conn, id, VERSIONS)?,
+                    ))
                 })
                 .await?
         }
@@ -393,7 +400,7 @@ pub(in crate::web::admin) async fn draft(page: Page, state: Data<State>, posted:
         let (_, contents, content) = offers(&state, draft.content_sid.clone()).await?;
         let form = Filled::with(posted.pairs().map(|(name, value)| (name, value.to_owned())));
         let values = context! { form => form.value(), contents, content, may_change => may_change(&page),
-                                is_whatsapp => draft.is_whatsapp() };
+        is_whatsapp => draft.is_whatsapp() };
         return page.part("templates/_content.html", values);
     }
     let wanted = Wanted {

@@ -286,7 +286,10 @@ mod tests {
         let body = format!("It’s ☕ {}", "a".repeat(100));
         let found = seen(Channel::Sms, &body);
         assert!(told(&found).starts_with("It<dear ’>s <dear ☕> a"));
-        assert_eq!((&found["encoding"], &found["parts"], &found["plain_parts"]), (&json!("UCS-2"), &json!(2), &json!(1)));
+        assert_eq!(
+            (&found["encoding"], &found["parts"], &found["plain_parts"]),
+            (&json!("UCS-2"), &json!(2), &json!(1))
+        );
         assert_eq!((&found["price"], &found["plain_price"]), (&json!(20_000), &json!(10_000)));
         assert_eq!(found["dear"][0]["plain"], json!("'"));
         assert_eq!(found["dear"][1]["name"], json!("an emoji"));
@@ -300,7 +303,8 @@ mod tests {
         let introduction =
             Introduction { sender_name: "Kettle".to_owned(), opt_out_line: "Reply STOP to end.".to_owned() };
         let reader = Reader { is_first: true, ..ana() };
-        let message = Message { channel: Channel::Sms, body: "Hi {name} ", has_media: false, has_content: false };
+        let message =
+            Message { channel: Channel::Sms, body: "Hi {name} ", has_media: false, has_content: false };
         let found = look(message, &reader, Some(&introduction), &prices());
         let found = serde_json::to_value(found).unwrap();
         let whole: String =
