@@ -20,6 +20,7 @@ mod imports;
 mod inbox;
 mod live;
 mod monitoring;
+mod people;
 mod segments;
 mod settings;
 mod setup;

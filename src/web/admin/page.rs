@@ -36,6 +36,8 @@ pub(super) struct Viewer {
     pub(super) proved_at: Millis,
     /// What the forms of this session hold.
     pub(super) csrf: String,
+    /// Whether nothing is sent, because the file was restored from a copy.
+    pub(super) is_held: bool,
 }
 
 /// One request of a page. Behind the login there is always a viewer.
