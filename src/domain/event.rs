@@ -33,6 +33,9 @@ event_types! {
     UserCreated => "user.created",
     /// Attributes, reachability or hold of a person changed; `data.changed` names what.
     UserUpdated => "user.updated",
+    /// An operator did something to everybody who fits a filter; `data` holds action, filter, reason and how many.
+    /// What changed for each person is told by an event of their own.
+    PeopleChanged => "people.changed",
     /// A person's data was erased; the suppression stays.
     UserErased => "user.erased",
     /// A person's consent changed; `data` holds state, previous and source.
@@ -120,6 +123,12 @@ event_types! {
     AccountResumed => "account.resumed",
     /// An operator, key, setting or webhook endpoint changed.
     AdminChanged => "admin.changed",
+    /// An operator logged in; `data` holds who, from which address and by which second factor.
+    AdminLogin => "admin.login",
+    /// Somebody did not get in; `data.reason`, and `data.operator_id` if it was an account that there is.
+    AdminLoginFailed => "admin.login_failed",
+    /// An operator logged out.
+    AdminLogout => "admin.logout",
     /// Somebody asked for a trial of the webhook endpoint `data.endpoint_id`. No other endpoint gets it.
     WebhookTested => "webhook.tested",
     /// Alert: a campaign has no open message left.

@@ -2,6 +2,7 @@
 //! Nothing here knows a clock, SQL or HTTP: values and `now` come in, decisions go out.
 
 pub mod attachment;
+pub mod bulk;
 pub mod campaign;
 pub mod catalogue;
 pub mod consent;
@@ -14,6 +15,9 @@ pub mod frequency;
 pub mod gate;
 pub mod lookup;
 pub mod message;
+pub mod operator;
+pub mod password;
+pub mod people;
 pub mod phone;
 pub mod plan;
 pub mod price;
@@ -21,6 +25,7 @@ pub mod quiet_hours;
 pub mod retention;
 pub mod retry;
 pub mod rules;
+pub mod second_factor;
 pub mod segment;
 pub mod template;
 pub mod timezone;

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::options::{Mode, Options};
 use super::row::{Person, Reading, RowReader, Said};
 use crate::domain::consent::Consent;
-use crate::domain::user::{checked_text, merge_patch};
+use crate::domain::user::{checked_text, merge_patch, names};
 use crate::store::imports::{self, Known, NewIssue, Rehearsal};
 use crate::store::{Connection, StoreError, StoreKey};
 
@@ -55,8 +55,8 @@ pub(super) enum Action {
 pub(super) struct Change {
     /// As the decision found the person. It holds only for a person who stands so still.
     pub(super) known: Known,
-    /// JSONB.
-    pub(super) attributes: Option<Vec<u8>>,
+    /// JSONB, and what the person is called in them.
+    pub(super) attributes: Option<(Vec<u8>, String)>,
     /// With them, for the undo: what differs, as it stood and as it is to be, as JSON.
     pub(super) difference: Option<(String, String)>,
     pub(super) consent: Option<Consent>,
@@ -224,7 +224,7 @@ fn decide_known(
     }
     match merged(job.options.mode, person, &change.known) {
         Ok(Some(merged)) => {
-            change.attributes = Some(imports::jsonb(ground.conn, &merged.json)?);
+            change.attributes = Some((imports::jsonb(ground.conn, &merged.json)?, merged.names));
             // Whom this import brought has nothing to go back to.
             change.difference = merged.difference.filter(|_| !was_added_here);
         }
@@ -294,6 +294,8 @@ fn decide_suppression(
 /// Attributes as they are to be.
 struct Merged {
     json: String,
+    /// What the person is called in them.
+    names: String,
     /// What differs, as it stood and as it is to be, as JSON.
     difference: Option<(String, String)>,
 }
@@ -310,15 +312,18 @@ fn merged(mode: Mode, person: &Person, known: &Known) -> Result<Option<Merged>, 
     };
     if mode == Mode::Replace {
         let is_other = person.attributes != kept;
-        return Ok(is_other
-            .then(|| Merged { json: person.json.clone(), difference: difference(&person.attributes) }));
+        return Ok(is_other.then(|| Merged {
+            json: person.json.clone(),
+            names: person.names.clone(),
+            difference: difference(&person.attributes),
+        }));
     }
     let mut merged = kept.clone();
     if !merge_patch(&mut merged, &person.attributes) {
         return Ok(None);
     }
     let json = checked_text(&merged).map_err(|error| format!("{}: {}.", error.field, error.message))?;
-    Ok(Some(Merged { json, difference: difference(&merged) }))
+    Ok(Some(Merged { json, names: names(&merged), difference: difference(&merged) }))
 }
 
 /// The consent of somebody who comes in by this row; `None` is `unknown`.

@@ -61,6 +61,7 @@ pub(super) struct Effects {
     pub(super) wakes_delivery: bool,
     pub(super) wakes_import: bool,
     pub(super) wakes_triggers: bool,
+    pub(super) wakes_people: bool,
     pub(super) changes_plan: bool,
     pub(super) last_event_id: i64,
 }
@@ -96,6 +97,7 @@ impl Effects {
         self.wakes_delivery |= other.wakes_delivery;
         self.wakes_import |= other.wakes_import;
         self.wakes_triggers |= other.wakes_triggers;
+        self.wakes_people |= other.wakes_people;
         self.changes_plan |= other.changes_plan;
         self.last_event_id = self.last_event_id.max(other.last_event_id);
     }

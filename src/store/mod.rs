@@ -4,7 +4,9 @@
 pub mod api_keys;
 pub mod attributes;
 pub mod audience;
+pub mod audit;
 pub mod backup;
+pub mod bulk;
 pub mod campaigns;
 pub mod canned_replies;
 pub mod circumstances;
@@ -27,6 +29,7 @@ mod keeper;
 mod key;
 pub mod ledger;
 pub mod messages;
+pub mod one_time_links;
 mod open;
 pub mod operators;
 pub mod outcomes;
@@ -36,6 +39,8 @@ pub mod receipts;
 pub mod reports;
 pub mod retention;
 pub mod seal;
+pub mod search;
+pub mod second_factors;
 pub mod segment_sql;
 pub mod segments;
 pub mod senders;
@@ -107,6 +112,7 @@ struct SharedInner {
     import_checks: Notify,
     campaigns: Notify,
     triggers: Notify,
+    people: Notify,
     gaps: Gaps,
     plan_version: AtomicU64,
     last_event: watch::Sender<i64>,
@@ -130,6 +136,9 @@ impl Shared {
         }
         if effects.wakes_triggers {
             inner.triggers.notify_one();
+        }
+        if effects.wakes_people {
+            inner.people.notify_one();
         }
         if effects.wakes_delivery || effects.changes_plan {
             inner.delivery.notify_one();
@@ -181,6 +190,7 @@ impl Store {
                 import_checks: Notify::new(),
                 campaigns: Notify::new(),
                 triggers: Notify::new(),
+                people: Notify::new(),
                 gaps,
                 plan_version: AtomicU64::new(0),
                 last_event: watch::channel(0).0,
@@ -287,6 +297,11 @@ impl Store {
     /// Resolves when an event named a segment, or one that did was taken back.
     pub async fn triggers_woken(&self) {
         self.shared.inner.triggers.notified().await;
+    }
+
+    /// Resolves when somebody was added whom the search does not find yet, or an action on many people began.
+    pub async fn people_woken(&self) {
+        self.shared.inner.people.notified().await;
     }
 
     /// Times in which messages from people may have been missed.

@@ -47,13 +47,14 @@ pub const HOLDINGS: &[Holding] = &[
         table: "users",
         exported: Exported::By(
             "SELECT id, phone, channel_address, country, consent, hold, reachable, unreachable_reason,
-                    suppressed, json(attributes) AS attributes, last_inbound_at, last_whatsapp_inbound_at,
+                    suppressed, json(attributes) AS attributes, search_words, last_inbound_at, last_whatsapp_inbound_at,
                     import_id, import_row, failures, last_failure_at, first_marketing_id, recent_marketing,
                     erased_at, created_at, updated_at
              FROM users WHERE id = ?1 LIMIT ?2 OFFSET ?3",
         ),
         erased: Erased::By(&[
-            "UPDATE users SET phone = NULL, channel_address = NULL, attributes = jsonb('{}'), suppressed = 1,
+            super::search::FORGET,
+            "UPDATE users SET search_words = NULL, phone = NULL, channel_address = NULL, attributes = jsonb('{}'), suppressed = 1,
                hold = NULL, unreachable_reason = NULL, last_inbound_at = NULL,
                last_whatsapp_inbound_at = NULL, import_id = NULL, import_row = NULL, erased_at = :now,
                updated_at = :now WHERE id = :user",
@@ -205,6 +206,11 @@ pub const HOLDINGS: &[Holding] = &[
         ),
         erased: Erased::By(&["DELETE FROM import_changes WHERE user_id = :user"]),
     },
+    Holding {
+        table: "user_words",
+        exported: Exported::Not("an index over users.search_words"),
+        erased: Erased::Stays("erasing the row of users takes the words out of it"),
+    },
     Holding { table: "import_issues", exported: Exported::BySearch, erased: Erased::BySearch },
     Holding {
         table: "idempotency_keys",
@@ -218,6 +224,10 @@ pub const IMPERSONAL: &[(&str, &str)] = &[
     ("store_identity", "the file itself"),
     ("settings", "the house's own rules"),
     ("guards", "open for a moment within one transaction"),
+    ("user_words_config", "how user_words is kept"),
+    ("user_words_data", "the pages of user_words"),
+    ("user_words_idx", "where words begin in those pages"),
+    ("bulk_actions", "filters and reasons that operators wrote, and counts"),
     ("topics", "names of topics"),
     ("consent_links", "hashes over rows of the ledger"),
     ("imports", "counts and options; the file is removed when the import is over"),
@@ -247,6 +257,9 @@ pub const IMPERSONAL: &[(&str, &str)] = &[
     ("webhook_deliveries", "which event was told to whom, by id, and what came of it"),
     ("operators", "who logs in"),
     ("sessions", "who is logged in"),
+    ("recovery_codes", "hashes of codes that let operators in"),
+    ("one_time_links", "hashes of links that let operators in"),
+    ("audit", "which events are what operators did, by id"),
     ("api_keys", "who calls"),
 ];
 

@@ -14,8 +14,15 @@ mod support;
 
 mod campaigns;
 mod dashboard;
+mod desk;
+mod door;
 mod imports;
+mod inbox;
 mod live;
 mod monitoring;
+mod segments;
+mod settings;
+mod setup;
+mod templates;
 mod visitor;
 mod watch;

@@ -120,6 +120,7 @@ pub fn finish(tx: &Tx<'_>, place: &Place, error: Option<&str>) -> Result<bool, S
     if changed == 0 {
         return Ok(false);
     }
+    tx.effects.borrow_mut().wakes_people = true;
     if let Some(import) = find(tx.conn, id)? {
         let mut data = import.report();
         if let Some(data) = data.as_object_mut() {

@@ -1,16 +1,17 @@
 //! Read models: what lists, reports and those who watch the process look at, joined from several tables.
 
 pub mod attention;
+mod begun;
 pub mod campaigns;
 pub mod figures;
 pub mod found;
 pub mod happening;
-mod begun;
 pub mod heard;
 pub mod inbound;
 pub mod inbox;
 pub mod messages;
 pub mod overview;
+pub mod people;
 pub mod preview;
 pub mod proof;
 pub mod running;

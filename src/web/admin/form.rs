@@ -192,7 +192,8 @@ impl Filled {
 
     /// Every field with its first value.
     pub(super) fn pairs(&self) -> Vec<(String, String)> {
-        let first = self.values.iter().filter_map(|(name, values)| Some((name.clone(), values.first()?.clone())));
+        let first =
+            self.values.iter().filter_map(|(name, values)| Some((name.clone(), values.first()?.clone())));
         first.collect()
     }
 
@@ -219,6 +220,15 @@ impl Filled {
         filled.summary = Some(problem.to_string());
         filled.errors = problem.into_fields();
         Ok(filled)
+    }
+
+    /// The same from pairs that were put by, for a form whose effect was tried.
+    ///
+    /// # Errors
+    /// As above.
+    pub(super) fn refused_with(pairs: Vec<(String, String)>, problem: Problem) -> Result<Filled, Failure> {
+        let form = Form { pairs, once: Once::none() };
+        Filled::refused(&form, problem)
     }
 
     /// With the values of `others` for fields that have none.

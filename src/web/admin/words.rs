@@ -75,9 +75,25 @@ const WORDS: &[Row] = &[
     ("delivery", "pending", Waiting, "clock", "Pending"),
     ("delivery", "delivered", Good, "checks", "Delivered"),
     ("delivery", "failed", Bad, "circle-x", "Failed"),
+    ("operator", "active", Good, "user-check", "Active"),
+    ("operator", "invited", Waiting, "clock", "No password yet"),
+    ("operator", "disabled", NeedsYou, "user-off", "Disabled"),
+    ("second_factor", "on", Good, "shield-check", "On"),
+    ("second_factor", "off", Waiting, "shield", "Off"),
+    ("key", "active", Good, "circle-check", "Active"),
+    ("key", "expired", Waiting, "clock-pause", "Expired"),
+    ("key", "revoked", Waiting, "ban", "Revoked"),
+    ("endpoint", "new", Waiting, "circle-dashed", "Nothing sent yet"),
+    ("endpoint", "working", Good, "circle-check", "Working"),
+    ("endpoint", "failing", Bad, "alert-triangle", "Failing"),
+    ("endpoint", "disabled", NeedsYou, "player-pause", "Disabled"),
     ("check", "ok", Good, "circle-check", "OK"),
     ("check", "warning", NeedsYou, "alert-triangle", "Look"),
     ("check", "failed", Bad, "circle-x", "Failed"),
+    ("bulk", "running", Moving, "player-play", "Running"),
+    ("bulk", "finished", Good, "circle-check", "Finished"),
+    ("bulk", "cancelled", Waiting, "x", "Stopped"),
+    ("bulk", "failed", Bad, "circle-x", "Failed"),
     ("row", "new", Good, "plus", "New"),
     ("row", "changed", Moving, "pencil", "Changed"),
     ("row", "unchanged", Waiting, "check", "Unchanged"),
@@ -126,6 +142,11 @@ fn row(kind: &str, state: &str) -> Option<&'static Row> {
 /// The word of a state; the state itself if it has none, such as a new word of Twilio.
 pub(super) fn word<'a>(kind: &str, state: &'a str) -> &'a str {
     row(kind, state).map_or(state, |row| row.4)
+}
+
+/// Class, icon and word of a state.
+pub(super) fn look_of<'a>(kind: &str, state: &'a str) -> (&'static str, &'static str, &'a str) {
+    row(kind, state).map_or(("", "circle-dashed", state), |row| (row.2.class(), row.3, row.4))
 }
 
 /// What a reason says about one person, as a sentence.
