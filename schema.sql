@@ -57,6 +57,7 @@ CREATE TABLE users (
                                                      --   frequency cap is in force
   suppressed               INTEGER NOT NULL DEFAULT 0 CHECK (suppressed IN (0, 1)),
   attributes               BLOB NOT NULL,            -- JSONB object; json(attributes) shows it
+  search_words             TEXT,                     -- names and last digits, as user_words has them
   last_inbound_at          INTEGER,
   last_whatsapp_inbound_at INTEGER,                  -- the 24-hour window hangs on this
   import_id                INTEGER,                  -- the import that touched the row last, and its line:
@@ -67,7 +68,22 @@ CREATE TABLE users (
   CHECK (phone IS NOT NULL OR channel_address IS NOT NULL OR erased_at IS NOT NULL)
 ) STRICT;
 -- Who waits for a decision, by when they wrote.
-CREATE INDEX users_held ON users (coalesce(last_inbound_at, 0), id) WHERE hold IS NOT NULL;
+CREATE INDEX users_on_review ON users (coalesce(last_inbound_at, 0), id) WHERE hold IS NOT NULL;
+
+-- The few who are looked for by their state.
+CREATE INDEX users_held ON users (id) WHERE hold IS NOT NULL;
+CREATE INDEX users_unreachable ON users (id) WHERE reachable = 0;
+CREATE INDEX users_suppressed ON users (id) WHERE suppressed = 1;
+CREATE INDEX users_opted_out ON users (id) WHERE consent = 'opt_out';
+CREATE INDEX users_stopped ON users (id) WHERE consent = 'stop';
+
+-- Names and last digits, to find people as one types: search_words of everybody up to the id in cursors
+-- ('search'), who came in behind it follows soon. 'secure-delete' takes words out of its pages at once.
+CREATE VIRTUAL TABLE user_words USING fts5 (
+  search_words, content = 'users', content_rowid = 'id', detail = none, columnsize = 0, prefix = '2 3',
+  tokenize = "unicode61 remove_diacritics 2 categories 'L* M* N* Co'"
+);
+INSERT INTO user_words (user_words, rank) VALUES ('secure-delete', 1);
 
 CREATE TABLE topics (
   id           INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -129,12 +145,32 @@ CREATE TABLE suppressions (
 ) STRICT;
 CREATE INDEX suppressions_reason ON suppressions (reason, id);
 
+-- What an operator does to everybody who fits a filter: the newest first, in chunks, each with its place.
+CREATE TABLE bulk_actions (
+  id          INTEGER PRIMARY KEY AUTOINCREMENT,
+  state       TEXT    NOT NULL CHECK (state = 'running' OR state = 'finished' OR state = 'cancelled'
+                                      OR state = 'failed'),
+  filter      TEXT    NOT NULL CHECK (json_valid(filter)),   -- as the list of people has it in its address
+  action      TEXT    NOT NULL CHECK (json_valid(action)),
+  reason      TEXT    NOT NULL,                      -- the operator's words
+  actor       TEXT    NOT NULL,
+  place       INTEGER NOT NULL,                      -- whoever has a smaller users.id is still to come
+  changed     INTEGER NOT NULL DEFAULT 0,
+  unchanged   INTEGER NOT NULL DEFAULT 0,            -- it was so already
+  refused     TEXT    NOT NULL DEFAULT '{}' CHECK (json_valid(refused)),  -- reason to how many
+  error       TEXT,
+  created_at  INTEGER NOT NULL,
+  finished_at INTEGER
+) STRICT;
+CREATE INDEX bulk_actions_running ON bulk_actions (id) WHERE state = 'running';
+
 -- Imports ----------------------------------------------------------------------------------------
 
 CREATE TABLE imports (
   id          INTEGER PRIMARY KEY AUTOINCREMENT,
-  state       TEXT    NOT NULL CHECK (state = 'queued' OR state = 'running' OR state = 'finished'
-                                      OR state = 'failed'),
+  state       TEXT    NOT NULL CHECK (state = 'draft' OR state = 'checking' OR state = 'queued'
+                                      OR state = 'running' OR state = 'finished' OR state = 'failed'),
+  revision    INTEGER NOT NULL DEFAULT 0,            -- of the options: who works by older ones moves nothing
   file_name   TEXT    NOT NULL,
   spool_path  TEXT,                                  -- the copy that a restart goes on with
   format      TEXT,
@@ -150,10 +186,44 @@ CREATE TABLE imports (
   duplicates  INTEGER NOT NULL DEFAULT 0,
   rejected    INTEGER NOT NULL DEFAULT 0,
   reasons     TEXT    NOT NULL DEFAULT '{}',
+  details     TEXT    NOT NULL DEFAULT '{}',         -- further counts
   error       TEXT,
   created_at  INTEGER NOT NULL,
   started_at  INTEGER,
+  checked_at  INTEGER,                               -- of a draft: when the dry run of these options ended
   finished_at INTEGER
+) STRICT;
+CREATE INDEX imports_drafts ON imports (id)
+  WHERE state IN ('draft', 'checking');
+
+-- What an import changed about people whom we knew: their attributes by name, as they stood before and as it
+-- wrote them (a name that is missing was not there). Kept for the undo, for [retention] import_changes_days.
+CREATE TABLE import_changes (
+  user_id   INTEGER NOT NULL REFERENCES users (id),
+  import_id INTEGER NOT NULL,                        -- imports.id; as a foreign key, removing a draft would walk
+                                                     --   over all changes
+  before    TEXT    NOT NULL,
+  after     TEXT    NOT NULL,
+  PRIMARY KEY (user_id, import_id)
+) STRICT, WITHOUT ROWID;
+
+-- An undo that was asked for, and how far it has come.
+CREATE TABLE import_undos (
+  import_id   INTEGER PRIMARY KEY REFERENCES imports (id) ON DELETE CASCADE,
+  actor       TEXT    NOT NULL,
+  walked      INTEGER NOT NULL DEFAULT 0,            -- users.id up to which people are looked at
+  restored    INTEGER NOT NULL DEFAULT 0,            -- people who got attributes back
+  kept        INTEGER NOT NULL DEFAULT 0,            -- people with an attribute that somebody changed since
+  asked_at    INTEGER NOT NULL,
+  finished_at INTEGER
+) STRICT;
+
+-- What the columns of earlier files were taken for, by the names of the columns.
+CREATE TABLE import_mappings (
+  fingerprint BLOB    PRIMARY KEY CHECK (length(fingerprint) = 32),
+  file_name   TEXT    NOT NULL,
+  options     TEXT    NOT NULL CHECK (json_valid(options)),
+  used_at     INTEGER NOT NULL
 ) STRICT;
 
 CREATE TABLE import_issues (
@@ -298,6 +368,7 @@ CREATE INDEX campaigns_live ON campaigns (status)
 CREATE INDEX campaigns_segment ON campaigns (segment_id);
 CREATE INDEX campaigns_template ON campaigns (template_id);
 CREATE INDEX campaigns_excluding ON campaigns (id) WHERE exclude_segment_ids <> '[]';
+CREATE INDEX campaigns_status ON campaigns (status);
 
 -- Messages -----------------------------------------------------------------------------------------
 
@@ -599,6 +670,17 @@ CREATE TABLE campaign_sums (
   first_accepted_at INTEGER,
   last_accepted_at  INTEGER
 ) STRICT;
+
+-- How many messages a campaign handed over and saw arrive, by span of time, for the plot of its run. All spans of a
+-- campaign have the same length, which doubles when they become too many.
+CREATE TABLE campaign_pace (
+  campaign_id INTEGER NOT NULL REFERENCES campaigns (id) ON DELETE CASCADE,
+  at          INTEGER NOT NULL,                      -- when the span begins
+  seconds     INTEGER NOT NULL CHECK (seconds > 0),  -- how long it is
+  handed_over INTEGER NOT NULL,                      -- taken by Twilio for the first time
+  delivered   INTEGER NOT NULL,                      -- arrived, read or not
+  PRIMARY KEY (campaign_id, at)
+) STRICT, WITHOUT ROWID;
 
 -- How often each kind of event happened on a UTC day (days since 1970), and 'opt_out': that a person we knew opted
 -- out or said STOP.

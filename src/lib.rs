@@ -20,6 +20,7 @@ pub mod content;
 pub mod delivery;
 pub mod import;
 pub mod inbound;
+pub mod people;
 pub mod privacy;
 pub mod publish;
 

@@ -197,7 +197,10 @@ impl Vitals {
 
     /// Messages a second that Twilio took of a campaign, each second of the last five minutes in which it sent.
     pub fn campaign_pace(&self, id: i64) -> Vec<(Millis, f64)> {
-        self.history().campaigns.get(&id).map_or_else(Vec::new, |track| track.per_second.iter().copied().collect())
+        self.history()
+            .campaigns
+            .get(&id)
+            .map_or_else(Vec::new, |track| track.per_second.iter().copied().collect())
     }
 
     /// The same over the last five seconds; `None` when it was not looked at for two of them.

@@ -117,6 +117,7 @@ pub fn state(
         stand_in: StandIn::default(),
         backups: Backups::default(),
         checkup: Live::new(None),
+        looks: Default::default(),
     };
     Ok((state, delivery))
 }

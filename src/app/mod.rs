@@ -23,6 +23,7 @@ use crate::import::{self, Pace};
 use crate::inbound::{self, CatchUp};
 use crate::live::Live;
 use crate::metrics::Metrics;
+use crate::people::{self, BulkPace};
 use crate::privacy;
 use crate::publish::watch::Thresholds;
 use crate::publish::{self, Publisher};
@@ -207,6 +208,8 @@ fn background(state: &State, delivery: Live<Settings>, stop: &Stop) -> Result<Ve
     tasks.push(campaigns(state, stop));
     tasks.push(segment_triggers(state, stop));
     tasks.push(imports(state, stop));
+    tasks.push(import_checks(state, stop));
+    tasks.push(many_people(state, stop));
     tasks.push(replays(state, stop));
     tasks.push(retention(state, stop));
     tasks.push(catalogue(state, stop));
@@ -387,7 +390,25 @@ fn imports(state: &State, stop: &Stop) -> JoinHandle<()> {
     let pace = Pace { stop: stop.flag(), ..Pace::default() };
     spawn("imports", SECOND * 5, stop, wake, move || {
         let (store, pace) = (store.clone(), pace.clone());
-        async move { import::run_queued(&store, &pace).await.map(drop) }
+        async move {
+            import::run_queued(&store, &pace).await?;
+            import::run_undos(&store, &pace).await.map(drop)
+        }
+    })
+}
+
+/// Dry runs of drafts: somebody looks at the page and waits, however long an import takes beside.
+fn import_checks(state: &State, stop: &Stop) -> JoinHandle<()> {
+    let store = state.store.clone();
+    let woken = store.clone();
+    let wake = move || {
+        let store = woken.clone();
+        async move { store.import_checks_woken().await }
+    };
+    let pace = Pace { stop: stop.flag(), ..Pace::default() };
+    spawn("import checks", SECOND * 5, stop, wake, move || {
+        let (store, pace) = (store.clone(), pace.clone());
+        async move { import::run_checks(&store, &pace).await.map(drop) }
     })
 }
 
@@ -400,6 +421,24 @@ fn catalogue(state: &State, stop: &Stop) -> JoinHandle<()> {
     })
 }
 
+/// Lets the search find who came in, and carries on with what operators do to many people.
+fn many_people(state: &State, stop: &Stop) -> JoinHandle<()> {
+    let store = state.store.clone();
+    let woken = store.clone();
+    let wake = move || {
+        let store = woken.clone();
+        async move { store.people_woken().await }
+    };
+    let pace = BulkPace { stop: stop.flag(), ..BulkPace::default() };
+    spawn("people", SECOND * 5, stop, wake, move || {
+        let (store, pace) = (store.clone(), pace.clone());
+        async move {
+            people::index(&store, &pace.stop).await?;
+            people::run_bulk(&store, &pace).await
+        }
+    })
+}
+
 /// Takes away what is over.
 fn retention(state: &State, stop: &Stop) -> JoinHandle<()> {
     let (state, flag) = (state.clone(), stop.flag());
@@ -407,6 +446,7 @@ fn retention(state: &State, stop: &Stop) -> JoinHandle<()> {
         let (state, flag) = (state.clone(), Arc::clone(&flag));
         async move {
             let days = state.config.get().retention;
+            import::sweep_drafts(&state.store).await?;
             privacy::retain(&state.store, &days, &state.metrics, &flag).await.map(drop)
         }
     })

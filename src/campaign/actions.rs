@@ -14,7 +14,7 @@ use crate::domain::message::Kind;
 use crate::domain::phone::Phone;
 use crate::domain::quiet_hours::Presets;
 use crate::store::campaigns::{self, CampaignRow, Freeze};
-use crate::store::messages::{self, NewMessage};
+use crate::store::messages::{self, NewMessage, Retry};
 use crate::store::{Connection, SharedClosings, Store, Tx, Withdrawal, hold, senders, templates, users};
 
 pub(super) const HOUR: f64 = 3_600_000.0;
@@ -246,7 +246,23 @@ pub async fn retry_failed(
     id: i64,
     actor: String,
 ) -> Result<CampaignRow, CampaignError> {
+    retry_some(store, presets, id, None, actor).await
+}
+
+/// The same for what failed with one of these codes of Twilio, 0 standing for none; `None`: whatever it was.
+///
+/// # Errors
+/// Wrong state.
+pub async fn retry_some(
+    store: &Store,
+    presets: &Arc<Presets>,
+    id: i64,
+    codes: Option<Vec<i64>>,
+    actor: String,
+) -> Result<CampaignRow, CampaignError> {
     let presets = Arc::clone(presets);
+    let first = Retry { after: 0, limit: RETRY_CHUNK, codes: codes.map(Into::into) };
+    let mut next = first.clone();
     let (mut after, closings) = store
         .write(move |tx| {
             let campaign = find(tx, id)?;
@@ -254,7 +270,7 @@ pub async fn retry_failed(
             Action::RetryFailed.check(campaign.status)?;
             check_approved(tx.conn(), &campaign)?;
             // In the same write: a campaign that runs with nothing open would be finished at once.
-            let (queued, last) = messages::requeue_failed(tx, id, (0, RETRY_CHUNK), &closings)?;
+            let (queued, last) = messages::requeue_failed(tx, id, &first, &closings)?;
             if queued > 0 {
                 campaigns::move_to(tx, id, &[S::Finished], S::Running, None)?;
                 campaigns::note(tx, id, EventType::CampaignRetried, json!({"actor": actor}))?;
@@ -264,8 +280,9 @@ pub async fn retry_failed(
         .await?;
     while let Some(from) = after {
         let closings = Arc::clone(&closings);
-        let (_, last) =
-            store.write(move |tx| messages::requeue_failed(tx, id, (from, RETRY_CHUNK), &closings)).await?;
+        next.after = from;
+        let chunk = next.clone();
+        let (_, last) = store.write(move |tx| messages::requeue_failed(tx, id, &chunk, &closings)).await?;
         after = last;
     }
     store.write(move |tx| find(tx, id)).await

@@ -20,7 +20,8 @@ mod turns;
 mod waterfall;
 
 pub use actions::{
-    MAX_TEST_PHONES, Setup, cancel, clone, launch, launch_cleared, pause, resume, retry_failed, send_test,
+    MAX_TEST_PHONES, Setup, cancel, clone, launch, launch_cleared, pause, resume, retry_failed, retry_some,
+    send_test,
 };
 pub use audience::{Audience, is_larger_than};
 pub use before::House;
@@ -36,7 +37,7 @@ pub use single::{
 pub use template::warnings;
 pub use triggers::{Intake, Made, Taken, Trigger, Whom, expand_all, take};
 pub use turns::audience as look_at_audience;
-pub use waterfall::{Bucket, Example, Excluded, Waterfall, Way};
+pub use waterfall::{Bucket, Example, Excluded, Waterfall, Way, ZoneOutlook};
 
 use crate::domain::campaign::WrongState;
 use crate::domain::content::Refusal;

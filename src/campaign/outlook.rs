@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::before::{Before, House};
+use super::waterfall::ZoneOutlook;
 use super::{CampaignError, actions};
 use crate::clock::Millis;
 use crate::domain::forecast::{Ahead, DailyLimit, Forecast, Group, Pace, forecast as pour};
@@ -91,6 +92,24 @@ pub(super) fn forecast(
         .map(|((stream, people), open)| Group { people: *people, open, takes_place: !stream.is_free })
         .collect();
     Some(pour(before.at, &groups, &pace))
+}
+
+/// The people by the zones whose clocks count for them, the most first, with the first moment at which their hours
+/// allow it.
+pub(super) fn by_zone(at: Millis, timetable: &Timetable, streams: &HashMap<Stream, i64>) -> Vec<ZoneOutlook> {
+    let mut places: HashMap<PlaceNumber, Vec<String>> = HashMap::new();
+    let mut zones: HashMap<Vec<String>, (i64, Option<Millis>)> = HashMap::new();
+    for (stream, people) in streams {
+        let names = places.entry(stream.place).or_insert_with(|| timetable.zones(stream.place));
+        let opens = timetable.open(stream.place, at.max(stream.from)).map(|(from, _)| from);
+        let (sum, first) = zones.entry(names.clone()).or_default();
+        *sum += people;
+        *first = [*first, opens].into_iter().flatten().min();
+    }
+    let mut rows: Vec<ZoneOutlook> =
+        zones.into_iter().map(|(zones, (people, opens))| ZoneOutlook { zones, people, opens }).collect();
+    rows.sort_by(|a, b| b.people.cmp(&a.people).then_with(|| a.zones.cmp(&b.zones)));
+    rows
 }
 
 /// Streams that open and close alike, as one.

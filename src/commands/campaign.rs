@@ -168,6 +168,7 @@ mod tests {
             cost: Default::default(),
             currency: app::rules(&Config::load(None, []).unwrap().config).prices.currency(),
             missing: Default::default(),
+            zones: Vec::new(),
             forecast: Some(forecast),
             would_expire: 0,
             queue_ahead: 0,

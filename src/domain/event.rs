@@ -33,6 +33,9 @@ event_types! {
     UserCreated => "user.created",
     /// Attributes, reachability or hold of a person changed; `data.changed` names what.
     UserUpdated => "user.updated",
+    /// An operator did something to everybody who fits a filter; `data` holds action, filter, reason and how many.
+    /// What changed for each person is told by an event of their own.
+    PeopleChanged => "people.changed",
     /// A person's data was erased; the suppression stays.
     UserErased => "user.erased",
     /// A person's consent changed; `data` holds state, previous and source.
@@ -49,6 +52,8 @@ event_types! {
     ConversationChanged => "conversation.changed",
     /// An import reached its end, well or not.
     ImportFinished => "import.finished",
+    /// What an import changed about attributes was taken back; `data.restored` says for how many people.
+    ImportUndone => "import.undone",
     /// A campaign began to freeze its audience and to send.
     CampaignLaunched => "campaign.launched",
     /// A campaign waits for its time.

@@ -2,6 +2,7 @@
 //! Nothing here knows a clock, SQL or HTTP: values and `now` come in, decisions go out.
 
 pub mod attachment;
+pub mod bulk;
 pub mod campaign;
 pub mod catalogue;
 pub mod consent;
@@ -14,6 +15,7 @@ pub mod frequency;
 pub mod gate;
 pub mod lookup;
 pub mod message;
+pub mod people;
 pub mod phone;
 pub mod plan;
 pub mod price;

@@ -14,6 +14,8 @@ pub struct RetentionDays {
     pub events_days: u32,
     /// Rows of imports that had issues.
     pub import_issues_days: u32,
+    /// What imports changed about people, for the undo.
+    pub import_changes_days: u32,
     /// `data` of triggers.
     pub trigger_data_days: u32,
 }
@@ -60,6 +62,7 @@ mod tests {
                 bodies_days: bodies,
                 events_days: events,
                 import_issues_days: 0,
+                import_changes_days: 0,
                 trigger_data_days: 0,
             };
             assert_eq!(days.check().is_ok(), is_fine, "{raw} {bodies} {events}");

@@ -72,6 +72,52 @@ pub fn checked_text(attributes: &Map<String, Value>) -> Result<String, Attribute
     Ok(text)
 }
 
+/// Attributes that say what a person is called, the whole name first. Imports write headers so.
+const NAMES: [&str; 8] = [
+    "name",
+    "full_name",
+    "first_name",
+    "given_name",
+    "last_name",
+    "family_name",
+    "surname",
+    "nickname",
+];
+/// Longest text of names, in characters: more is nobody's name.
+const MAX_NAMES: usize = 160;
+
+fn name_in<'a>(attributes: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
+    attributes.get(key).and_then(Value::as_str).map(str::trim).filter(|name| !name.is_empty())
+}
+
+/// Everything that a person is called, each word to be found by its beginning. Empty for who has no name.
+pub fn names(attributes: &Map<String, Value>) -> String {
+    let mut all = String::new();
+    for name in NAMES.iter().filter_map(|key| name_in(attributes, key)) {
+        if !all.contains(name) {
+            all.push_str(if all.is_empty() { "" } else { " " });
+            all.push_str(name);
+        }
+    }
+    match all.char_indices().nth(MAX_NAMES) {
+        Some((end, _)) => all.get(..end).unwrap_or_default().to_owned(),
+        None => all,
+    }
+}
+
+/// What to call a person on a page: the whole name, or what there is of it.
+pub fn display_name(attributes: &Map<String, Value>) -> Option<String> {
+    if let Some(name) = name_in(attributes, "name").or_else(|| name_in(attributes, "full_name")) {
+        return Some(name.to_owned());
+    }
+    let first = name_in(attributes, "first_name").or_else(|| name_in(attributes, "given_name"));
+    let last = ["last_name", "family_name", "surname"].iter().find_map(|key| name_in(attributes, key));
+    match (first, last) {
+        (Some(first), Some(last)) => Some(format!("{first} {last}")),
+        (found, other) => found.or(other).or_else(|| name_in(attributes, "nickname")).map(str::to_owned),
+    }
+}
+
 fn is_deeper_than(value: &Value, depth: usize) -> bool {
     match value {
         Value::Array(items) => depth == 0 || items.iter().any(|item| is_deeper_than(item, depth - 1)),
@@ -135,6 +181,23 @@ mod tests {
         ));
         assert_eq!(Value::Object(target.clone()), json!({"a": "z", "c": {"d": "e"}, "n": {"y": 1}}));
         assert!(!merge_patch(&mut target, &map(json!({"a": "z", "gone": null}))));
+    }
+
+    #[test]
+    fn a_person_is_called_by_the_names_that_there_are() {
+        for (attributes, shown, found) in [
+            (json!({}), None, ""),
+            (json!({"name": "  "}), None, ""),
+            (json!({"name": 7}), None, ""),
+            (json!({"name": "Ana Perera", "first_name": "Ana"}), Some("Ana Perera"), "Ana Perera"),
+            (json!({"last_name": "Perera", "first_name": "Ana"}), Some("Ana Perera"), "Ana Perera"),
+            (json!({"surname": "Perera", "nickname": "Nan"}), Some("Perera"), "Perera Nan"),
+            (json!({"full_name": "Bo Silva", "city": "Kandy"}), Some("Bo Silva"), "Bo Silva"),
+        ] {
+            assert_eq!(display_name(&map(attributes.clone())).as_deref(), shown, "{attributes}");
+            assert_eq!(names(&map(attributes.clone())), found, "{attributes}");
+        }
+        assert_eq!(names(&map(json!({"name": "é".repeat(500)}))).chars().count(), MAX_NAMES);
     }
 
     #[test]

@@ -5,8 +5,9 @@ use super::decide::{
     Action, Change, Ground, Job, Membership, Outcome, Plan, Planned, Verdict, consent_of_new, decide, row_of,
 };
 use super::row::{Person, Reading};
+use super::samples::Samples;
 use crate::domain::consent::Consent;
-use crate::store::imports::{self, MAX_ISSUES, NewIssue, NewPerson, Rows, Tally};
+use crate::store::imports::{self, Details, MAX_ISSUES, NewIssue, NewPerson, Rows, Tally};
 use crate::store::ledger::{self, ConsentChange};
 use crate::store::{StoreError, Tx, Withdrawal, suppressions};
 
@@ -53,11 +54,12 @@ pub(super) fn rehearse(
     ground: &Ground<'_>,
     job: &Job,
     rows: &[Planned],
-    progress: &mut Progress,
+    (progress, samples): (&mut Progress, &mut Samples),
 ) -> Result<Vec<NewIssue>, StoreError> {
     let mut issues = Vec::new();
     for Planned { reading, .. } in rows {
         let verdict = decide(ground, job, reading)?;
+        samples.take(ground, reading, &verdict)?;
         issues.extend(count(progress, reading, verdict));
     }
     Ok(issues)
@@ -73,6 +75,7 @@ fn count(progress: &mut Progress, reading: &Reading, verdict: Verdict) -> Vec<Ne
         Outcome::Duplicate => &mut tally.duplicates,
         Outcome::Rejected => &mut tally.rejected,
     } += 1;
+    count_details(&mut tally.details, &verdict);
     let mut kept = Vec::new();
     for issue in reading.issues.iter().cloned().chain(verdict.issues) {
         *tally.reasons.entry(issue.reason.to_owned()).or_default() += 1;
@@ -82,6 +85,28 @@ fn count(progress: &mut Progress, reading: &Reading, verdict: Verdict) -> Vec<Ne
         }
     }
     kept
+}
+
+fn count_details(details: &mut Details, verdict: &Verdict) {
+    let facts = &verdict.facts;
+    let is = |outcome| verdict.outcome == outcome;
+    if let Some(consent) = facts.new_consent.filter(|_| is(Outcome::Created)) {
+        *match consent {
+            Consent::OptIn => &mut details.new_opt_in,
+            Consent::Unknown => &mut details.new_unknown,
+            Consent::OptOut => &mut details.new_opt_out,
+            Consent::Stop => &mut details.new_stop,
+        } += 1;
+    }
+    if is(Outcome::Updated) {
+        details.attributes += u64::from(facts.has_attributes);
+        details.consent += u64::from(facts.consent.is_some());
+        details.topics += u64::from(facts.has_topics);
+    }
+    if facts.kept.is_some() && (is(Outcome::Updated) || is(Outcome::Unchanged)) {
+        details.consent_kept += 1;
+        details.only_kept += u64::from(is(Outcome::Unchanged));
+    }
 }
 
 /// Writes what was decided.
@@ -102,11 +127,14 @@ impl Hand<'_> {
         match plan {
             Plan::Add { attributes, address_hash } => {
                 let is_added = self.add(person, row_of(reading), &attributes, address_hash)?;
-                Ok(is_added.then(|| Verdict::new(Outcome::Created, Action::Nothing)))
+                Ok(is_added.then(|| Verdict::added(self.job, reading, Action::Nothing)))
             }
-            Plan::Change(change, outcome, issues) => {
+            Plan::Change(mut verdict) => {
+                let Action::Change(change) = std::mem::replace(&mut verdict.action, Action::Nothing) else {
+                    return Ok(None);
+                };
                 let is_changed = self.change(person, &change)?;
-                Ok(is_changed.then_some(Verdict { outcome, action: Action::Nothing, issues }))
+                Ok(is_changed.then_some(*verdict))
             }
             Plan::Open => Ok(None),
         }
@@ -152,6 +180,7 @@ impl Hand<'_> {
             imports::suppressed_by(self.tx.conn(), &hash)?.map(|_| hash)
         };
         let new = NewPerson {
+            names: &person.names,
             phone: person.phone.as_str(),
             country: person.country,
             attributes,
@@ -176,8 +205,13 @@ impl Hand<'_> {
         }
         let marker = (self.job.id, change.row);
         let phone = person.phone.as_str();
-        if !self.rows.update(phone, &change.known, change.attributes.as_deref(), marker)? {
+        let attributes = change.attributes.as_ref().map(|(json, names)| (json.as_slice(), names.as_str()));
+        if !self.rows.update(phone, &change.known, attributes, marker)? {
             return Ok(false);
+        }
+        if let Some(difference) = &change.difference {
+            let is_again = change.known.import_id == Some(self.job.id);
+            imports::note_change(self.tx, (self.job.id, id), difference, is_again)?;
         }
         if let Some(next) = change.consent {
             let now = change.known.consent;

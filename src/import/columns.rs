@@ -121,6 +121,29 @@ pub(super) fn assign(layout: &Layout, options: &Options) -> Result<Vec<Field>, F
             None => return Err(no_phone(layout)),
         }
     }
+    take_known(&names, &mut fields);
+    Ok(name_attributes(layout, &names, fields))
+}
+
+/// The fields of a file about which nothing was told, but for a guess where its numbers are.
+pub(super) fn guess(layout: &Layout, phone: Option<usize>) -> Vec<Field> {
+    let mut fields: Vec<Option<Field>> = vec![None; layout.header.len()];
+    if let Some(field) = phone.and_then(|at| fields.get_mut(at)) {
+        *field = Some(Field::Phone);
+    }
+    let names: Vec<String> = layout.header.iter().map(|name| normalise(name)).collect();
+    take_known(&names, &mut fields);
+    name_attributes(layout, &names, fields)
+}
+
+/// The column that by its name holds the numbers.
+pub(super) fn phone_by_name(header: &[String]) -> Option<usize> {
+    let names: Vec<String> = header.iter().map(|name| normalise(name)).collect();
+    PHONE_NAMES.iter().find_map(|phone| names.iter().position(|name| name == phone))
+}
+
+/// Columns with the names of fields that are not taken yet.
+fn take_known(names: &[String], fields: &mut [Option<Field>]) {
     for (field, known) in [
         (Field::Consent, &["consent"][..]),
         (Field::Topics, &["topics", "topic"]),
@@ -129,13 +152,14 @@ pub(super) fn assign(layout: &Layout, options: &Options) -> Result<Vec<Field>, F
         if fields.contains(&Some(field.clone())) {
             continue;
         }
-        let at =
-            names.iter().zip(&fields).position(|(name, had)| had.is_none() && known.contains(&name.as_str()));
+        let at = names
+            .iter()
+            .zip(fields.iter())
+            .position(|(name, had)| had.is_none() && known.contains(&name.as_str()));
         if let Some(place) = at.and_then(|at| fields.get_mut(at)) {
             *place = Some(field);
         }
     }
-    Ok(name_attributes(layout, &names, fields))
 }
 
 /// The rest are attributes. Keys of JSON are names already; headers are made into names, each once.

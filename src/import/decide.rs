@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::options::{Mode, Options};
 use super::row::{Person, Reading, RowReader, Said};
 use crate::domain::consent::Consent;
-use crate::domain::user::{checked_text, merge_patch};
+use crate::domain::user::{checked_text, merge_patch, names};
 use crate::store::imports::{self, Known, NewIssue, Rehearsal};
 use crate::store::{Connection, StoreError, StoreKey};
 
@@ -55,8 +55,10 @@ pub(super) enum Action {
 pub(super) struct Change {
     /// As the decision found the person. It holds only for a person who stands so still.
     pub(super) known: Known,
-    /// JSONB.
-    pub(super) attributes: Option<Vec<u8>>,
+    /// JSONB, and what the person is called in them.
+    pub(super) attributes: Option<(Vec<u8>, String)>,
+    /// With them, for the undo: what differs, as it stood and as it is to be, as JSON.
+    pub(super) difference: Option<(String, String)>,
     pub(super) consent: Option<Consent>,
     /// Topics of the row, with what the decision found of them, and whether to join.
     pub(super) topics: Vec<Membership>,
@@ -72,16 +74,38 @@ pub(super) struct Membership {
     pub(super) joins: bool,
 }
 
+/// What a verdict is made of, for the counts and for whoever looks at a dry run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Facts {
+    /// Of somebody new: the consent that they come in with.
+    pub(super) new_consent: Option<Consent>,
+    pub(super) has_attributes: bool,
+    /// The consent that a known person has, and the one that they get.
+    pub(super) consent: Option<(Consent, Consent)>,
+    pub(super) has_topics: bool,
+    /// The consent that a known person keeps, and the looser one that the file says.
+    pub(super) kept: Option<(Consent, Consent)>,
+}
+
 #[derive(Debug)]
 pub(super) struct Verdict {
     pub(super) outcome: Outcome,
     pub(super) action: Action,
+    pub(super) facts: Facts,
     pub(super) issues: Vec<NewIssue>,
 }
 
 impl Verdict {
     pub(super) fn new(outcome: Outcome, action: Action) -> Verdict {
-        Verdict { outcome, action, issues: Vec::new() }
+        Verdict { outcome, action, facts: Facts::default(), issues: Vec::new() }
+    }
+
+    /// Of somebody who comes in by this row.
+    pub(super) fn added(job: &Job, reading: &Reading, action: Action) -> Verdict {
+        let said = reading.person.as_ref().map_or(Said::Nothing, |person| person.consent);
+        let consent = consent_of_new(&job.options, said).unwrap_or(Consent::Unknown);
+        let facts = Facts { new_consent: Some(consent), ..Facts::default() };
+        Verdict { facts, ..Verdict::new(Outcome::Created, action) }
     }
 }
 
@@ -91,8 +115,8 @@ pub(super) enum Plan {
     /// Nobody has the number, as far as is known; the attributes as JSONB, and the number's hash if there is
     /// a list of suppressed ones. Whether it is so, the insert finds out.
     Add { attributes: Vec<u8>, address_hash: Option<[u8; 32]> },
-    /// Somebody has it. Holds while [`Change::known`] and the memberships do.
-    Change(Box<Change>, Outcome, Vec<NewIssue>),
+    /// Somebody has it; the action is [`Action::Change`]. Holds while [`Change::known`] and the memberships do.
+    Change(Box<Verdict>),
     /// Nothing: the row is to be decided in the write.
     Open,
 }
@@ -133,7 +157,7 @@ pub(super) fn foresee(
     }
     let verdict = decide_known(ground, job, reading, (known, None))?;
     Ok(match verdict.action {
-        Action::Change(change) => Plan::Change(change, verdict.outcome, verdict.issues),
+        Action::Change(_) => Plan::Change(Box::new(verdict)),
         _ => Plan::Open,
     })
 }
@@ -157,7 +181,7 @@ pub(super) fn decide(ground: &Ground<'_>, job: &Job, reading: &Reading) -> Resul
         return decide_suppression(ground, job, reading, (user_id, rehearsed));
     }
     let (mut verdict, earlier) = match known {
-        None => (Verdict::new(Outcome::Created, Action::Add), rehearsed),
+        None => (Verdict::added(job, reading, Action::Add), rehearsed),
         Some(known) => {
             let marked = known.import_row.filter(|_| known.import_id == Some(job.id));
             let verdict = decide_known(ground, job, reading, (known, marked))?;
@@ -187,12 +211,23 @@ fn decide_known(
     };
     let was_added_here = marked.is_some_and(|row| row < 0);
     let row = if was_added_here { -row_of(reading) } else { row_of(reading) };
-    let mut change = Box::new(Change { known, attributes: None, consent: None, topics: Vec::new(), row });
+    let mut change = Box::new(Change {
+        known,
+        attributes: None,
+        difference: None,
+        consent: None,
+        topics: Vec::new(),
+        row,
+    });
     if job.options.mode == Mode::SkipExisting && !was_added_here {
         return Ok(Verdict::new(Outcome::Unchanged, Action::Change(change)));
     }
     match merged(job.options.mode, person, &change.known) {
-        Ok(Some(attributes)) => change.attributes = Some(imports::jsonb(ground.conn, &attributes)?),
+        Ok(Some(merged)) => {
+            change.attributes = Some((imports::jsonb(ground.conn, &merged.json)?, merged.names));
+            // Whom this import brought has nothing to go back to.
+            change.difference = merged.difference.filter(|_| !was_added_here);
+        }
         Ok(None) => {}
         Err(message) => {
             let mut verdict = Verdict::new(Outcome::Rejected, Action::Nothing);
@@ -217,11 +252,22 @@ fn decide_known(
         }
         change.topics.push(Membership { topic_id, found, joins });
     }
-    let is_changed = change.attributes.is_some()
-        || change.consent.is_some()
-        || change.topics.iter().any(|membership| membership.joins);
+    let said = match person.consent {
+        Said::Clearly(said) => Some(said),
+        Said::Unclear => None,
+        Said::Nothing => job.options.consent.state,
+    };
+    let kept = said.filter(|said| change.consent.is_none() && *said < now).map(|said| (now, said));
+    let facts = Facts {
+        new_consent: None,
+        has_attributes: change.attributes.is_some(),
+        consent: change.consent.map(|next| (now, next)),
+        has_topics: change.topics.iter().any(|membership| membership.joins),
+        kept,
+    };
+    let is_changed = facts.has_attributes || facts.consent.is_some() || facts.has_topics;
     let outcome = if is_changed { Outcome::Updated } else { Outcome::Unchanged };
-    Ok(Verdict { outcome, action: Action::Change(change), issues })
+    Ok(Verdict { outcome, action: Action::Change(change), facts, issues })
 }
 
 fn decide_suppression(
@@ -245,20 +291,39 @@ fn decide_suppression(
     })
 }
 
+/// Attributes as they are to be.
+struct Merged {
+    json: String,
+    /// What the person is called in them.
+    names: String,
+    /// What differs, as it stood and as it is to be, as JSON.
+    difference: Option<(String, String)>,
+}
+
 /// The attributes as they are to be, or `None` when they are that already.
-fn merged(mode: Mode, person: &Person, known: &Known) -> Result<Option<String>, String> {
+fn merged(mode: Mode, person: &Person, known: &Known) -> Result<Option<Merged>, String> {
     if person.json == known.attributes {
         return Ok(None);
     }
     let kept: Map<String, Value> = serde_json::from_str(&known.attributes).unwrap_or_default();
+    let text = |map: &Map<String, Value>| serde_json::to_string(map).unwrap_or_default();
+    let difference = |new: &Map<String, Value>| {
+        imports::Change::between(&kept, new).map(|change| (text(&change.before), text(&change.after)))
+    };
     if mode == Mode::Replace {
-        return Ok((person.attributes != kept).then(|| person.json.clone()));
+        let is_other = person.attributes != kept;
+        return Ok(is_other.then(|| Merged {
+            json: person.json.clone(),
+            names: person.names.clone(),
+            difference: difference(&person.attributes),
+        }));
     }
-    let mut merged = kept;
+    let mut merged = kept.clone();
     if !merge_patch(&mut merged, &person.attributes) {
         return Ok(None);
     }
-    checked_text(&merged).map(Some).map_err(|error| format!("{}: {}.", error.field, error.message))
+    let json = checked_text(&merged).map_err(|error| format!("{}: {}.", error.field, error.message))?;
+    Ok(Some(Merged { json, names: names(&merged), difference: difference(&merged) }))
 }
 
 /// The consent of somebody who comes in by this row; `None` is `unknown`.

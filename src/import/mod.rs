@@ -8,23 +8,31 @@
 mod apply;
 mod columns;
 mod decide;
+mod drafts;
 mod file;
 mod options;
 mod rejected;
 mod row;
 mod run;
+mod samples;
 mod spool;
+mod surveyed;
+mod undo;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Serialize;
 
 pub use columns::Field;
+pub use drafts::{DRAFT_DAYS, DraftError, NewDraft, check, discard_draft, draft, keep_survey, read_again, run_draft, sweep_drafts};
 pub use file::{FileError, Format, Layout, survey};
 pub use options::{ConsentOptions, Mode, Options, OptionsError};
-pub use rejected::{issues_csv_header, issues_csv_lines};
-pub use run::{Left, Pace, run_import, run_queued};
+pub use rejected::{issues_csv_header, issues_csv_lines, rejected_csv_header, rejected_csv_lines};
+pub use run::{Left, Pace, run_checks, run_import, run_queued};
+pub use samples::{MAX_SAMPLES, Sample, SampleKind, Shift, samples};
 pub use spool::{Spool, SpoolError, Spooled, spool_dir, sweep_spool};
+pub use surveyed::{Column, Kind, RegionGuess, Survey, load_survey, survey_file};
+pub use undo::{UndoError, Undoable, run_undos, undo, undoable};
 
 use crate::store::imports::{self, QueuedImport};
 use crate::store::{StoreError, Tx, topics};
@@ -58,18 +66,8 @@ pub enum QueueError {
 /// # Errors
 /// [`QueueError::Options`] for an unknown topic or a consent obtained in the future; [`StoreError`].
 pub fn queue(tx: &Tx<'_>, import: &NewImport) -> Result<i64, QueueError> {
-    let refused = |field: &str, message: String| Err(QueueError::Options(OptionsError::new(field, message)));
-    for (at, name) in import.options.topics.iter().enumerate() {
-        if topics::find(tx.conn(), name)?.is_none() {
-            return refused(&format!("topics.{at}"), format!("there is no topic “{name}”"));
-        }
-    }
-    if import.options.consent.obtained_at.is_some_and(|at| at.as_millisecond() > tx.now()) {
-        return refused("consent.obtained_at", "lies in the future".to_owned());
-    }
-    let options = serde_json::to_value(&import.options)
-        .map_err(|error| StoreError::Internal(format!("options can't be written: {error}")))?;
-    let file_name: String = import.file_name.chars().filter(|c| !c.is_control()).take(255).collect();
+    let options = settled(tx, &import.options)?;
+    let file_name = plain_name(&import.file_name);
     Ok(imports::insert(
         tx,
         &QueuedImport {
@@ -80,6 +78,26 @@ pub fn queue(tx: &Tx<'_>, import: &NewImport) -> Result<i64, QueueError> {
             actor: &import.actor,
         },
     )?)
+}
+
+/// Options as the store keeps them, once what they name is there.
+fn settled(tx: &Tx<'_>, options: &Options) -> Result<serde_json::Value, QueueError> {
+    let refused = |field: &str, message: String| Err(QueueError::Options(OptionsError::new(field, message)));
+    for (at, name) in options.topics.iter().enumerate() {
+        if topics::find(tx.conn(), name)?.is_none() {
+            return refused(&format!("topics.{at}"), format!("there is no topic “{name}”"));
+        }
+    }
+    if options.consent.obtained_at.is_some_and(|at| at.as_millisecond() > tx.now()) {
+        return refused("consent.obtained_at", "lies in the future".to_owned());
+    }
+    let json = serde_json::to_value(options);
+    Ok(json.map_err(|error| StoreError::Internal(format!("options can't be written: {error}")))?)
+}
+
+/// The name of a file, fit for a line of text.
+fn plain_name(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control()).take(255).collect()
 }
 
 /// What an import of a file would take each column for.
@@ -122,10 +140,30 @@ pub fn inspect(path: &Path, options: &Options) -> Result<Inspection, FileError> 
     })
 }
 
+/// The name that a column's header would have as an attribute: letters and digits in lower case, everything else
+/// one `_`.
+pub fn attribute_name(header: &str) -> String {
+    columns::normalise(header)
+}
+
+/// Every reason that a row of a file may be given; see [`Issue`](imports::Issue).
+pub const REASONS: &[&str] = &[
+    "phone_missing",
+    "invalid_phone",
+    "scientific_notation",
+    "several_numbers_in_cell",
+    "no_country",
+    "duplicate_in_file",
+    "too_many_cells",
+    "invalid_json",
+    "attributes_invalid",
+    "consent_unclear",
+    "topic_unknown",
+    "topic_left",
+    "timezone_unknown",
+];
+
 /// Removes the file of an import that was not queued after all.
 pub fn discard(file: &Spooled) {
-    let path: &PathBuf = &file.path;
-    if let Err(error) = std::fs::remove_file(path) {
-        tracing::warn!(error = %error, "an upload could not be removed");
-    }
+    spool::remove(&file.path);
 }

@@ -22,14 +22,34 @@ pub fn issues_csv_lines(columns: &[String], issues: &[Issue]) -> String {
                 issue.is_rejected.to_string(),
                 shielded(&issue.message),
             ];
-            let cells = columns.iter().map(|column| match issue.cells.get(column) {
-                None | Some(Value::Null) => String::new(),
-                Some(Value::String(text)) => shielded(text),
-                Some(value) => value.to_string(),
-            });
-            line(own.into_iter().chain(cells))
+            line(own.into_iter().chain(cells(columns, issue)))
         })
         .collect()
+}
+
+/// What the last column of [`rejected_csv_lines`] is called; a file with it that comes in again leaves it out.
+pub(super) const WHY: &str = "why not imported";
+
+/// The first line of the rows that were not taken: the file's own columns, then why.
+pub fn rejected_csv_header(columns: &[String]) -> String {
+    line(columns.iter().map(String::as_str).chain([WHY]).map(shielded))
+}
+
+/// One line for each row that was not taken: its cells as they stood, then why, so that whoever mends them can
+/// choose the same file again.
+pub fn rejected_csv_lines(columns: &[String], issues: &[Issue]) -> String {
+    issues
+        .iter()
+        .map(|issue| line(cells(columns, issue).chain([shielded(&issue.message)])))
+        .collect()
+}
+
+fn cells(columns: &[String], issue: &Issue) -> impl Iterator<Item = String> {
+    columns.iter().map(|column| match issue.cells.get(column) {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => shielded(text),
+        Some(value) => value.to_string(),
+    })
 }
 
 /// A cell that begins like a formula gets an apostrophe, which a spreadsheet takes as "this is text" and
@@ -62,11 +82,16 @@ mod tests {
             message: "no, \"really\"".to_owned(),
             cells: json!({"phone": "+1", "=name": "=cmd|'/c calc'!A1"}).as_object().unwrap().clone(),
         };
-        let text = issues_csv_header(&columns) + &issues_csv_lines(&columns, &[issue]);
+        let text = issues_csv_header(&columns) + &issues_csv_lines(&columns, std::slice::from_ref(&issue));
         assert_eq!(
             text,
             "row,reason,rejected,message,phone,'=name\r\n\
              2,invalid_phone,true,\"no, \"\"really\"\"\",'+1,'=cmd|'/c calc'!A1\r\n"
+        );
+        let rejected = rejected_csv_header(&columns) + &rejected_csv_lines(&columns, &[issue]);
+        assert_eq!(
+            rejected,
+            "phone,'=name,why not imported\r\n'+1,'=cmd|'/c calc'!A1,\"no, \"\"really\"\"\"\r\n"
         );
         for start in ["=", "+", "-", "@", "\t", "\r"] {
             assert!(shielded(start).starts_with('\''));

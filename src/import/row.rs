@@ -10,7 +10,7 @@ use super::columns::Field;
 use super::file::{Cell, RawRow, RowProblem, as_object};
 use crate::domain::consent::Consent;
 use crate::domain::phone::{Phone, PhoneError};
-use crate::domain::user::checked_text;
+use crate::domain::user::{checked_text, names};
 use crate::store::imports::NewIssue;
 
 /// Bytes of a row kept with an issue.
@@ -37,6 +37,8 @@ pub(super) struct Person {
     pub(super) attributes: Map<String, Value>,
     /// The attributes as JSON, written on the reader's thread.
     pub(super) json: String,
+    /// What they are called, for the search.
+    pub(super) names: String,
     pub(super) consent: Said,
     /// Ids of topics to join.
     pub(super) topics: Vec<i64>,
@@ -84,6 +86,7 @@ impl RowReader {
             phone,
             attributes: Map::with_capacity(self.fields.len().min(raw.cells.len())),
             json: String::new(),
+            names: String::new(),
             consent: Said::Nothing,
             topics: self.joined.clone(),
         };
@@ -95,7 +98,7 @@ impl RowReader {
             }
         }
         match checked_text(&person.attributes) {
-            Ok(json) => person.json = json,
+            Ok(json) => (person.json, person.names) = (json, names(&person.attributes)),
             Err(error) => {
                 let message = format!("{}: {}.", error.field, error.message);
                 let complaint = Complaint { reason: "attributes_invalid", column: None, message };

@@ -1,11 +1,11 @@
 //! The import itself: a survey of the whole file, then chunk after chunk, each with its counters in one
-//! write, so that a restart goes on behind the last one.
+//! write, so that a restart goes on behind the last one. A dry run begins anew.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -16,9 +16,10 @@ use super::decide::{Ground, Job, Plan, Planned, foresee};
 use super::file::{self, FileError, Layout};
 use super::options::Options;
 use super::row::{Reading, RowReader};
-use crate::store::imports::{self, ImportRow, Rehearsal, Tally};
+use super::samples::Samples;
+use crate::store::imports::{self, ImportRow, ImportState, Place, Rehearsal, Tally};
 use crate::store::topics::{self, Topic};
-use crate::store::{Store, StoreError};
+use crate::store::{Connection, Store, StoreError};
 
 /// A chunk should hold the writer for about so long.
 const CHUNK_TIME: Duration = Duration::from_millis(18);
@@ -77,9 +78,25 @@ impl From<StoreError> for ChunkError {
 /// # Errors
 /// A transient [`StoreError`]: the import at hand goes on with the next call.
 pub async fn run_queued(store: &Store, pace: &Pace) -> Result<usize, StoreError> {
+    run_each(store, pace, imports::next_open).await
+}
+
+/// Makes the dry run of every draft that waits for one, oldest first. Nothing that people or messages wait for
+/// hangs on it, so it runs beside [`run_queued`].
+///
+/// # Errors
+/// A transient [`StoreError`]: the dry run at hand begins anew with the next call.
+pub async fn run_checks(store: &Store, pace: &Pace) -> Result<usize, StoreError> {
+    run_each(store, pace, imports::next_check).await
+}
+
+/// The import behind an id that is to be worked on next.
+type Next = fn(&Connection, i64) -> Result<Option<ImportRow>, StoreError>;
+
+async fn run_each(store: &Store, pace: &Pace, next: Next) -> Result<usize, StoreError> {
     let mut ended = 0;
     let mut after = 0;
-    while let Some(import) = store.read(move |conn| imports::next_open(conn, after)).await? {
+    while let Some(import) = store.read(move |conn| next(conn, after)).await? {
         after = import.id;
         match run_import(store, &import, pace).await? {
             Left::Ended => ended += 1,
@@ -97,7 +114,7 @@ pub async fn run_queued(store: &Store, pace: &Pace) -> Result<usize, StoreError>
 pub async fn run_import(store: &Store, import: &ImportRow, pace: &Pace) -> Result<Left, StoreError> {
     let prepared = match prepare(store, import).await? {
         Ok(prepared) => prepared,
-        Err(error) => return fail(store, import, import.tally.rows, &error.to_string()).await,
+        Err(error) => return fail(store, import, &import.place(), &error.to_string()).await,
     };
     let (row, format, encoding) = (import.clone(), prepared.layout.format.as_str(), prepared.layout.encoding);
     if !store.write(move |tx| imports::start(tx, &row, format, encoding)).await? {
@@ -163,17 +180,29 @@ struct Run<'a> {
     job: Arc<Job>,
     tally: Tally,
     issues: u64,
-    rehearsal: Option<Arc<Mutex<Rehearsal>>>,
+    rehearsal: Option<Arc<Mutex<Rehearsed>>>,
     /// Cleared while the file brings nobody but new people: they need not be looked up.
     looks_up: Arc<AtomicBool>,
 }
 
+/// What a dry run remembers of the rows so far.
+struct Rehearsed {
+    seen: Rehearsal,
+    samples: Samples,
+}
+
 impl<'a> Run<'a> {
     async fn new(store: &'a Store, import: &'a ImportRow, prepared: Prepared) -> Result<Run<'a>, StoreError> {
-        let is_dry_run = prepared.job.options.dry_run;
+        let is_dry_run = import.is_dry_run();
         let id = import.id;
         let issues = store.read(move |conn| imports::count_issues(conn, id)).await?;
-        let rehearsal = if is_dry_run { Some(Arc::new(Mutex::new(Rehearsal::new()?))) } else { None };
+        let rehearsal = match is_dry_run {
+            true => {
+                let samples = Samples::new(&prepared.job.reader.fields);
+                Some(Arc::new(Mutex::new(Rehearsed { seen: Rehearsal::new()?, samples })))
+            }
+            false => None,
+        };
         let tally = if is_dry_run { Tally::default() } else { import.tally.clone() };
         let Prepared { layout, job } = prepared;
         let looks_up = Arc::new(AtomicBool::new(true));
@@ -206,7 +235,7 @@ impl<'a> Run<'a> {
                 Err(ChunkError::Store(error)) => {
                     tracing::error!(import.id = self.import.id, error = %error, "a chunk of an import failed");
                     let message = format!("The rows from row {} on could not be stored.", grouped(first));
-                    return fail(self.store, self.import, self.tally.rows, &message).await;
+                    return fail(self.store, self.import, &self.place(), &message).await;
                 }
             }
         }
@@ -215,7 +244,7 @@ impl<'a> Run<'a> {
             .unwrap_or_else(|_| Err(FileError::Refused("The file can't be read any further.".to_owned())));
         match outcome {
             Ok(()) => self.finish().await,
-            Err(error) => fail(self.store, self.import, self.tally.rows, &error.to_string()).await,
+            Err(error) => fail(self.store, self.import, &self.place(), &error.to_string()).await,
         }
     }
 
@@ -288,9 +317,8 @@ impl<'a> Run<'a> {
 
     /// Writes one chunk and moves the counters. Returns how long the writer was held.
     async fn take_in(&mut self, mut rows: Vec<Planned>) -> Result<Duration, ChunkError> {
-        let id = self.import.id;
-        let before = self.tally.rows;
-        let after = before + rows.len() as u64;
+        let (id, place) = (self.import.id, self.place());
+        let after = place.rows + rows.len() as u64;
         let bytes_read = match self.layout.rows {
             0 => 0,
             total => (self.import.bytes as f64 * (after as f64 / total as f64).min(1.0)) as u64,
@@ -303,16 +331,17 @@ impl<'a> Run<'a> {
             let (progress, issues) = self
                 .store
                 .read(move |conn| {
-                    let seen = rehearsal.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                    let ground = Ground { conn, key: &key, seen: Some(&seen) };
-                    let issues = rehearse(&ground, &job, &rows, &mut progress)?;
+                    let mut rehearsal = rehearsal.lock().unwrap_or_else(PoisonError::into_inner);
+                    let Rehearsed { seen, samples } = &mut *rehearsal;
+                    let ground = Ground { conn, key: &key, seen: Some(seen) };
+                    let issues = rehearse(&ground, &job, &rows, (&mut progress, samples))?;
                     Ok::<_, StoreError>((progress, issues))
                 })
                 .await?;
             self.store
                 .write(move |tx| {
                     let started = Instant::now();
-                    move_on(tx, id, (before, bytes_read), &progress)?;
+                    move_on(tx, &place, bytes_read, &progress)?;
                     issues.iter().try_for_each(|issue| imports::insert_issue(tx, id, issue))?;
                     Ok::<_, ChunkError>((progress, started.elapsed()))
                 })
@@ -324,7 +353,7 @@ impl<'a> Run<'a> {
                 .write(move |tx| {
                     let started = Instant::now();
                     let overtaken = apply(tx, &job, &mut rows, &mut progress)?;
-                    move_on(tx, id, (before, bytes_read), &progress)?;
+                    move_on(tx, &place, bytes_read, &progress)?;
                     Ok::<_, ChunkError>((progress, started.elapsed(), overtaken, rows))
                 })
                 .await?;
@@ -338,13 +367,33 @@ impl<'a> Run<'a> {
         Ok(time)
     }
 
+    fn place(&self) -> Place {
+        Place { rows: self.tally.rows, ..self.import.place() }
+    }
+
     async fn finish(&self) -> Result<Left, StoreError> {
-        let (id, rows) = (self.import.id, self.tally.rows);
-        if !self.store.write(move |tx| imports::finish(tx, id, rows, None)).await? {
+        if self.import.state == ImportState::Checking {
+            self.keep_samples().await;
+        }
+        let place = self.place();
+        if !self.store.write(move |tx| imports::finish(tx, &place, None)).await? {
             return Ok(Left::Elsewhere);
         }
         remove(self.import);
         Ok(Left::Ended)
+    }
+
+    /// Without them the page shows the counts alone.
+    async fn keep_samples(&self) {
+        let (Some(rehearsal), Some(path)) = (self.rehearsal.clone(), self.import.spool_path.clone()) else {
+            return;
+        };
+        let kept = tokio::task::spawn_blocking(move || {
+            rehearsal.lock().unwrap_or_else(PoisonError::into_inner).samples.write(&path)
+        });
+        if let Ok(Err(error)) = kept.await {
+            tracing::warn!(import.id = self.import.id, %error, "the samples of a dry run could not be kept");
+        }
     }
 }
 
@@ -368,11 +417,11 @@ fn plan(ground: &Ground<'_>, job: &Job, rows: Vec<Reading>, looks_up: &AtomicBoo
 
 fn move_on(
     tx: &crate::store::Tx<'_>,
-    id: i64,
-    (before, bytes_read): (u64, u64),
+    place: &Place,
+    bytes_read: u64,
     progress: &Progress,
 ) -> Result<(), ChunkError> {
-    if imports::advance(tx, id, before, &progress.tally, bytes_read)? {
+    if imports::advance(tx, place, &progress.tally, bytes_read)? {
         Ok(())
     } else {
         Err(ChunkError::Elsewhere)
@@ -380,17 +429,19 @@ fn move_on(
 }
 
 /// Ends an import that can't go on, with a sentence that says how far it got.
-async fn fail(store: &Store, import: &ImportRow, rows: u64, reason: &str) -> Result<Left, StoreError> {
-    let is_dry_run = import.is_dry_run();
-    let reached = match rows {
-        _ if is_dry_run => "Nothing was imported: it was a dry run.".to_owned(),
-        0 => "Nothing was imported.".to_owned(),
-        1 => "The first row of the file is in; nothing behind it was imported.".to_owned(),
-        rows => format!("The first {} rows are in; nothing behind them was imported.", grouped(rows)),
+async fn fail(store: &Store, import: &ImportRow, place: &Place, reason: &str) -> Result<Left, StoreError> {
+    let message = match place.rows {
+        _ if import.state == ImportState::Checking => reason.to_owned(),
+        _ if import.is_dry_run() => format!("{reason} Nothing was imported: it was a dry run."),
+        0 => format!("{reason} Nothing was imported."),
+        1 => format!("{reason} The first row of the file is in; nothing behind it was imported."),
+        rows => {
+            let rows = grouped(rows);
+            format!("{reason} The first {rows} rows are in; nothing behind them was imported.")
+        }
     };
-    let message = format!("{reason} {reached}");
-    let id = import.id;
-    if !store.write(move |tx| imports::finish(tx, id, rows, Some(&message))).await? {
+    let place = *place;
+    if !store.write(move |tx| imports::finish(tx, &place, Some(&message))).await? {
         return Ok(Left::Elsewhere);
     }
     remove(import);
@@ -399,11 +450,11 @@ async fn fail(store: &Store, import: &ImportRow, rows: u64, reason: &str) -> Res
 
 /// After the commit that ends an import nobody needs its file; what a crash leaves here is swept up later.
 fn remove(import: &ImportRow) {
-    if let Some(path) = &import.spool_path
-        && let Err(error) = std::fs::remove_file(path)
-        && error.kind() != std::io::ErrorKind::NotFound
-    {
-        tracing::warn!(import.id = import.id, error = %error, "the file of an import could not be removed");
+    if import.state == ImportState::Checking {
+        return;
+    }
+    if let Some(path) = &import.spool_path {
+        super::spool::remove(path);
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use tempfile::NamedTempFile;
 
+use super::{samples, surveyed};
 use crate::store::{Store, StoreError, StorePaths, imports};
 
 /// A file that nobody queued is left alone for so long: its upload may be under way.
@@ -98,6 +99,17 @@ impl Spool {
     }
 }
 
+/// Removes a file of the spool and what was kept beside it; what a crash leaves here is swept up later.
+pub(super) fn remove(path: &Path) {
+    for path in [path.to_owned(), samples::beside(path), surveyed::beside(path)] {
+        if let Err(error) = std::fs::remove_file(path)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, "a file of the spool could not be removed");
+        }
+    }
+}
+
 /// Removes files that a crash left behind between upload and queue. Returns how many.
 ///
 /// # Errors
@@ -113,7 +125,12 @@ pub async fn sweep_spool(store: &Store) -> Result<usize, StoreError> {
 }
 
 fn remove_if_abandoned(path: &Path, wanted: &[PathBuf]) -> bool {
-    let is_wanted = wanted.iter().any(|file| file.file_name() == path.file_name());
+    // What is kept beside a file has its name and more.
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let is_wanted = wanted
+        .iter()
+        .filter_map(|file| file.file_name())
+        .any(|wanted| name.starts_with(&*wanted.to_string_lossy()));
     let is_old = std::fs::metadata(path)
         .and_then(|data| data.modified())
         .ok()

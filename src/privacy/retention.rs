@@ -20,6 +20,7 @@ fn days(limits: &RetentionDays, class: Class) -> Option<u32> {
         Class::Bodies => limits.bodies_days,
         Class::TriggerData => limits.trigger_data_days,
         Class::ImportIssues => limits.import_issues_days,
+        Class::ImportChanges => limits.import_changes_days,
         Class::Events => limits.events_days,
         // A day, by the contract of Idempotency-Key; see `store::idempotency`.
         Class::Answers => 1,

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use rusqlite::Connection;
 
+use super::campaigns::pace::{self, Pace};
+use crate::clock::Millis;
 use crate::domain::consent::Consent;
 
 /// Rows of a campaign that are alike: the key of `campaign_counts`.
@@ -59,6 +61,7 @@ pub(super) struct Effects {
     pub(super) wakes_delivery: bool,
     pub(super) wakes_import: bool,
     pub(super) wakes_triggers: bool,
+    pub(super) wakes_people: bool,
     pub(super) changes_plan: bool,
     pub(super) last_event_id: i64,
 }
@@ -94,12 +97,29 @@ impl Effects {
         self.wakes_delivery |= other.wakes_delivery;
         self.wakes_import |= other.wakes_import;
         self.wakes_triggers |= other.wakes_triggers;
+        self.wakes_people |= other.wakes_people;
         self.changes_plan |= other.changes_plan;
         self.last_event_id = self.last_event_id.max(other.last_event_id);
     }
 
+    /// How many messages of each campaign were handed over and arrived.
+    fn paces(&self) -> BTreeMap<i64, Pace> {
+        let mut paces: BTreeMap<i64, Pace> = BTreeMap::new();
+        for (id, sums) in &self.sums {
+            paces.entry(*id).or_default().handed_over += sums.accepted;
+        }
+        // What was read had arrived: of the two states together, only the news that it arrived is counted.
+        for (key, n) in self.counts.iter().filter(|(key, _)| matches!(key.status, "delivered" | "read")) {
+            paces.entry(key.campaign_id).or_default().delivered += n;
+        }
+        paces
+    }
+
     /// Adds the collected numbers to the count tables, one statement per distinct key.
-    pub(super) fn write_counts(&self, conn: &Connection) -> rusqlite::Result<()> {
+    pub(super) fn write_counts(&self, conn: &Connection, now: Millis) -> rusqlite::Result<()> {
+        for (id, pace) in self.paces() {
+            pace::add(conn, id, now, pace)?;
+        }
         for (key, n) in self.counts.iter().filter(|(_, n)| **n != 0) {
             conn.prepare_cached(
                 "INSERT INTO campaign_counts (campaign_id, status, reason, error_code, n)

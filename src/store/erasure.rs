@@ -223,7 +223,10 @@ pub fn forget_new(tx: &Tx<'_>, trace: &Trace, looked: &Looked, limit: usize) -> 
     let finished = looked.finished.min(tx.now) - SLACK;
     let growing: Vec<i64> = tx
         .conn
-        .prepare_cached("SELECT id FROM imports WHERE state = 'running' OR finished_at >= ?1")?
+        .prepare_cached(
+            "SELECT id FROM imports
+             WHERE state IN ('checking', 'running') OR finished_at >= ?1 OR checked_at >= ?1",
+        )?
         .query_map([finished], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
     for import_id in growing {

@@ -64,15 +64,7 @@ pub fn insert(tx: &Tx<'_>, request: &RequestKey, status: u16, body: &str) -> Res
             "INSERT OR REPLACE INTO idempotency_keys (caller, path, key, body_hash, status, body, created_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?
-        .execute((
-            &request.caller,
-            &request.path,
-            &request.key,
-            request.body_hash,
-            status,
-            body,
-            tx.now,
-        ))?;
+        .execute((&request.caller, &request.path, &request.key, request.body_hash, status, body, tx.now))?;
     Ok(())
 }
 

@@ -5,6 +5,7 @@ pub mod api_keys;
 pub mod attributes;
 pub mod audience;
 pub mod backup;
+pub mod bulk;
 pub mod campaigns;
 pub mod canned_replies;
 pub mod circumstances;
@@ -36,6 +37,7 @@ pub mod receipts;
 pub mod reports;
 pub mod retention;
 pub mod seal;
+pub mod search;
 pub mod segment_sql;
 pub mod segments;
 pub mod senders;
@@ -104,8 +106,10 @@ struct SharedInner {
     withdraw: std::sync::OnceLock<WithdrawHook>,
     delivery: Notify,
     import: Notify,
+    import_checks: Notify,
     campaigns: Notify,
     triggers: Notify,
+    people: Notify,
     gaps: Gaps,
     plan_version: AtomicU64,
     last_event: watch::Sender<i64>,
@@ -130,11 +134,15 @@ impl Shared {
         if effects.wakes_triggers {
             inner.triggers.notify_one();
         }
+        if effects.wakes_people {
+            inner.people.notify_one();
+        }
         if effects.wakes_delivery || effects.changes_plan {
             inner.delivery.notify_one();
         }
         if effects.wakes_import {
             inner.import.notify_one();
+            inner.import_checks.notify_one();
         }
         if effects.last_event_id > 0 {
             inner.last_event.send_replace(effects.last_event_id);
@@ -176,8 +184,10 @@ impl Store {
                 withdraw: std::sync::OnceLock::new(),
                 delivery: Notify::new(),
                 import: Notify::new(),
+                import_checks: Notify::new(),
                 campaigns: Notify::new(),
                 triggers: Notify::new(),
+                people: Notify::new(),
                 gaps,
                 plan_version: AtomicU64::new(0),
                 last_event: watch::channel(0).0,
@@ -266,6 +276,11 @@ impl Store {
         self.shared.inner.delivery.notified().await;
     }
 
+    /// Resolves when a commit left a draft whose dry run is to be made.
+    pub async fn import_checks_woken(&self) {
+        self.shared.inner.import_checks.notified().await;
+    }
+
     /// Resolves when a commit left something to import.
     pub async fn import_woken(&self) {
         self.shared.inner.import.notified().await;
@@ -279,6 +294,11 @@ impl Store {
     /// Resolves when an event named a segment, or one that did was taken back.
     pub async fn triggers_woken(&self) {
         self.shared.inner.triggers.notified().await;
+    }
+
+    /// Resolves when somebody was added whom the search does not find yet, or an action on many people began.
+    pub async fn people_woken(&self) {
+        self.shared.inner.people.notified().await;
     }
 
     /// Times in which messages from people may have been missed.
@@ -391,6 +411,7 @@ impl Store {
         inner.campaigns.notify_one();
         inner.delivery.notify_one();
         inner.import.notify_one();
+        inner.import_checks.notify_one();
         inner.last_event.send_modify(|_| {});
     }
 

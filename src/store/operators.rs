@@ -84,6 +84,17 @@ pub fn find_by_email(conn: &Connection, email: &str) -> Result<Option<Operator>,
         .optional()?)
 }
 
+/// The operator with this id.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn find(conn: &Connection, id: i64) -> Result<Option<Operator>, StoreError> {
+    Ok(conn
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM operators WHERE id = ?1"))?
+        .query_row([id], from_row)
+        .optional()?)
+}
+
 /// Adds an operator. `password_hash` is an argon2id PHC string. False: the address is taken.
 ///
 /// # Errors

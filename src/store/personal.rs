@@ -47,13 +47,14 @@ pub const HOLDINGS: &[Holding] = &[
         table: "users",
         exported: Exported::By(
             "SELECT id, phone, channel_address, country, consent, hold, reachable, unreachable_reason,
-                    suppressed, json(attributes) AS attributes, last_inbound_at, last_whatsapp_inbound_at,
+                    suppressed, json(attributes) AS attributes, search_words, last_inbound_at, last_whatsapp_inbound_at,
                     import_id, import_row, failures, last_failure_at, first_marketing_id, recent_marketing,
                     erased_at, created_at, updated_at
              FROM users WHERE id = ?1 LIMIT ?2 OFFSET ?3",
         ),
         erased: Erased::By(&[
-            "UPDATE users SET phone = NULL, channel_address = NULL, attributes = jsonb('{}'), suppressed = 1,
+            super::search::FORGET,
+            "UPDATE users SET search_words = NULL, phone = NULL, channel_address = NULL, attributes = jsonb('{}'), suppressed = 1,
                hold = NULL, unreachable_reason = NULL, last_inbound_at = NULL,
                last_whatsapp_inbound_at = NULL, import_id = NULL, import_row = NULL, erased_at = :now,
                updated_at = :now WHERE id = :user",
@@ -197,6 +198,19 @@ pub const HOLDINGS: &[Holding] = &[
         ),
         erased: Erased::By(&["DELETE FROM attribute_examples WHERE user_id = :user"]),
     },
+    Holding {
+        table: "import_changes",
+        exported: Exported::By(
+            "SELECT user_id, import_id, before, after FROM import_changes WHERE user_id = ?1
+             ORDER BY import_id LIMIT ?2 OFFSET ?3",
+        ),
+        erased: Erased::By(&["DELETE FROM import_changes WHERE user_id = :user"]),
+    },
+    Holding {
+        table: "user_words",
+        exported: Exported::Not("an index over users.search_words"),
+        erased: Erased::Stays("erasing the row of users takes the words out of it"),
+    },
     Holding { table: "import_issues", exported: Exported::BySearch, erased: Erased::BySearch },
     Holding {
         table: "idempotency_keys",
@@ -210,9 +224,15 @@ pub const IMPERSONAL: &[(&str, &str)] = &[
     ("store_identity", "the file itself"),
     ("settings", "the house's own rules"),
     ("guards", "open for a moment within one transaction"),
+    ("user_words_config", "how user_words is kept"),
+    ("user_words_data", "the pages of user_words"),
+    ("user_words_idx", "where words begin in those pages"),
+    ("bulk_actions", "filters and reasons that operators wrote, and counts"),
     ("topics", "names of topics"),
     ("consent_links", "hashes over rows of the ledger"),
     ("imports", "counts and options; the file is removed when the import is over"),
+    ("import_undos", "how far an undo has come"),
+    ("import_mappings", "names of columns and what they were taken for"),
     ("segments", "conditions that operators wrote"),
     ("templates", "names of texts"),
     ("template_versions", "texts with placeholders"),
@@ -225,6 +245,7 @@ pub const IMPERSONAL: &[(&str, &str)] = &[
     ("cursors", "how far walks have come"),
     ("campaign_counts", "counts"),
     ("campaign_sums", "sums"),
+    ("campaign_pace", "counts by span of time"),
     ("daily_counts", "counts"),
     ("daily_errors", "counts"),
     ("daily_spending", "sums"),
@@ -240,8 +261,18 @@ pub const IMPERSONAL: &[(&str, &str)] = &[
 ];
 
 /// Columns that hold JSON as text.
-const JSON: [&str; 8] =
-    ["attributes", "variables", "media_urls", "media", "params", "data", "segment", "cells"];
+const JSON: [&str; 10] = [
+    "attributes",
+    "variables",
+    "media_urls",
+    "media",
+    "params",
+    "data",
+    "segment",
+    "cells",
+    "before",
+    "after",
+];
 
 /// Rows of one table about a person, from row `offset` on, as objects with a member for each column: instants as
 /// RFC 3339, hashes as hexadecimal digits. Empty at the end, and for what is looked for otherwise.

@@ -27,6 +27,8 @@ pub enum Class {
     TriggerData,
     /// Rows of imports.
     ImportIssues,
+    /// What imports changed.
+    ImportChanges,
     /// Events.
     Events,
     /// Answers kept for repeated requests.
@@ -35,11 +37,12 @@ pub enum Class {
 
 impl Class {
     /// Every class.
-    pub const ALL: [Class; 6] = [
+    pub const ALL: [Class; 7] = [
         Class::RawWebhooks,
         Class::Bodies,
         Class::TriggerData,
         Class::ImportIssues,
+        Class::ImportChanges,
         Class::Events,
         Class::Answers,
     ];
@@ -51,6 +54,7 @@ impl Class {
             Class::Bodies => "bodies",
             Class::TriggerData => "trigger_data",
             Class::ImportIssues => "import_issues",
+            Class::ImportChanges => "import_changes",
             Class::Events => "events",
             Class::Answers => "answers",
         }
@@ -144,6 +148,7 @@ pub fn step(tx: &Tx<'_>, class: Class, number: usize, before: Millis) -> Result<
         Class::Bodies => &BODIES,
         Class::TriggerData => &TRIGGERS,
         Class::ImportIssues => return remove_issues(tx, before),
+        Class::ImportChanges => return remove_changes(tx, before),
         Class::Events => return remove_events(tx, before),
         Class::Answers => return remove_answers(tx),
     };
@@ -243,6 +248,65 @@ fn remove_issues(tx: &Tx<'_>, before: Millis) -> Result<Step, StoreError> {
         }
     }
     Ok(step)
+}
+
+/// What imports that ended before `before` changed. Changes lie by person, so the whole table is walked, and only
+/// when another import became old enough.
+fn remove_changes(tx: &Tx<'_>, before: Millis) -> Result<Step, StoreError> {
+    const THROUGH: &str = "retention.import_changes.through";
+    const WALKED: &str = "retention.import_changes";
+    let started = Instant::now();
+    let mut step = Step::default();
+    let through = cursors::get(tx.conn, THROUGH)?.unwrap_or(0);
+    let last = last_import_before(tx.conn, through, before)?;
+    if last <= through {
+        return Ok(Step { removed: 0, is_done: true });
+    }
+    let mut at = cursors::get(tx.conn, WALKED)?.unwrap_or(0);
+    while started.elapsed() < LONGEST {
+        // Whole people: a page ends where the next person begins.
+        let end: Option<i64> = tx
+            .conn
+            .prepare_cached(
+                "SELECT user_id FROM import_changes WHERE user_id > ?1 ORDER BY user_id, import_id
+                 LIMIT 1 OFFSET ?2",
+            )?
+            .query_map((at, PAGE as i64), |row| row.get(0))?
+            .next()
+            .transpose()?;
+        let removed = tx
+            .conn
+            .prepare_cached(
+                "DELETE FROM import_changes WHERE user_id > ?1 AND user_id <= ?2 AND import_id <= ?3",
+            )?
+            .execute((at, end.unwrap_or(i64::MAX), last))?;
+        step.removed += removed as u64;
+        let Some(end) = end else {
+            cursors::set(tx, WALKED, 0)?;
+            cursors::set(tx, THROUGH, last)?;
+            step.is_done = true;
+            return Ok(step);
+        };
+        at = end;
+    }
+    cursors::set(tx, WALKED, at)?;
+    Ok(step)
+}
+
+/// The last of the imports behind `through` that ended before `before`, up to the first that did not.
+fn last_import_before(conn: &Connection, through: i64, before: Millis) -> Result<i64, StoreError> {
+    let mut statement = conn.prepare_cached(
+        "SELECT id FROM imports WHERE id > ?1 AND (finished_at IS NULL OR finished_at >= ?2)
+         ORDER BY id LIMIT 1",
+    )?;
+    let young: Option<i64> = statement.query_map((through, before), |row| row.get(0))?.next().transpose()?;
+    if let Some(young) = young {
+        return Ok(young - 1);
+    }
+    let newest = conn
+        .prepare_cached("SELECT max(id) FROM imports")?
+        .query_row([], |row| row.get::<_, Option<i64>>(0))?;
+    Ok(newest.unwrap_or(0))
 }
 
 /// Events from the oldest end, as far as [`events::may_prune_through`] lets, and never the newest: readers know by

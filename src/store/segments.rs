@@ -81,6 +81,28 @@ pub fn insert(tx: &Tx<'_>, name: &str, definition: &Value) -> Result<i64, StoreE
         .insert((name, definition.to_string(), tx.now))?)
 }
 
+/// The segment of everybody, made when it is not there yet.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn everybody(tx: &Tx<'_>) -> Result<i64, StoreError> {
+    let known: Option<i64> = tx
+        .conn
+        .prepare_cached(r#"SELECT id FROM segments WHERE definition = '{"all":[]}' ORDER BY id LIMIT 1"#)?
+        .query_row([], |row| row.get(0))
+        .optional()?;
+    if let Some(id) = known {
+        return Ok(id);
+    }
+    let mut name = "Everybody".to_owned();
+    let mut n = 2;
+    while is_name_taken(tx.conn, &name, None)? {
+        name = format!("Everybody {n}");
+        n += 1;
+    }
+    insert(tx, &name, &serde_json::json!({"all": []}))
+}
+
 /// Changes a segment. Campaigns that froze it keep what they froze.
 ///
 /// # Errors

@@ -7,11 +7,12 @@ use serde_json::{Map, Value, json};
 use super::events::{self, NewEvent};
 use super::ledger::{self, ConsentChange};
 use super::segment_sql::Predicate;
-use super::{StoreError, Tx, suppressions};
+use super::{StoreError, Tx, search, suppressions};
 use crate::clock::Millis;
 use crate::domain::consent::Consent;
 use crate::domain::event::EventType;
 use crate::domain::phone::Phone;
+use crate::domain::user::names;
 
 /// How a person is named in a path: by number or by id.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,8 +113,8 @@ pub fn insert(tx: &Tx<'_>, user: &NewUser<'_>) -> Result<i64, StoreError> {
         .conn
         .prepare_cached(
             "INSERT INTO users (phone, channel_address, country, consent, suppressed, attributes,
-                                import_id, import_row, created_at, updated_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, jsonb(?6), ?7, ?8, ?9, ?9)",
+                                import_id, import_row, created_at, updated_at, search_words)
+             VALUES (?1, ?2, ?3, ?4, ?5, jsonb(?6), ?7, ?8, ?9, ?9, ?10)",
         )?
         .insert((
             user.phone,
@@ -125,8 +126,10 @@ pub fn insert(tx: &Tx<'_>, user: &NewUser<'_>) -> Result<i64, StoreError> {
             user.import.map(|(id, _)| id),
             user.import.map(|(_, row)| row),
             tx.now,
+            search::words(&names(user.attributes), user.phone),
         ))?;
     let mut effects = tx.effects.borrow_mut();
+    effects.wakes_people = true;
     *effects.users.entry(consent).or_default() += 1;
     effects.attributes += 1;
     drop(effects);
@@ -340,11 +343,20 @@ pub(super) fn write_attributes(
     attributes: &Map<String, Value>,
 ) -> Result<(), StoreError> {
     let text = serde_json::to_string(attributes).unwrap_or_else(|_| "{}".to_owned());
+    let found: Option<(Option<String>, Option<String>)> = tx
+        .conn
+        .prepare_cached("SELECT search_words, phone FROM users WHERE id = ?1")?
+        .query_row([user_id], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let (before, phone) = found.unwrap_or_default();
+    let after = search::words(&names(attributes), phone.as_deref());
     tx.conn
-        .prepare_cached("UPDATE users SET attributes = jsonb(?2), updated_at = ?3 WHERE id = ?1")?
-        .execute((user_id, text, tx.now))?;
+        .prepare_cached(
+            "UPDATE users SET attributes = jsonb(?2), updated_at = ?3, search_words = ?4 WHERE id = ?1",
+        )?
+        .execute((user_id, text, tx.now, &after))?;
     tx.effects.borrow_mut().attributes += 1;
-    Ok(())
+    search::change(tx, user_id, before.as_deref(), after.as_deref())
 }
 
 fn note_update(tx: &Tx<'_>, user_id: i64, data: Value) -> Result<(), StoreError> {

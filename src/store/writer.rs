@@ -244,7 +244,7 @@ impl Thread {
     fn commit(&self, effects: &mut Effects) -> Result<(), StoreError> {
         let conn = self.connection();
         ledger::append_link(conn, &effects.ledger, self.shared.clock.now())?;
-        effects.write_counts(conn)?;
+        effects.write_counts(conn, self.shared.clock.now())?;
         conn.prepare_cached("COMMIT")?.execute([])?;
         Ok(())
     }

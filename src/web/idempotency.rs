@@ -106,6 +106,11 @@ impl Once {
         })))
     }
 
+    /// No key: every time is the first.
+    pub(super) fn none() -> Once {
+        Once(None)
+    }
+
     /// The key that a form brought with it; its digest comes with it.
     pub(super) fn of_form(caller: String, path: &str, key: &str, pairs: &[(String, String)]) -> Once {
         let mut serializer = form_urlencoded::Serializer::new(String::new());

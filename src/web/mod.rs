@@ -69,6 +69,8 @@ pub struct State {
     pub limits: limits::Limits,
     /// Answers that stay open.
     pub streams: streams::Streams,
+    /// What was worked out about audiences of late.
+    pub looks: admin::campaigns::Looks,
     /// How the process has been doing in the last minutes.
     pub vitals: Vitals,
     /// Those who look at live pages.

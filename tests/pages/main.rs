@@ -12,4 +12,7 @@
 #[path = "../it/support/mod.rs"]
 mod support;
 
+mod campaigns;
+mod imports;
 mod inbox;
+mod visitor;

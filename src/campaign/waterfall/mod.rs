@@ -57,6 +57,17 @@ pub struct Excluded {
     pub bucket: Bucket,
 }
 
+/// People whose hours are those of the same zones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ZoneOutlook {
+    /// IANA names: several where a number fits several zones and all have to allow; none where none is known.
+    pub zones: Vec<String>,
+    /// How many of them would get it, now or later.
+    pub people: i64,
+    /// From when on, as far as their hours decide; `None`: never.
+    pub opens: Option<Millis>,
+}
+
 /// What a launch would do.
 #[derive(Clone, Debug)]
 pub struct Waterfall {
@@ -84,6 +95,8 @@ pub struct Waterfall {
     pub missing: BTreeMap<String, i64>,
     /// When the first and the last one go; `None` where no sender fits.
     pub forecast: Option<Forecast>,
+    /// The same people by where they are, the most first.
+    pub zones: Vec<ZoneOutlook>,
     /// How many would wait until it is too late, by their hours or by the forecast.
     pub would_expire: i64,
     /// Messages that wait for the same sender already.

@@ -261,6 +261,7 @@ impl Walk {
             exits.iter().filter(|(way, ..)| *way == Way::Expired).map(|(.., bucket)| bucket.people).sum()
         };
         let forecast = outlook::forecast(house, &self.before, queue, (&self.timetable, &self.streams, mean));
+        let zones = outlook::by_zone(self.before.at, &self.timetable, &self.streams);
         let mut waterfall = Waterfall {
             version: self.before.campaign.version,
             through: self.through,
@@ -275,6 +276,7 @@ impl Walk {
             parts_by_encoding: by_encoding.into_iter().filter(|(_, n)| is_sms && *n > 0).collect(),
             missing: self.missing,
             forecast,
+            zones,
             queue_ahead,
             obstacles: self.obstacles,
             cost: self.cost,

@@ -142,6 +142,13 @@ impl Phone {
     }
 }
 
+/// Every country calling code in use, by libphonenumber's metadata: some 215.
+pub fn calling_codes() -> &'static [i32] {
+    static CODES: LazyLock<Vec<i32>> =
+        LazyLock::new(|| PHONE_NUMBER_UTIL.get_supported_calling_codes().collect());
+    &CODES
+}
+
 fn region_of(number: &PhoneNumber) -> Option<rlibphonenumber::RegionStr> {
     PHONE_NUMBER_UTIL
         .get_region_for_number(number)

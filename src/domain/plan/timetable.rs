@@ -7,7 +7,8 @@ use super::places::{Place, Places};
 use super::{Person, Plan};
 use crate::domain::gate::LEAST_VALIDITY;
 use crate::domain::phone::Phone;
-use crate::domain::quiet_hours::{Decision, Presets, Whereabouts};
+use crate::domain::quiet_hours::{Decision, Presets, Whereabouts, Zones};
+use crate::domain::timezone::Zone;
 
 /// What the hours say to somebody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,17 @@ struct Row {
     state: Option<String>,
 }
 
+impl Row {
+    fn whereabouts(&self) -> Whereabouts<'_> {
+        Whereabouts {
+            phone: self.phone.as_ref(),
+            country: self.country.as_deref(),
+            timezone: self.timezone.as_deref(),
+            state: self.state.as_deref(),
+        }
+    }
+}
+
 impl Timetable {
     /// For `plan`, as seen at `now` (milliseconds UTC).
     pub fn new(plan: Arc<Plan>, presets: Arc<Presets>, now: i64) -> Timetable {
@@ -73,15 +85,24 @@ impl Timetable {
         (number, hours)
     }
 
+    /// Whose clocks count there, by name: more than one where a number fits several zones and all have to allow.
+    /// Empty where no zone is known.
+    pub fn zones(&self, place: PlaceNumber) -> Vec<String> {
+        let Some(row) = self.rows.get(place) else {
+            return Vec::new();
+        };
+        match self.plan.timing(&self.presets).zones_of(&row.whereabouts(), self.now) {
+            Zones::Person(tz) | Zones::Campaign(tz) => vec![Zone { tz }.name().to_owned()],
+            Zones::Prefix(zones) | Zones::TooWide(zones) => {
+                zones.iter().map(|zone| zone.name().to_owned()).collect()
+            }
+        }
+    }
+
     /// The first span at or after `at` in which people there may be written to, from and to; `None`: never.
     pub fn open(&self, place: PlaceNumber, at: i64) -> Option<(i64, i64)> {
         let row = self.rows.get(place)?;
-        let who = Whereabouts {
-            phone: row.phone.as_ref(),
-            country: row.country.as_deref(),
-            timezone: row.timezone.as_deref(),
-            state: row.state.as_deref(),
-        };
+        let who = row.whereabouts();
         let timing = self.plan.timing(&self.presets);
         let from = row.hours.not_before.map_or(at, |start| start.max(at));
         match timing.decision(&who, from) {

@@ -124,6 +124,7 @@ pub(super) fn survey(file: TextFile) -> Result<Layout, FileError> {
         format: Format::Csv,
         encoding: Some(dialect.file.encoding_name()),
         delimiter: Some(char::from(dialect.delimiter)),
+        sheet: None,
         header,
         rows,
         source: Source::Csv(dialect),

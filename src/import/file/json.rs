@@ -48,6 +48,7 @@ pub(super) fn survey(format: Format, file: TextFile) -> Result<Layout, FileError
         format,
         encoding: Some(file.encoding_name()),
         delimiter: None,
+        sheet: None,
         header,
         rows,
         source: Source::Json(file),

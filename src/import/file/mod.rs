@@ -7,6 +7,7 @@ mod json;
 mod text;
 mod xlsx;
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -126,7 +127,9 @@ pub struct Layout {
     pub encoding: Option<&'static str>,
     /// Of CSV.
     pub delimiter: Option<char>,
-    /// The columns, as the file names them; for JSON every field that any element has.
+    /// Of a workbook: the sheet that is read.
+    pub sheet: Option<String>,
+    /// The columns, as the file names them, each with a name of its own; for JSON every field that any element has.
     pub header: Vec<String>,
     /// Rows below the header that are not blank.
     pub rows: u64,
@@ -147,7 +150,7 @@ enum Source {
 /// [`FileError`] says what is wrong with the file.
 pub fn survey(path: &Path, encoding: Option<&str>) -> Result<Layout, FileError> {
     let format = format::detect(path)?;
-    let layout = match format {
+    let mut layout = match format {
         Format::Csv => csv::survey(text::detect(path, encoding)?)?,
         Format::Json | Format::Ndjson => json::survey(format, text::detect(path, encoding)?)?,
         Format::Xlsx => xlsx::survey(path)?,
@@ -158,7 +161,25 @@ pub fn survey(path: &Path, encoding: Option<&str>) -> Result<Layout, FileError> 
             layout.header.len()
         ));
     }
+    if matches!(format, Format::Csv | Format::Xlsx) {
+        name_columns(&mut layout.header);
+    }
     Ok(layout)
+}
+
+/// Gives columns without a name one, and the second of two with the same name another, so that each can be told.
+fn name_columns(header: &mut [String]) {
+    let mut taken: HashSet<String> = HashSet::new();
+    for (at, name) in header.iter_mut().enumerate() {
+        if name.is_empty() {
+            *name = format!("column {}", at + 1);
+        }
+        let (first, mut count) = (name.clone(), 1);
+        while !taken.insert(name.clone()) {
+            count += 1;
+            *name = format!("{first} {count}");
+        }
+    }
 }
 
 /// Hands every row that is not blank to `visit`, in the order of the file, until it breaks.

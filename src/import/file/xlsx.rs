@@ -25,7 +25,7 @@ pub(super) fn survey(path: &Path) -> Result<Layout, FileError> {
     check_sizes(path)?;
     let mut header = Vec::new();
     let mut rows = 0;
-    each_sheet_row(path, &mut |_, cells| {
+    let sheet = each_sheet_row(path, &mut |_, cells| {
         if header.is_empty() {
             header = cells.iter().map(name_of).collect();
         } else {
@@ -39,7 +39,15 @@ pub(super) fn survey(path: &Path) -> Result<Layout, FileError> {
     if header.is_empty() {
         return FileError::refused("No sheet of the workbook has anything in it.");
     }
-    Ok(Layout { format: Format::Xlsx, encoding: None, delimiter: None, header, rows, source: Source::Xlsx })
+    Ok(Layout {
+        format: Format::Xlsx,
+        encoding: None,
+        delimiter: None,
+        sheet,
+        header,
+        rows,
+        source: Source::Xlsx,
+    })
 }
 
 pub(super) fn each_row(
@@ -58,6 +66,7 @@ pub(super) fn each_row(
         let problem = (cells.len() > columns).then_some(RowProblem::TooManyCells(cells.len()));
         visit(RawRow { number, cells, problem })
     })
+    .map(drop)
 }
 
 /// Refuses what would not fit into memory before anything of it is unpacked there.
@@ -111,11 +120,11 @@ fn complaint(error: XlsxError) -> FileError {
     }
 }
 
-/// Rows that are not blank, with their numbers.
+/// Rows that are not blank, with their numbers. Returns the name of the sheet that they stand in.
 fn each_sheet_row(
     path: &Path,
     visit: &mut dyn FnMut(u64, Vec<Cell>) -> ControlFlow<()>,
-) -> Result<(), FileError> {
+) -> Result<Option<String>, FileError> {
     let mut workbook: Xlsx<_> = Xlsx::new(BufReader::new(File::open(path)?)).map_err(complaint)?;
     let sheets: Vec<String> = workbook
         .sheets_metadata()
@@ -134,10 +143,10 @@ fn each_sheet_row(
         };
         each_row_of(&mut workbook, &name, &mut noted)?;
         if !is_empty {
-            break;
+            return Ok(Some(name));
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 fn each_row_of(

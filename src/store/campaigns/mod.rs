@@ -3,6 +3,7 @@
 
 mod counts;
 mod life;
+pub mod pace;
 
 use std::sync::Arc;
 

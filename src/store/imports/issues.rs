@@ -76,6 +76,15 @@ pub fn count_issues(conn: &Connection, import_id: i64) -> Result<u64, StoreError
     Ok(u64::try_from(count).unwrap_or(0))
 }
 
+/// Which issues are wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Only of rows that were not taken.
+    pub only_rejected: bool,
+    /// Only for this reason.
+    pub reason: Option<String>,
+}
+
 /// A page of issues in the order of the file, behind `(row, reason)`; begin behind `(0, "")`.
 ///
 /// # Errors
@@ -86,21 +95,39 @@ pub fn issues(
     after: (i64, &str),
     limit: usize,
 ) -> Result<Vec<Issue>, StoreError> {
+    issues_of(conn, import_id, &Wanted::default(), after, limit)
+}
+
+/// The same of those that are wanted. What is passed over is read too: an import keeps [`MAX_ISSUES`] at most.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn issues_of(
+    conn: &Connection,
+    import_id: i64,
+    wanted: &Wanted,
+    after: (i64, &str),
+    limit: usize,
+) -> Result<Vec<Issue>, StoreError> {
     let found = conn
         .prepare_cached(
             "SELECT row, reason, rejected, column_name, message, cells FROM import_issues
-             WHERE import_id = ?1 AND (row, reason) > (?2, ?3) ORDER BY row, reason LIMIT ?4",
+             WHERE import_id = ?1 AND (row, reason) > (?2, ?3)
+               AND rejected >= ?5 AND (?6 IS NULL OR reason = ?6) ORDER BY row, reason LIMIT ?4",
         )?
-        .query_map((import_id, after.0, after.1, limit as i64), |row| {
-            Ok(Issue {
-                row: row.get(0)?,
-                reason: row.get(1)?,
-                is_rejected: row.get(2)?,
-                column: row.get(3)?,
-                message: row.get(4)?,
-                cells: serde_json::from_str(&row.get::<_, String>(5)?).unwrap_or_default(),
-            })
-        })?
+        .query_map(
+            (import_id, after.0, after.1, limit as i64, wanted.only_rejected, &wanted.reason),
+            |row| {
+                Ok(Issue {
+                    row: row.get(0)?,
+                    reason: row.get(1)?,
+                    is_rejected: row.get(2)?,
+                    column: row.get(3)?,
+                    message: row.get(4)?,
+                    cells: serde_json::from_str(&row.get::<_, String>(5)?).unwrap_or_default(),
+                })
+            },
+        )?
         .collect::<Result<_, _>>()?;
     Ok(found)
 }

@@ -1,31 +1,49 @@
 //! `imports`: files on their way in, and how far they got. What was wrong with their rows is in `issues`,
-//! what a row does to people in `people`.
+//! what a row does to people in `people`, what can be undone of that in `changes`; `drafts` are files of which
+//! nobody said yet that they come in, `work` moves an import along.
 
+mod changes;
+mod drafts;
 mod issues;
+mod mappings;
 mod people;
 mod rehearsal;
+mod work;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use rusqlite::{Connection, OptionalExtension, Row};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::events::{self, NewEvent};
 use super::{StoreError, Tx};
 use crate::clock::Millis;
-use crate::domain::event::EventType;
 
-pub use issues::{Issue, MAX_ISSUES, NewIssue, count_issues, insert_issue, issue_columns, issues};
+pub use changes::{
+    Change, Undo, ask_undo, changes_of, find_undo, finish_undo, next_undo, note_change, restore, walk_undo,
+};
+pub use drafts::{
+    NewDraft, begin_check, begin_run, discard_draft, find_draft, insert_draft, old_drafts, set_encoding,
+};
+pub use issues::{
+    Issue, MAX_ISSUES, NewIssue, Wanted, count_issues, insert_issue, issue_columns, issues, issues_of,
+};
 pub use people::{
-    Known, NewPerson, Rows, find_known, has_suppressions, is_ledger_of, join, jsonb, membership,
+    Known, NewPerson, Rows, find_known, has_suppressions, is_ledger_of, join, jsonb, last_word, membership,
     suppressed_by,
 };
+pub use mappings::{Remembered, remember, remembered};
 pub use rehearsal::Rehearsal;
+pub use work::{Place, advance, finish, start};
 
 /// Where an import stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ImportState {
+    /// The file is here; nobody said yet that it comes in.
+    Draft,
+    /// A draft whose dry run waits or is under way.
+    Checking,
     /// Waits for its turn.
     Queued,
     /// Rows are being taken in.
@@ -37,9 +55,26 @@ pub enum ImportState {
 }
 
 impl ImportState {
+    /// Every state, in the order of a life.
+    pub const ALL: [ImportState; 6] = [
+        ImportState::Draft,
+        ImportState::Checking,
+        ImportState::Queued,
+        ImportState::Running,
+        ImportState::Finished,
+        ImportState::Failed,
+    ];
+
+    /// Whether the file is not yet, and may never be, an import.
+    pub fn is_draft(self) -> bool {
+        matches!(self, ImportState::Draft | ImportState::Checking)
+    }
+
     /// The name in tables and JSON.
     pub fn as_str(self) -> &'static str {
         match self {
+            ImportState::Draft => "draft",
+            ImportState::Checking => "checking",
             ImportState::Queued => "queued",
             ImportState::Running => "running",
             ImportState::Finished => "finished",
@@ -49,6 +84,8 @@ impl ImportState {
 
     fn parse(name: &str) -> ImportState {
         match name {
+            "draft" => ImportState::Draft,
+            "checking" => ImportState::Checking,
             "queued" => ImportState::Queued,
             "running" => ImportState::Running,
             "finished" => ImportState::Finished,
@@ -74,6 +111,32 @@ pub struct Tally {
     pub rejected: u64,
     /// How often each reason was given, also for rows that were taken.
     pub reasons: BTreeMap<String, u64>,
+    /// What the counts above are made of.
+    pub details: Details,
+}
+
+/// Further counts, for the pages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Details {
+    /// Of the people added: those who came in opted in,
+    pub new_opt_in: u64,
+    /// … with a consent that is unknown,
+    pub new_unknown: u64,
+    /// … opted out,
+    pub new_opt_out: u64,
+    /// … with STOP.
+    pub new_stop: u64,
+    /// Of the people changed: those whose attributes changed,
+    pub attributes: u64,
+    /// … whose consent changed,
+    pub consent: u64,
+    /// … who joined a topic.
+    pub topics: u64,
+    /// Rows that would have loosened a consent, which stayed as it was.
+    pub consent_kept: u64,
+    /// Of these, rows that changed nothing else.
+    pub only_kept: u64,
 }
 
 /// An import as kept.
@@ -83,6 +146,8 @@ pub struct ImportRow {
     pub id: i64,
     /// Where it stands.
     pub state: ImportState,
+    /// Of the options: it grows with each change of them.
+    pub revision: i64,
     /// The name under which the file was given.
     pub file_name: String,
     /// The copy that is read, until the end.
@@ -107,11 +172,18 @@ pub struct ImportRow {
     pub created_at: Millis,
     /// When the first row was looked at.
     pub started_at: Option<Millis>,
+    /// Of a draft: when the dry run of its options ended.
+    pub checked_at: Option<Millis>,
     /// When it ended.
     pub finished_at: Option<Millis>,
 }
 
 impl ImportRow {
+    /// Where the import stands, as [`advance`] and [`finish`] compare it.
+    pub fn place(&self) -> Place {
+        Place { id: self.id, revision: self.revision, rows: self.tally.rows }
+    }
+
     /// The share that is done, 0.0 to 1.0.
     pub fn progress(&self) -> f64 {
         match self.state {
@@ -145,6 +217,10 @@ impl ImportRow {
 
     /// True when nothing but counting was asked for.
     pub fn is_dry_run(&self) -> bool {
+        self.state.is_draft() || self.has_dry_run()
+    }
+
+    fn has_dry_run(&self) -> bool {
         self.options.get("dry_run").and_then(Value::as_bool).unwrap_or(false)
     }
 }
@@ -188,7 +264,7 @@ pub fn insert(tx: &Tx<'_>, import: &QueuedImport<'_>) -> Result<i64, StoreError>
 
 const COLUMNS: &str = "id, state, file_name, spool_path, format, encoding, options, actor, bytes,
    bytes_read, rows, created, updated, unchanged, duplicates, rejected, reasons, error, created_at,
-   started_at, finished_at";
+   started_at, finished_at, revision, details, checked_at";
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<ImportRow> {
     let count = |at: usize| row.get::<_, i64>(at).map(|n| u64::try_from(n).unwrap_or(0));
@@ -212,15 +288,18 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<ImportRow> {
             duplicates: count(14)?,
             rejected: count(15)?,
             reasons: serde_json::from_str(&text(16)?).unwrap_or_default(),
+            details: serde_json::from_str(&text(22)?).unwrap_or_default(),
         },
         error: row.get(17)?,
         created_at: row.get(18)?,
         started_at: row.get(19)?,
         finished_at: row.get(20)?,
+        revision: row.get(21)?,
+        checked_at: row.get(23)?,
     })
 }
 
-/// Finds an import.
+/// Finds an import, a draft too.
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
@@ -231,11 +310,27 @@ pub fn find(conn: &Connection, id: i64) -> Result<Option<ImportRow>, StoreError>
         .optional()?)
 }
 
-/// A page of imports, newest first, below id `before`.
+/// A page of imports, newest first, below id `before`. Drafts are left out.
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
 pub fn list(conn: &Connection, before: i64, limit: usize) -> Result<Vec<ImportRow>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM imports WHERE id < ?1 AND state NOT IN ('draft', 'checking')
+         ORDER BY id DESC LIMIT ?2"
+    );
+    let found = conn
+        .prepare_cached(&sql)?
+        .query_map((before, limit as i64), from_row)?
+        .collect::<Result<_, _>>()?;
+    Ok(found)
+}
+
+/// A page of everything that the page of imports lists, drafts too: newest first, below id `before`.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn list_all(conn: &Connection, before: i64, limit: usize) -> Result<Vec<ImportRow>, StoreError> {
     let found = conn
         .prepare_cached(&format!("SELECT {COLUMNS} FROM imports WHERE id < ?1 ORDER BY id DESC LIMIT ?2"))?
         .query_map((before, limit as i64), from_row)?
@@ -243,7 +338,7 @@ pub fn list(conn: &Connection, before: i64, limit: usize) -> Result<Vec<ImportRo
     Ok(found)
 }
 
-/// The oldest import behind id `after` that is not at its end.
+/// The oldest import behind id `after` that is not at its end; drafts are left out.
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
@@ -251,6 +346,16 @@ pub fn next_open(conn: &Connection, after: i64) -> Result<Option<ImportRow>, Sto
     let sql = format!(
         "SELECT {COLUMNS} FROM imports WHERE state IN ('queued', 'running') AND id > ?1 ORDER BY id LIMIT 1"
     );
+    Ok(conn.prepare_cached(&sql)?.query_row([after], from_row).optional()?)
+}
+
+/// The oldest draft behind id `after` whose dry run is to be made.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn next_check(conn: &Connection, after: i64) -> Result<Option<ImportRow>, StoreError> {
+    let sql =
+        format!("SELECT {COLUMNS} FROM imports WHERE state = 'checking' AND id > ?1 ORDER BY id LIMIT 1");
     Ok(conn.prepare_cached(&sql)?.query_row([after], from_row).optional()?)
 }
 
@@ -264,104 +369,6 @@ pub fn spooled(conn: &Connection) -> Result<Vec<PathBuf>, StoreError> {
         .query_map([], |row| row.get::<_, String>(0).map(PathBuf::from))?
         .collect::<Result<_, _>>()?;
     Ok(found)
-}
-
-/// Marks an import as running, with what its file turned out to be. A dry run begins anew: what it
-/// remembered of the file went with the process. Returns false when it is at its end already.
-///
-/// # Errors
-/// [`StoreError`] from SQLite.
-pub fn start(
-    tx: &Tx<'_>,
-    import: &ImportRow,
-    format: &str,
-    encoding: Option<&str>,
-) -> Result<bool, StoreError> {
-    if import.is_dry_run() {
-        tx.conn.prepare_cached("DELETE FROM import_issues WHERE import_id = ?1")?.execute([import.id])?;
-        tx.conn
-            .prepare_cached(
-                "UPDATE imports SET bytes_read = 0, rows = 0, created = 0, updated = 0, unchanged = 0,
-                                    duplicates = 0, rejected = 0, reasons = '{}'
-                 WHERE id = ?1 AND state IN ('queued', 'running')",
-            )?
-            .execute([import.id])?;
-    }
-    let changed = tx
-        .conn
-        .prepare_cached(
-            "UPDATE imports SET state = 'running', format = ?2, encoding = ?3,
-                                started_at = coalesce(started_at, ?4)
-             WHERE id = ?1 AND state IN ('queued', 'running')",
-        )?
-        .execute((import.id, format, encoding, tx.now))?;
-    Ok(changed > 0)
-}
-
-/// Moves the counters from `before` to `after`. Returns false, and changes nothing, when they do not stand
-/// at `before`: another process works on the same import.
-///
-/// # Errors
-/// [`StoreError`] from SQLite.
-pub fn advance(
-    tx: &Tx<'_>,
-    id: i64,
-    before: u64,
-    after: &Tally,
-    bytes_read: u64,
-) -> Result<bool, StoreError> {
-    let reasons = serde_json::to_string(&after.reasons).unwrap_or_else(|_| "{}".to_owned());
-    let changed = tx
-        .conn
-        .prepare_cached(
-            "UPDATE imports SET rows = ?3, created = ?4, updated = ?5, unchanged = ?6, duplicates = ?7,
-                                rejected = ?8, reasons = ?9, bytes_read = ?10
-             WHERE id = ?1 AND rows = ?2 AND state = 'running'",
-        )?
-        .execute((
-            id,
-            signed(before),
-            signed(after.rows),
-            signed(after.created),
-            signed(after.updated),
-            signed(after.unchanged),
-            signed(after.duplicates),
-            signed(after.rejected),
-            reasons,
-            signed(bytes_read),
-        ))?;
-    Ok(changed > 0)
-}
-
-/// Ends an import that stands at `rows`, with the event that tells of it. With `error` it failed. Returns
-/// false when another process moved it meanwhile.
-///
-/// # Errors
-/// [`StoreError`] from SQLite.
-pub fn finish(tx: &Tx<'_>, id: i64, rows: u64, error: Option<&str>) -> Result<bool, StoreError> {
-    let state = if error.is_some() { ImportState::Failed } else { ImportState::Finished };
-    let changed = tx
-        .conn
-        .prepare_cached(
-            "UPDATE imports SET state = ?3, error = ?4, finished_at = ?5, spool_path = NULL,
-                                bytes_read = CASE WHEN ?4 IS NULL THEN bytes ELSE bytes_read END
-             WHERE id = ?1 AND rows = ?2 AND state IN ('queued', 'running')",
-        )?
-        .execute((id, signed(rows), state.as_str(), error, tx.now))?;
-    if changed == 0 {
-        return Ok(false);
-    }
-    if let Some(import) = find(tx.conn, id)? {
-        let mut data = import.report();
-        if let Some(data) = data.as_object_mut() {
-            data.remove("progress");
-            data.insert("import_id".to_owned(), data.get("id").cloned().unwrap_or_default());
-            data.remove("id");
-            data.insert("actor".to_owned(), Value::from(import.actor));
-        }
-        events::append(tx, EventType::ImportFinished, NewEvent { data: Some(data), ..NewEvent::default() })?;
-    }
-    Ok(true)
 }
 
 fn signed(count: u64) -> i64 {

@@ -4,7 +4,8 @@
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use super::super::ledger::{self, ConsentChange};
-use super::super::{StoreError, Tx, suppressions, topics};
+use super::super::{StoreError, Tx, search, suppressions, topics};
+use crate::clock::Millis;
 use crate::domain::consent::Consent;
 
 /// A person whom we know, as far as an import asks.
@@ -22,6 +23,8 @@ pub struct Known {
     pub import_id: Option<i64>,
     /// Its row; negative when that import added the person.
     pub import_row: Option<i64>,
+    /// What the person is found by.
+    pub search_words: Option<String>,
 }
 
 /// Finds a person by E.164.
@@ -31,7 +34,7 @@ pub struct Known {
 pub fn find_known(conn: &Connection, phone: &str) -> Result<Option<Known>, StoreError> {
     Ok(conn
         .prepare_cached(
-            "SELECT id, consent, json(attributes), attributes, import_id, import_row
+            "SELECT id, consent, json(attributes), attributes, import_id, import_row, search_words
              FROM users WHERE phone = ?1",
         )?
         .query_row([phone], |row| {
@@ -43,6 +46,7 @@ pub fn find_known(conn: &Connection, phone: &str) -> Result<Option<Known>, Store
                 kept: row.get(3)?,
                 import_id: row.get(4)?,
                 import_row: row.get(5)?,
+                search_words: row.get(6)?,
             })
         })
         .optional()?)
@@ -73,6 +77,8 @@ pub struct NewPerson<'a> {
     pub country: Option<&'a str>,
     /// An object as JSONB, checked.
     pub attributes: &'a [u8],
+    /// What the person is called, by [`crate::domain::user::names`].
+    pub names: &'a str,
     /// `None`: unknown, and nothing in the ledger.
     pub consent: Option<ConsentChange<'a>>,
     /// The import and its row.
@@ -87,6 +93,8 @@ pub struct Rows<'a> {
     insert: CachedStatement<'a>,
     update: CachedStatement<'a>,
     touch: CachedStatement<'a>,
+    /// Whose words are in the search index.
+    searchable_through: i64,
 }
 
 impl<'a> Rows<'a> {
@@ -97,12 +105,13 @@ impl<'a> Rows<'a> {
     pub fn new(tx: &'a Tx<'a>) -> Result<Rows<'a>, StoreError> {
         let insert = tx.conn.prepare_cached(
             "INSERT INTO users (phone, country, consent, suppressed, attributes, import_id, import_row,
-                                created_at, updated_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8)
+                                created_at, updated_at, search_words)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?9)
              ON CONFLICT (phone) DO NOTHING",
         )?;
         let update = tx.conn.prepare_cached(
-            "UPDATE users SET import_id = ?7, import_row = ?8, attributes = ?9, updated_at = ?10
+            "UPDATE users SET import_id = ?7, import_row = ?8, attributes = ?9, updated_at = ?10,
+               search_words = ?11
              WHERE id = ?1 AND phone = ?2 AND consent = ?3 AND attributes = ?4
                AND import_id IS ?5 AND import_row IS ?6",
         )?;
@@ -111,7 +120,8 @@ impl<'a> Rows<'a> {
              WHERE id = ?1 AND phone = ?2 AND consent = ?3 AND attributes = ?4
                AND import_id IS ?5 AND import_row IS ?6",
         )?;
-        Ok(Rows { tx, insert, update, touch })
+        let searchable_through = search::through(tx.conn)?;
+        Ok(Rows { tx, insert, update, touch, searchable_through })
     }
 
     /// Adds a person and returns the id, or `None` when the number is known.
@@ -130,6 +140,7 @@ impl<'a> Rows<'a> {
             person.import.0,
             -person.import.1,
             tx.now,
+            search::words(person.names, Some(person.phone)),
         ))?;
         if added == 0 {
             return Ok(None);
@@ -149,7 +160,7 @@ impl<'a> Rows<'a> {
     }
 
     /// Notes which row of which import touched the person (`row` keeps the sign that it has), with
-    /// attributes (JSONB, checked) that replace those kept. Returns false, and changes nothing, when the
+    /// attributes (JSONB, checked, and what the person is called in them) that replace those kept. Returns false, and changes nothing, when the
     /// person does not stand as `known` says: whatever a decision was based on is compared.
     ///
     /// # Errors
@@ -158,26 +169,32 @@ impl<'a> Rows<'a> {
         &mut self,
         phone: &str,
         known: &Known,
-        attributes: Option<&[u8]>,
+        attributes: Option<(&[u8], &str)>,
         (import_id, row): (i64, i64),
     ) -> Result<bool, StoreError> {
         let (consent, kept) = (known.consent.as_str(), known.kept.as_slice());
         let stood = (known.import_id, known.import_row);
         let changed = match attributes {
-            Some(attributes) => {
+            Some((attributes, names)) => {
                 self.tx.effects.borrow_mut().attributes += 1;
-                self.update.execute(params![
-                known.id,
-                phone,
-                consent,
-                kept,
-                stood.0,
-                stood.1,
-                import_id,
-                row,
-                attributes,
-                self.tx.now
-            ])?
+                let words = search::words(names, Some(phone));
+                let changed = self.update.execute(params![
+                    known.id,
+                    phone,
+                    consent,
+                    kept,
+                    stood.0,
+                    stood.1,
+                    import_id,
+                    row,
+                    attributes,
+                    self.tx.now,
+                    words
+                ])?;
+                if changed > 0 && known.id <= self.searchable_through {
+                    search::replace(self.tx, known.id, known.search_words.as_deref(), words.as_deref())?;
+                }
+                changed
             }
             None => self.touch.execute((known.id, phone, consent, kept, stood.0, stood.1, import_id, row))?,
         };
@@ -226,5 +243,19 @@ pub fn suppressed_by(conn: &Connection, address_hash: &[u8; 32]) -> Result<Optio
     Ok(conn
         .prepare_cached("SELECT source FROM suppressions WHERE address_hash = ?1")?
         .query_row([address_hash], |row| row.get(0))
+        .optional()?)
+}
+
+/// Where the last word in a person's ledger comes from (`keyword`, `import`, …), and when it was said.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn last_word(conn: &Connection, user_id: i64) -> Result<Option<(String, Millis)>, StoreError> {
+    Ok(conn
+        .prepare_cached(
+            "SELECT source, coalesce(obtained_at, at) FROM consent_ledger
+             WHERE user_id = ?1 ORDER BY id DESC LIMIT 1",
+        )?
+        .query_row([user_id], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?)
 }

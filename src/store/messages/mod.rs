@@ -18,7 +18,7 @@ use crate::domain::phone::Channel;
 
 pub use queue::{Due, due, next_due, person};
 pub(super) use queue::{PERSON, person_from_row};
-pub use turns::{Claim, cancel_of_campaign, cancel_of_user, claim, close, defer, requeue_failed};
+pub use turns::{Claim, Retry, cancel_of_campaign, cancel_of_user, claim, close, defer, requeue_failed};
 
 /// `closes_at` of a message that no hours bound: the year 9999.
 pub const NEVER_CLOSES: Millis = 253_402_300_799_000;

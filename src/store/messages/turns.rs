@@ -1,5 +1,7 @@
 //! What our own side does with a message that waits: claims it, lets it wait on, ends it, queues it again.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::super::closings::{self, SharedClosings};
@@ -143,26 +145,38 @@ pub fn cancel_of_campaign(tx: &Tx<'_>, campaign_id: i64, limit: usize) -> Result
     Ok(waiting.len())
 }
 
-/// Queues at most `limit` failed messages of a campaign again, from user `after` on, each with the end of the
-/// person's window by `closings`. Returns how many, and the last user looked at, or `None` at the end.
+/// Which failed messages of a campaign are queued again in one write.
+#[derive(Clone, Debug)]
+pub struct Retry {
+    /// Of people from this id on.
+    pub after: i64,
+    /// How many at most.
+    pub limit: usize,
+    /// With these codes of Twilio, 0 for those without; `None`: whatever it was.
+    pub codes: Option<Arc<[i64]>>,
+}
+
+/// Queues failed messages of a campaign again, each with the end of the person's window by `closings`. Returns how many, and the last user looked at, or `None` at the end.
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
 pub fn requeue_failed(
     tx: &Tx<'_>,
     campaign_id: i64,
-    (after, limit): (i64, usize),
+    retry: &Retry,
     closings: &SharedClosings,
 ) -> Result<(usize, Option<i64>), StoreError> {
+    let codes = retry.codes.as_ref().map(|codes| json!(&codes[..]).to_string());
     let failed: Vec<Standing> = tx
         .conn
         .prepare_cached(&format!(
             "SELECT {STANDING} FROM messages m
              WHERE m.campaign_id = ?1 AND m.user_id >= ?2 AND m.occasion NOT GLOB 'test:*'
                AND m.status IN ('failed', 'undelivered', 'expired')
+               AND (?4 IS NULL OR coalesce(m.error_code, 0) IN (SELECT value FROM json_each(?4)))
              ORDER BY m.campaign_id, m.user_id, m.occasion LIMIT ?3"
         ))?
-        .query_map((campaign_id, after, limit as i64), standing_from_row)?
+        .query_map((campaign_id, retry.after, retry.limit as i64, codes), standing_from_row)?
         .collect::<Result<_, _>>()?;
     let sql = format!(
         "UPDATE messages SET status = 'queued', reason = NULL, error_code = NULL, due_at = ?2,
@@ -181,5 +195,5 @@ pub fn requeue_failed(
         campaigns::reopen(tx, campaign_id, "retry_failed")?;
     }
     tx.wake_delivery();
-    Ok((failed.len(), last.filter(|_| failed.len() == limit)))
+    Ok((failed.len(), last.filter(|_| failed.len() == retry.limit)))
 }

@@ -93,7 +93,8 @@ mod tests {
         assert_eq!(names("SPRI"), [1]);
         assert_eq!(names("%"), [1]);
         assert_eq!(names("n"), [2, 1]);
-        let plan = plan_of(&conn, "SELECT id FROM users WHERE phone >= ?1 AND phone < ?2 ORDER BY phone LIMIT ?3");
+        let plan =
+            plan_of(&conn, "SELECT id FROM users WHERE phone >= ?1 AND phone < ?2 ORDER BY phone LIMIT ?3");
         assert!(plan.contains("SEARCH users USING") && plan.contains("phone>?"), "{plan}");
     }
 }

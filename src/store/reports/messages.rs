@@ -134,6 +134,8 @@ pub struct MessageFilter {
     pub status: Option<Status>,
     /// With this reason.
     pub reason: Option<String>,
+    /// With this code of Twilio.
+    pub error_code: Option<i64>,
     /// Of this kind.
     pub kind: Option<Kind>,
     /// With this reference.
@@ -150,6 +152,7 @@ impl MessageFilter {
             ("m.user_id = ?", self.user_id.map(SqlValue::from)),
             ("m.status = ?", self.status.map(|status| text(status.as_str()))),
             ("m.reason = ?", self.reason.as_deref().map(text)),
+            ("m.error_code = ?", self.error_code.map(SqlValue::from)),
             ("m.kind = ?", self.kind.map(|kind| text(kind.as_str()))),
             ("m.reference = ?", self.reference.as_deref().map(text)),
             ("m.created_at >= ?", self.since.map(SqlValue::from)),

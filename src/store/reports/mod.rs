@@ -1,6 +1,7 @@
 //! Read models: what lists, reports and those who watch the process look at, joined from several tables.
 
 pub mod attention;
+pub mod campaigns;
 pub mod figures;
 pub mod found;
 pub mod happening;
@@ -10,6 +11,7 @@ pub mod inbound;
 pub mod inbox;
 pub mod messages;
 pub mod overview;
+pub mod people;
 pub mod preview;
 pub mod proof;
 pub mod running;

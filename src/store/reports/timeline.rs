@@ -1,7 +1,7 @@
 //! Everything about one person, newest first: messages, what they wrote, their consent, and what else
 //! happened to them, merged from four tables that are each in order of time already.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
 use super::inbound::{self, InboundFilter, InboundView};
 use super::messages::{self, MessageFilter, MessageView};
@@ -66,6 +66,35 @@ impl Place {
     }
 }
 
+/// Which entries are wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Show {
+    /// Everything.
+    #[default]
+    All,
+    /// What was said, both ways.
+    Messages,
+    /// What the person allows: the ledger, topics, holds, the list of those never sent to.
+    Consent,
+    /// Everything else.
+    Changes,
+}
+
+/// Events about what a person allows.
+const OF_CONSENT: [&str; 3] = ["topic.changed", "hold.changed", "suppression.changed"];
+
+impl Show {
+    fn takes(self, event: &Event) -> bool {
+        let is_of_consent = OF_CONSENT.contains(&event.kind.as_str());
+        match self {
+            Show::All => true,
+            Show::Messages => false,
+            Show::Consent => is_of_consent,
+            Show::Changes => !is_of_consent,
+        }
+    }
+}
+
 /// A page of a person's timeline from `place` on, and the place behind it, if there is more.
 ///
 /// # Errors
@@ -76,22 +105,36 @@ pub fn page(
     place: Place,
     limit: usize,
 ) -> Result<(Vec<Entry>, Option<Place>), StoreError> {
+    page_of(conn, (user_id, Show::All), place, limit)
+}
+
+/// The same, of one kind.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn page_of(
+    conn: &Connection,
+    (user_id, show): (i64, Show),
+    place: Place,
+    limit: usize,
+) -> Result<(Vec<Entry>, Option<Place>), StoreError> {
     let fetch = limit + 1;
+    let of = |wanted: Show| if show == Show::All || show == wanted { fetch } else { 0 };
     let to_person = MessageFilter { user_id: Some(user_id), ..MessageFilter::default() };
     let from_person = InboundFilter { user_id: Some(user_id), ..InboundFilter::default() };
     let sources: [Vec<Entry>; 4] = [
-        messages::list(conn, &to_person, place.message, fetch)?
+        messages::list(conn, &to_person, place.message, of(Show::Messages))?
             .rows
             .into_iter()
             .map(|message| Entry::Message(Box::new(message), Vec::new()))
             .collect(),
-        inbound::list(conn, &from_person, place.inbound, fetch)?
+        inbound::list(conn, &from_person, place.inbound, of(Show::Messages))?
             .rows
             .into_iter()
             .map(|inbound| Entry::Inbound(Box::new(inbound)))
             .collect(),
-        ledger::list(conn, user_id, place.consent, fetch)?.into_iter().map(Entry::Consent).collect(),
-        other_events(conn, user_id, place.event, fetch)?.into_iter().map(Entry::Event).collect(),
+        ledger::list(conn, user_id, place.consent, of(Show::Consent))?.into_iter().map(Entry::Consent).collect(),
+        other_events(conn, (user_id, show), place.event, fetch)?.into_iter().map(Entry::Event).collect(),
     ];
     let mut entries = merge(sources, fetch);
     let has_more = entries.len() > limit;
@@ -129,18 +172,41 @@ fn merge(sources: [Vec<Entry>; 4], wanted: usize) -> Vec<Entry> {
 /// Events of a person that no other table tells better.
 fn other_events(
     conn: &Connection,
-    user_id: i64,
+    (user_id, show): (i64, Show),
     mut before: i64,
     wanted: usize,
 ) -> Result<Vec<Event>, StoreError> {
     let mut found = Vec::new();
+    if show == Show::Messages {
+        return Ok(found);
+    }
     loop {
         let rows = events::of_user(conn, user_id, before, wanted)?;
         let is_end = rows.len() < wanted;
         before = rows.last().map_or(before, |last| last.id);
-        found.extend(rows.into_iter().filter(|event| !TOLD_ELSEWHERE.contains(&event.kind.as_str())));
+        let is_wanted =
+            |event: &Event| !TOLD_ELSEWHERE.contains(&event.kind.as_str()) && show.takes(event);
+        found.extend(rows.into_iter().filter(is_wanted));
         if is_end || found.len() >= wanted {
             return Ok(found);
         }
     }
+}
+
+/// Whom `operator:3`, `key:7` or `import:5` means, in a word that a person knows; `None` for others.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn actor_name(conn: &Connection, actor: &str) -> Result<Option<String>, StoreError> {
+    let Some((kind, id)) = actor.split_once(':') else {
+        return Ok(None);
+    };
+    let sql = match kind {
+        "operator" => "SELECT email FROM operators WHERE id = ?1",
+        "key" => "SELECT name FROM api_keys WHERE id = ?1",
+        "import" => "SELECT file_name FROM imports WHERE id = ?1",
+        _ => return Ok(None),
+    };
+    let id: i64 = id.parse().unwrap_or(0);
+    Ok(conn.prepare_cached(sql)?.query_row([id], |row| row.get(0)).optional()?)
 }

@@ -61,7 +61,9 @@ impl Assets {
             let Some(file) = Files::get(&path) else { continue };
             let name = path.rsplit('/').next().unwrap_or(&path);
             match name.strip_suffix(".br") {
-                Some(name) => files.push((name.to_owned(), unpacked(&file.data), Some(file.data.into_owned()))),
+                Some(name) => {
+                    files.push((name.to_owned(), unpacked(&file.data), Some(file.data.into_owned())))
+                }
                 None => files.push((name.to_owned(), file.data.into_owned(), None)),
             }
         }
@@ -89,8 +91,7 @@ impl Assets {
 
 impl Asset {
     fn new(plain: &str, raw: Vec<u8>, packed: Option<Vec<u8>>) -> Asset {
-        let digest: String =
-            Sha256::digest(&raw).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        let digest: String = Sha256::digest(&raw).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
         let (stem, extension) = plain.rsplit_once('.').unwrap_or((plain, ""));
         let kind = match extension {
             "css" => "text/css; charset=utf-8",
@@ -111,7 +112,8 @@ impl Asset {
         let Some(brotli) = &self.brotli else {
             return (None, self.raw.clone());
         };
-        let accepted = headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or("");
+        let accepted =
+            headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or("");
         let takes = |wanted: &str| {
             accepted.split(',').any(|part| {
                 let (coding, weight) = part.split_once(';').unwrap_or((part, ""));
@@ -176,7 +178,9 @@ mod tests {
     #[test]
     fn every_file_has_contents_and_the_style_names_the_font_as_it_is_served() {
         let assets = Assets::load();
-        for name in ["admin.css", "theme.js", "plots.js", "tabler.min.css", "htmx.min.js", "uPlot.iife.min.js"] {
+        for name in
+            ["admin.css", "theme.js", "plots.js", "tabler.min.css", "htmx.min.js", "uPlot.iife.min.js"]
+        {
             assert!(assets.by_plain_name[name].raw.len() > 500, "{name}");
         }
         let font = &assets.by_plain_name["inter-latin-wght-normal.woff2"].name;

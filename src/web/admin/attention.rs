@@ -69,7 +69,12 @@ pub(super) struct Item {
 }
 
 impl Item {
-    fn new(tone: &'static str, icon: &'static str, title: impl Into<String>, detail: impl Into<String>) -> Item {
+    fn new(
+        tone: &'static str,
+        icon: &'static str,
+        title: impl Into<String>,
+        detail: impl Into<String>,
+    ) -> Item {
         Item {
             icon,
             tone,
@@ -140,7 +145,8 @@ fn stops_everything(facts: &Attention, outside: &Outside, items: &mut Vec<Item>)
             Gap::Webhook => "A message from a person could not be kept.",
             Gap::Standstill => "The machine stood still.",
         };
-        let trouble = gap.trouble.clone().unwrap_or_else(|| "Twilio’s list is being looked through.".to_owned());
+        let trouble =
+            gap.trouble.clone().unwrap_or_else(|| "Twilio’s list is being looked through.".to_owned());
         let detail = format!("{why} Marketing waits until missed messages were looked for. {trouble}");
         items.push(
             Item::new("warn", "history", "Messages from people may be missing", detail)
@@ -167,7 +173,9 @@ fn stops_some(facts: &Attention, items: &mut Vec<Item>) {
         let host = host.unwrap_or_else(|| "unknown".to_owned());
         let (title, detail) = match endpoint.is_enabled {
             true => (format!("Webhooks to {host} fail"), "They are tried again by themselves.".to_owned()),
-            false => (format!("Webhooks to {host} are switched off"), endpoint.reason.clone().unwrap_or_default()),
+            false => {
+                (format!("Webhooks to {host} are switched off"), endpoint.reason.clone().unwrap_or_default())
+            }
         };
         let item = Item::new("warn", "webhook", title, detail);
         let item = item.leads(format!("/admin/settings/webhook-endpoints/{}", endpoint.id), "Look");
@@ -206,7 +214,8 @@ fn waits(facts: &Attention, outside: &Outside, items: &mut Vec<Item>) {
             ),
         };
         let item = Item::new(tone, "file-import", title, detail);
-        items.push(item.leads(format!("/admin/imports/{}", import.id), "Open").between(Some(import.at), None));
+        items
+            .push(item.leads(format!("/admin/imports/{}", import.id), "Open").between(Some(import.at), None));
     }
 }
 
@@ -292,7 +301,10 @@ mod tests {
             (told(|facts, _| facts.reviews = 3), "3 replies may be opt-outs"),
             (told(|facts, _| facts.unapplied = 2), "2 webhooks could not be applied"),
             (told(|facts, _| facts.endpoints = vec![endpoint(true)]), "Webhooks to hooks.example.com fail"),
-            (told(|facts, _| facts.endpoints = vec![endpoint(false)]), "Webhooks to hooks.example.com are switched off"),
+            (
+                told(|facts, _| facts.endpoints = vec![endpoint(false)]),
+                "Webhooks to hooks.example.com are switched off",
+            ),
             (told(|facts, _| facts.imports = vec![import(None)]), "26 import rows were rejected"),
             (told(|facts, _| facts.imports = vec![import(Some("x"))]), "The import of a.csv ended early"),
             (told(|_, outside| outside.free_bytes = Some(MB)), "1.0 MB free on the disk"),
@@ -313,7 +325,10 @@ mod tests {
             since: 9,
         });
         let item = items(&facts, &outside).remove(0);
-        assert_eq!((item.href.as_str(), item.detail.as_str(), item.since), ("/admin/campaigns/7", "Mend the token.", Some(9)));
+        assert_eq!(
+            (item.href.as_str(), item.detail.as_str(), item.since),
+            ("/admin/campaigns/7", "Mend the token.", Some(9))
+        );
     }
 
     #[test]

@@ -84,7 +84,9 @@ pub(super) async fn live(page: Page, state: Data<State>) -> Answer {
         Ok(move |page: &Page| {
             ["summary", "running", "attention", "health", "events"]
                 .into_iter()
-                .map(|id| Ok(Part::new(id, page.part_text(&format!("dashboard/_{id}.html"), values.clone())?)))
+                .map(|id| {
+                    Ok(Part::new(id, page.part_text(&format!("dashboard/_{id}.html"), values.clone())?))
+                })
                 .collect()
         })
     })
@@ -148,7 +150,8 @@ pub(super) fn card(state: &State, campaign: &Running, now: Millis) -> Value {
     let held_back: i64 = waiting.iter().map(|(_, n)| n).sum();
     let ready = (open - held_back).max(0);
     let pace = per_second.filter(|pace| *pace > 0.0).or(campaign.rate_limit);
-    let end = pace.filter(|_| ready > 0).map(|pace| now.saturating_add((ready as f64 / pace * 1_000.0) as Millis));
+    let end =
+        pace.filter(|_| ready > 0).map(|pace| now.saturating_add((ready as f64 / pace * 1_000.0) as Millis));
     context! {
         id => campaign.id,
         name => campaign.name.clone(),
@@ -177,7 +180,13 @@ fn waits(campaign: &Running) -> Vec<(&str, i64)> {
 /// How everything around the sending is doing: tone, title, detail, and a button where something can be done.
 pub(super) fn health(state: &State, facts: &Attention, outside: &Outside) -> Vec<Value> {
     let latency = state.vitals.latency(outside.now);
-    vec![account(facts, outside), webhooks(&latency), catch_up(state, outside), disk(state, outside), backup(facts, outside)]
+    vec![
+        account(facts, outside),
+        webhooks(&latency),
+        catch_up(state, outside),
+        disk(state, outside),
+        backup(facts, outside),
+    ]
 }
 
 fn account(facts: &Attention, outside: &Outside) -> Value {
@@ -190,12 +199,15 @@ fn account(facts: &Attention, outside: &Outside) -> Value {
             tone => "bad", title => "Twilio account", text => reason.clone(), until => *until,
             href => "/admin/settings/senders", action => "Look",
         },
-        (None, None) => context! { tone => "ok", title => "Twilio account", text => "Nothing stops the sending." },
+        (None, None) => {
+            context! { tone => "ok", title => "Twilio account", text => "Nothing stops the sending." }
+        }
     }
 }
 
 fn webhooks(latency: &Latency) -> Value {
-    let is_odd = latency.last_refused_at.is_some_and(|refused| latency.last_kept_at.is_none_or(|kept| kept < refused));
+    let is_odd =
+        latency.last_refused_at.is_some_and(|refused| latency.last_kept_at.is_none_or(|kept| kept < refused));
     context! {
         tone => if is_odd { "warn" } else if latency.last_kept_at.is_some() { "ok" } else { "" },
         title => "Webhooks from Twilio",

@@ -221,11 +221,27 @@ impl Filled {
         Ok(filled)
     }
 
+    /// The same from pairs that were put by, for a form whose effect was tried.
+    ///
+    /// # Errors
+    /// As above.
+    pub(super) fn refused_with(pairs: Vec<(String, String)>, problem: Problem) -> Result<Filled, Failure> {
+        let form = Form { pairs, once: Once::none() };
+        Filled::refused(&form, problem)
+    }
+
     /// With the values of `others` for fields that have none.
     pub(super) fn fill(&mut self, others: Filled) {
         for (name, values) in others.values {
             self.values.entry(name).or_insert(values);
         }
+    }
+
+    /// The same values, refused for this.
+    pub(super) fn refuse(&mut self, problem: Problem) {
+        self.status = Some(problem.status());
+        self.summary = Some(problem.to_string());
+        self.errors = problem.into_fields();
     }
 
     /// 200, or the status of what was refused.

@@ -88,7 +88,8 @@ pub(super) fn percent(part: i64, of: i64) -> String {
 
 /// `micros|money('USD')`: millionths of a currency's unit.
 fn money_filter(micros: Value, currency: Option<String>) -> String {
-    integer(&micros).map_or_else(|| "unknown".to_owned(), |micros| money(micros, currency.as_deref().unwrap_or("USD")))
+    integer(&micros)
+        .map_or_else(|| "unknown".to_owned(), |micros| money(micros, currency.as_deref().unwrap_or("USD")))
 }
 
 /// An amount in millionths, with the sign of its currency; fractions of a cent only below one.
@@ -256,9 +257,13 @@ mod tests {
 
     #[test]
     fn a_share_is_whole_only_when_nobody_is_missing() {
-        for (part, of, shown) in
-            [(1, 100_000, "0.1 %"), (99_999, 100_000, "99.9 %"), (5, 5, "100.0 %"), (0, 5, "0.0 %"), (0, 0, "–")]
-        {
+        for (part, of, shown) in [
+            (1, 100_000, "0.1 %"),
+            (99_999, 100_000, "99.9 %"),
+            (5, 5, "100.0 %"),
+            (0, 5, "0.0 %"),
+            (0, 0, "–"),
+        ] {
             assert_eq!(percent(part, of), shown);
         }
     }

@@ -108,10 +108,10 @@ fn refuse_other_sites(headers: &HeaderMap) -> Result<(), Refusal> {
     let site = headers.get(&SEC_FETCH_SITE).and_then(|value| value.to_str().ok());
     match site {
         None | Some("same-origin" | "none") => Ok(()),
-        Some(_) => {
-            Err(Failure::forbidden("This form was sent by another site. Open the page here and send it again.")
-                .into())
-        }
+        Some(_) => Err(Failure::forbidden(
+            "This form was sent by another site. Open the page here and send it again.",
+        )
+        .into()),
     }
 }
 
@@ -174,7 +174,8 @@ pub(super) fn carry_over(request: &HttpRequest, state: &State, answer: &mut Http
 
 fn to_login(request: &ServiceRequest) -> Refusal {
     if *request.method() != Method::GET && *request.method() != Method::HEAD {
-        let detail = "You are not logged in any more. Log in in another tab, come back here, and send it again.";
+        let detail =
+            "You are not logged in any more. Log in in another tab, come back here, and send it again.";
         return Refusal::Failure(Failure(Problem::new(StatusCode::UNAUTHORIZED, detail)));
     }
     let here = request.uri().path_and_query().map_or("/admin", |path| path.as_str());
@@ -228,7 +229,9 @@ fn with_page(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
         Some(problem) => problem,
         None if is_bare && response.response().error().is_some() => match status {
             StatusCode::METHOD_NOT_ALLOWED => Problem::new(status, "This page can't be used so."),
-            StatusCode::NOT_FOUND => Problem::not_found("There is no such page. The address may have a typo."),
+            StatusCode::NOT_FOUND => {
+                Problem::not_found("There is no such page. The address may have a typo.")
+            }
             _ => Problem::new(status, "The request can't be taken."),
         },
         None if is_bare => Problem::new(status, "The request can't be taken."),

@@ -35,7 +35,10 @@ fn telling(kind: &str, data: &serde_json::Value) -> Telling {
     let Some(kind) = EventType::parse(kind) else {
         return ("circle-dashed", "", "Something happened that this release has no words for");
     };
-    of_messages(kind).or_else(|| of_people(kind, data)).or_else(|| of_campaigns(kind)).unwrap_or_else(|| of_system(kind, data))
+    of_messages(kind)
+        .or_else(|| of_people(kind, data))
+        .or_else(|| of_campaigns(kind))
+        .unwrap_or_else(|| of_system(kind, data))
 }
 
 fn of_messages(kind: EventType) -> Option<Telling> {
@@ -54,7 +57,9 @@ fn of_messages(kind: EventType) -> Option<Telling> {
         E::MessageRead => ("eye", "ok", "Read by {who}"),
         E::MessageFailed => ("circle-x", "bad", "Failed for {who}. {error_code} {why}"),
         E::MessageUndelivered => ("message-off", "bad", "Not delivered to {who}. {error_code} {why}"),
-        E::ReceiptUnknown => ("help-circle", "warn", "Twilio told “{status}” of the message to {who}, a word unknown here"),
+        E::ReceiptUnknown => {
+            ("help-circle", "warn", "Twilio told “{status}” of the message to {who}, a word unknown here")
+        }
         _ => return None,
     })
 }
@@ -109,11 +114,15 @@ fn of_campaigns(kind: EventType) -> Option<Telling> {
         E::CampaignRetried => ("refresh", "", "{campaign}: failed messages were queued again"),
         E::CampaignMissed => ("clock-pause", "warn", "{campaign} missed its time"),
         E::CampaignTested => ("flask", "", "{campaign} was tested with {people} numbers by {actor}"),
-        E::CampaignRateChanged => ("adjustments", "", "{campaign} may send {rate_limit_per_second} a second now"),
+        E::CampaignRateChanged => {
+            ("adjustments", "", "{campaign} may send {rate_limit_per_second} a second now")
+        }
         E::CampaignSpendCapChanged => ("coin", "", "{campaign} may spend {spend_cap} now"),
         E::TriggerReceived => ("bolt", "", "Event {type} for {who} started {messages} messages"),
         E::TriggerCancelled => ("bolt", "", "An event for {who} was taken back"),
-        E::TriggerRefused => ("bolt", "warn", "{campaign} did not start for an event: its segment is too large"),
+        E::TriggerRefused => {
+            ("bolt", "warn", "{campaign} did not start for an event: its segment is too large")
+        }
         _ => return None,
     })
 }
@@ -124,8 +133,13 @@ fn of_system(kind: EventType, data: &serde_json::Value) -> Telling {
         E::ImportFinished if data.get("error").is_some_and(|error| !error.is_null()) => {
             ("circle-x", "bad", "Import of {file_name} ended early. {error}")
         }
-        E::ImportFinished => {
-            ("file-import", "ok", "Import of {file_name}: {created} new, {updated} changed, {rejected} rejected")
+        E::ImportFinished => (
+            "file-import",
+            "ok",
+            "Import of {file_name}: {created} new, {updated} changed, {rejected} rejected",
+        ),
+        E::ImportUndone => {
+            ("arrow-back-up", "", "An import was undone by {actor}: {restored} people have their attributes back")
         }
         E::ContentStatusChanged => ("template", "info", "WhatsApp template {sid} is {status} now. {reason}"),
         E::SenderPaused => ("player-pause", "warn", "A sender stands still. {reason}"),
@@ -145,7 +159,9 @@ fn of_system(kind: EventType, data: &serde_json::Value) -> Telling {
         _ if data.get("safe_hold").is_some() => ("shield", "warn", "Safe hold was switched by {actor}"),
         _ if data.get("api_key_id").is_some() => ("key", "", "API keys were changed by {actor}"),
         _ if data.get("operator").is_some() => ("user", "", "Operators were changed by {actor}"),
-        _ if data.get("webhook_endpoint_id").is_some() => ("webhook", "", "Webhook endpoints were changed by {actor}"),
+        _ if data.get("webhook_endpoint_id").is_some() => {
+            ("webhook", "", "Webhook endpoints were changed by {actor}")
+        }
         _ => ("settings", "", "Something was set by {actor}"),
     }
 }
@@ -154,8 +170,9 @@ fn of_system(kind: EventType, data: &serde_json::Value) -> Telling {
 fn bits(pattern: &str, happening: &Happening) -> Vec<Value> {
     let mut bits = Vec::new();
     let mut rest = pattern;
-    while let Some((before, hole, after)) =
-        rest.split_once('{').and_then(|(before, tail)| tail.split_once('}').map(|(hole, after)| (before, hole, after)))
+    while let Some((before, hole, after)) = rest
+        .split_once('{')
+        .and_then(|(before, tail)| tail.split_once('}').map(|(hole, after)| (before, hole, after)))
     {
         if !before.is_empty() {
             bits.push(context! { text => before });
@@ -178,19 +195,27 @@ fn filled(hole: &str, happening: &Happening) -> Option<Value> {
         "campaign" => {
             let told = told.or_else(|| happening.data.get("name")).and_then(|name| name.as_str());
             let name = happening.campaign.clone().or(told.map(str::to_owned));
-            Some(context! { campaign => happening.campaign_id, name => name.unwrap_or_else(|| "A campaign".to_owned()) })
+            Some(
+                context! { campaign => happening.campaign_id, name => name.unwrap_or_else(|| "A campaign".to_owned()) },
+            )
         }
         "until" => told.and_then(|at| at.as_str()).map(|at| context! { until => at }),
         "reason" => {
             let code = told.and_then(|reason| reason.as_str())?;
             Some(context! { text => words::reason(code).map_or_else(|| plain(code), str::to_owned) })
         }
-        "actor" => Some(context! { text => actor(told.and_then(|actor| actor.as_str()).unwrap_or("the system")) }),
-        "error_code" => told.and_then(serde_json::Value::as_i64).filter(|code| *code != 0).map(|code| context! { text => code }),
+        "actor" => {
+            Some(context! { text => actor(told.and_then(|actor| actor.as_str()).unwrap_or("the system")) })
+        }
+        "error_code" => told
+            .and_then(serde_json::Value::as_i64)
+            .filter(|code| *code != 0)
+            .map(|code| context! { text => code }),
         "why" => happening.data.get("error_code").and_then(serde_json::Value::as_i64).map(|code| {
             context! { text => explain(code).text }
         }),
-        _ => told.map(|told| context! { text => told.as_str().map_or_else(|| told.to_string(), str::to_owned) }),
+        _ => told
+            .map(|told| context! { text => told.as_str().map_or_else(|| told.to_string(), str::to_owned) }),
     }
 }
 
@@ -201,7 +226,9 @@ fn plain(code: &str) -> String {
         false => {
             let words = code.replace('_', " ");
             let mut letters = words.chars();
-            letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect::<String>() + ".")
+            letters.next().map_or_else(String::new, |first| {
+                first.to_uppercase().chain(letters).collect::<String>() + "."
+            })
         }
     }
 }
@@ -226,7 +253,11 @@ pub(super) fn actor(actor: &str) -> String {
 /// Groups of types for filters: word of the address, words for people, beginnings of the types.
 pub(super) const GROUPS: [(&str, &str, &[&str]); 8] = [
     ("messages", "Messages", &["message.", "receipt."]),
-    ("failures", "Failures", &["message.failed", "message.undelivered", "message.expired", "message.uncertain"]),
+    (
+        "failures",
+        "Failures",
+        &["message.failed", "message.undelivered", "message.expired", "message.uncertain"],
+    ),
     ("lost", "Lost answers", &["message.uncertain"]),
     ("replies", "Replies", &["inbound."]),
     ("consent", "Consent", &["consent.", "hold.", "topic.", "suppression."]),
@@ -268,7 +299,11 @@ mod tests {
         let bits = bits(telling(kind.as_str(), &data).2, &happening);
         let word = |bit: &Value, name: &str| bit.get_attr(name).ok().filter(|value| !value.is_undefined());
         let shown = bits.iter().map(|bit| {
-            word(bit, "text").or_else(|| word(bit, "name")).or_else(|| word(bit, "until")).unwrap_or_default().to_string()
+            word(bit, "text")
+                .or_else(|| word(bit, "name"))
+                .or_else(|| word(bit, "until"))
+                .unwrap_or_default()
+                .to_string()
         });
         shown.collect()
     }
@@ -291,15 +326,24 @@ mod tests {
             (E::MessageDelivered, json!({}), "Delivered to Ana"),
             (E::ConsentChanged, json!({"state": "stop"}), "STOP from Ana"),
             (E::CampaignPaused, json!({"reason": "Twilio said no."}), "Spring stands still. Twilio said no."),
-            (E::MessageDeferred, json!({"reason": "quiet_hours", "until": "2026-11-23T19:00:00Z"}),
-             "Ana waits until 2026-11-23T19:00:00Z. It is an hour at which nobody there is written to."),
+            (
+                E::MessageDeferred,
+                json!({"reason": "quiet_hours", "until": "2026-11-23T19:00:00Z"}),
+                "Ana waits until 2026-11-23T19:00:00Z. It is an hour at which nobody there is written to.",
+            ),
             (E::MessageRetried, json!({"reason": "provider_busy"}), "Queued again for Ana. Provider busy."),
-            (E::AdminChanged, json!({"setting": "delivery.max_attempts", "actor": "operator:3"}),
-             "Setting delivery.max_attempts was changed by operator 3"),
+            (
+                E::AdminChanged,
+                json!({"setting": "delivery.max_attempts", "actor": "operator:3"}),
+                "Setting delivery.max_attempts was changed by operator 3",
+            ),
             (E::TopicChanged, json!({"topic": "{who}", "subscribed": true}), "Ana joined {who}"),
         ] {
             assert_eq!(text(kind, data), expected);
         }
-        assert!(text(E::MessageUndelivered, json!({"error_code": 30003})).starts_with("Not delivered to Ana. 30003 "));
+        assert!(
+            text(E::MessageUndelivered, json!({"error_code": 30003}))
+                .starts_with("Not delivered to Ana. 30003 ")
+        );
     }
 }

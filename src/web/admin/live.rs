@@ -405,9 +405,10 @@ impl Task {
         let looks: Vec<(Look, Page)> = {
             let topics = self.watchers.live();
             let looks = topics.get(&self.topic.key).map(|live| &live.looks);
-            let wanted = looks.into_iter().flatten().filter(|(_, seat)| {
-                seat.picture.receiver_count() > 0 && !(only_new && seat.is_painted)
-            });
+            let wanted = looks
+                .into_iter()
+                .flatten()
+                .filter(|(_, seat)| seat.picture.receiver_count() > 0 && !(only_new && seat.is_painted));
             wanted.map(|(look, seat)| (look.clone(), seat.page.for_all(now))).collect()
         };
         for (look, page) in looks {

@@ -1,7 +1,7 @@
 //! `/admin/login`: in and out.
 
-use actix_web::web::{self, Data};
 use actix_web::HttpRequest;
+use actix_web::web::{self, Data};
 use argon2::{Argon2, PasswordHash, PasswordVerifier};
 use minijinja::context;
 use secrecy::ExposeSecret;
@@ -32,7 +32,12 @@ fn form(page: &Page, next: Option<&str>, filled: &Filled) -> Answer {
     page.show_as(filled.status(), "login.html", values)
 }
 
-pub(super) async fn enter(page: Page, state: Data<State>, request: HttpRequest, payload: web::Payload) -> Answer {
+pub(super) async fn enter(
+    page: Page,
+    state: Data<State>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Answer {
     let form_posted = Form::read(&request, payload.into_inner()).await?;
     let next = form_posted.text("next").filter(|path| is_local(path));
     let email = form_posted.text("email").unwrap_or_default();

@@ -10,12 +10,14 @@
 mod assets;
 mod attention;
 pub mod badges;
+pub mod campaigns;
 mod dashboard;
 mod failure;
 mod form;
 mod format;
 mod guard;
 mod happenings;
+mod imports;
 mod inbox;
 pub mod live;
 mod login;
@@ -26,13 +28,14 @@ mod search;
 mod segments;
 pub mod settings;
 mod templates;
+mod users;
 mod words;
 
+use actix_web::HttpResponse;
 use actix_web::guard as ask;
 use actix_web::http::Method;
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
-use actix_web::HttpResponse;
 
 use crate::store::operators::Role;
 
@@ -78,6 +81,9 @@ routes! {
     "/live/monitoring" {
         get Viewer => monitoring::live,
     }
+    "/live/imports/{id}" {
+        get Viewer => imports::live,
+    }
     "/live/events" {
         get Viewer => monitoring::live_events,
     }
@@ -93,61 +99,181 @@ routes! {
     "/search" {
         get Viewer => search::show,
     }
+    "/campaigns" {
+        get Viewer => campaigns::list::show,
+    }
+    "/campaigns/new" {
+        get Operator => campaigns::plan::new,
+        post Operator => campaigns::plan::create,
+    }
+    "/campaigns/people" {
+        get Operator => campaigns::plan::people,
+    }
+    "/campaigns/compare" {
+        get Viewer => campaigns::compare::show,
+    }
+    "/campaigns/{id}" {
+        get Viewer => campaigns::watch::show,
+    }
+    "/live/campaigns/{id}" {
+        get Viewer => campaigns::watch::live,
+    }
+    "/campaigns/{id}/audience" {
+        get Operator => campaigns::plan::audience_step,
+        post Operator => campaigns::plan::save_audience,
+    }
+    "/campaigns/{id}/message" {
+        get Operator => campaigns::plan::message_step,
+        post Operator => campaigns::plan::save_message,
+    }
+    "/campaigns/{id}/schedule" {
+        get Operator => campaigns::plan::schedule_step,
+        post Operator => campaigns::plan::save_schedule,
+    }
+    "/campaigns/{id}/preview" {
+        get Operator => campaigns::plan::preview,
+    }
+    "/campaigns/{id}/review" {
+        get Operator => campaigns::review::show,
+    }
+    "/campaigns/{id}/waterfall" {
+        get Operator => campaigns::review::part,
+    }
+    "/campaigns/{id}/launch" {
+        post Operator => campaigns::review::launch,
+    }
+    "/campaigns/{id}/test" {
+        post Operator => campaigns::review::test,
+    }
+    "/campaigns/{id}/pause" {
+        post Operator => campaigns::act::pause,
+    }
+    "/campaigns/{id}/resume" {
+        post Operator => campaigns::act::resume,
+    }
+    "/campaigns/{id}/cancel" {
+        get Operator => campaigns::act::ask_cancel,
+        post Operator => campaigns::act::cancel,
+    }
+    "/campaigns/{id}/retry" {
+        get Operator => campaigns::act::ask_retry,
+        post Operator => campaigns::act::retry,
+    }
+    "/campaigns/{id}/rate" {
+        get Operator => campaigns::act::ask_rate,
+        post Operator => campaigns::act::rate,
+    }
+    "/campaigns/{id}/clone" {
+        post Operator => campaigns::act::clone,
+    }
+    "/campaigns/{id}/delete" {
+        get Operator => campaigns::act::ask_delete,
+        post Operator => campaigns::act::delete,
+    }
+    "/campaigns/{id}/messages" {
+        get Viewer => campaigns::people::show,
+    }
+    "/campaigns/{id}/messages.csv" {
+        get Operator => campaigns::people::sheet,
+    }
+    "/imports" {
+        get Viewer => imports::list,
+        post Operator => imports::upload,
+    }
+    "/imports/new" {
+        get Operator => imports::new,
+    }
+    "/imports/{id}" {
+        get Viewer => imports::show,
+    }
+    "/imports/{id}/columns" {
+        get Operator => imports::columns,
+        post Operator => imports::save,
+    }
+    "/imports/{id}/encoding" {
+        post Operator => imports::read_again,
+    }
+    "/imports/{id}/guess" {
+        post Operator => imports::guess,
+    }
+    "/imports/{id}/review" {
+        get Operator => imports::review,
+    }
+    "/imports/{id}/run" {
+        post Operator => imports::run,
+    }
+    "/imports/{id}/discard" {
+        post Operator => imports::discard,
+    }
+    "/imports/{id}/undo" {
+        get Operator => imports::ask_undo,
+        post Operator => imports::undo,
+    }
+    "/imports/{id}/rejected.csv" {
+        get Operator => imports::sheet,
+    }
+    "/users" {
+        get Viewer => users::list::list,
+        post Operator => users::edit::create,
+    }
+    "/users/new" {
+        get Operator => users::edit::new,
+    }
+    "/users/count" {
+        get Viewer => users::list::count,
+    }
+    "/users/export" {
+        get Operator => users::bulk::sheet,
+    }
+    "/users/bulk" {
+        get Operator => users::bulk::ask,
+        post Operator => users::bulk::start,
+    }
+    "/users/bulk/{id}" {
+        get Operator => users::bulk::show,
+    }
+    "/users/bulk/{id}/cancel" {
+        post Operator => users::bulk::cancel,
+    }
+    "/users/{id}" {
+        get Viewer => users::person::show,
+    }
+    "/users/{id}/edit" {
+        get Operator => users::edit::show,
+        post Operator => users::edit::save,
+    }
+    "/users/{id}/consent" {
+        get Operator => users::consent::show,
+        post Operator => users::consent::record,
+    }
+    "/users/{id}/topics" {
+        post Operator => users::standing::set_topic,
+    }
+    "/users/{id}/reachable" {
+        post Operator => users::standing::clear,
+    }
+    "/users/{id}/suppress" {
+        get Operator => users::standing::ask,
+        post Operator => users::standing::suppress,
+    }
+    "/users/{id}/unsuppress" {
+        post Operator => users::standing::lift,
+    }
+    "/users/{id}/explain" {
+        get Viewer => users::explain::show,
+    }
+    "/users/{id}/proof" {
+        get Operator => users::papers::proof,
+    }
+    "/users/{id}/export" {
+        get Operator => users::papers::export,
+    }
+    "/users/{id}/erase" {
+        get Admin => users::erase::ask,
+        post Admin => users::erase::erase,
+    }
     "/logout" {
         post Viewer => login::leave,
-    }
-    "/live/inbox" {
-        get Viewer => inbox::live,
-    }
-    "/inbox" {
-        get Viewer => inbox::list,
-    }
-    "/inbox/review" {
-        get Viewer => inbox::review,
-    }
-    "/inbox/unmatched" {
-        get Viewer => inbox::unmatched,
-    }
-    "/inbox/replies" {
-        get Viewer => inbox::canned,
-        post Operator => inbox::create,
-    }
-    "/inbox/replies/{id}" {
-        get Operator => inbox::edit,
-        post Operator => inbox::update,
-    }
-    "/inbox/replies/{id}/remove" {
-        post Operator => inbox::remove,
-    }
-    "/inbox/{user_id}" {
-        get Viewer => inbox::show,
-    }
-    "/inbox/{user_id}/reply" {
-        post Operator => inbox::reply,
-    }
-    "/inbox/{user_id}/read" {
-        post Operator => inbox::mark_read,
-    }
-    "/inbox/{user_id}/unread" {
-        post Operator => inbox::mark_unread,
-    }
-    "/inbox/{user_id}/close" {
-        post Operator => inbox::close,
-    }
-    "/inbox/{user_id}/reopen" {
-        post Operator => inbox::reopen,
-    }
-    "/inbox/{user_id}/assign" {
-        post Operator => inbox::assign,
-    }
-    "/inbox/{user_id}/judge" {
-        post Operator => inbox::judge,
-    }
-    "/inbox/{user_id}/canned/{id}" {
-        get Operator => inbox::insertable,
-    }
-    "/inbox/{user_id}/media/{inbound_id}/{number}" {
-        get Viewer => inbox::attachment,
     }
     "/settings" {
         get Operator => settings::index,
@@ -319,6 +445,59 @@ routes! {
         get Operator => templates::sending::show,
         post Operator => templates::sending::send,
     }
+    "/live/inbox" {
+        get Viewer => inbox::live,
+    }
+    "/inbox" {
+        get Viewer => inbox::list,
+    }
+    "/inbox/review" {
+        get Viewer => inbox::review,
+    }
+    "/inbox/unmatched" {
+        get Viewer => inbox::unmatched,
+    }
+    "/inbox/replies" {
+        get Viewer => inbox::canned,
+        post Operator => inbox::create,
+    }
+    "/inbox/replies/{id}" {
+        get Operator => inbox::edit,
+        post Operator => inbox::update,
+    }
+    "/inbox/replies/{id}/remove" {
+        post Operator => inbox::remove,
+    }
+    "/inbox/{user_id}" {
+        get Viewer => inbox::show,
+    }
+    "/inbox/{user_id}/reply" {
+        post Operator => inbox::reply,
+    }
+    "/inbox/{user_id}/read" {
+        post Operator => inbox::mark_read,
+    }
+    "/inbox/{user_id}/unread" {
+        post Operator => inbox::mark_unread,
+    }
+    "/inbox/{user_id}/close" {
+        post Operator => inbox::close,
+    }
+    "/inbox/{user_id}/reopen" {
+        post Operator => inbox::reopen,
+    }
+    "/inbox/{user_id}/assign" {
+        post Operator => inbox::assign,
+    }
+    "/inbox/{user_id}/judge" {
+        post Operator => inbox::judge,
+    }
+    "/inbox/{user_id}/canned/{id}" {
+        get Operator => inbox::insertable,
+    }
+    "/inbox/{user_id}/media/{inbound_id}/{number}" {
+        get Viewer => inbox::attachment,
+    }
 }
 
 /// The route of a method; whoever may GET may ask by HEAD.
@@ -332,9 +511,7 @@ fn way(method: &str) -> actix_web::Route {
 /// Mounts the pages below `/admin`.
 pub(super) fn configure(config: &mut ServiceConfig) {
     config
-        .service(
-            web::resource("/").route(web::get().to(async || web::Redirect::to("/admin").see_other())),
-        )
+        .service(web::resource("/").route(web::get().to(async || web::Redirect::to("/admin").see_other())))
         .service(
             web::scope("/admin")
                 .wrap(from_fn(guard::guard))

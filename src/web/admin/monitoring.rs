@@ -72,7 +72,9 @@ pub(super) async fn live(page: Page, state: Data<State>) -> Answer {
         Ok(move |page: &Page| {
             ["vitals", "attention", "plots", "senders", "errors", "file", "events"]
                 .into_iter()
-                .map(|id| Ok(Part::new(id, page.part_text(&format!("monitoring/_{id}.html"), values.clone())?)))
+                .map(|id| {
+                    Ok(Part::new(id, page.part_text(&format!("monitoring/_{id}.html"), values.clone())?))
+                })
                 .collect()
         })
     })

@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
+use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Serde};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, State, UndefinedBehavior, Value};
-use minijinja::syntax::SyntaxConfig;
 
 use super::{assets, form, format, words};
 
@@ -57,7 +57,13 @@ fn environment() -> Environment<'static> {
         if value.is_none() { Ok(()) } else { minijinja::escape_formatter(out, state, value) }
     });
     pages.set_undefined_behavior(UndefinedBehavior::Chainable);
-    pages.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().expect("no delimiter is changed"));
+    pages.set_syntax(
+        SyntaxConfig::builder()
+            .trim_blocks(true)
+            .lstrip_blocks(true)
+            .build()
+            .expect("no delimiter is changed"),
+    );
     for path in Templates::iter() {
         if let Some(file) = Templates::get(&path) {
             let source = String::from_utf8_lossy(&file.data).into_owned();
@@ -77,7 +83,8 @@ fn environment() -> Environment<'static> {
 /// `asset('admin.css')`: the address of a file.
 fn asset(name: &str) -> Result<Value, Error> {
     let address = assets::address(name);
-    let address = address.ok_or_else(|| Error::new(ErrorKind::InvalidOperation, format!("no asset {name}")))?;
+    let address =
+        address.ok_or_else(|| Error::new(ErrorKind::InvalidOperation, format!("no asset {name}")))?;
     Ok(Value::from_safe_string(address))
 }
 
@@ -101,7 +108,8 @@ fn icon(state: &State<'_, '_>, name: &str, kwargs: Kwargs) -> Result<Value, Erro
         Error::new(ErrorKind::InvalidOperation, format!("no icon {name} in templates/assets/icons"))
     })?;
     let class = class.map(|class| format!(" {class}")).unwrap_or_default();
-    let is_part = state.lookup("page").and_then(|page| page.get_attr("is_part").ok()).is_some_and(|v| v.is_true());
+    let is_part =
+        state.lookup("page").and_then(|page| page.get_attr("is_part").ok()).is_some_and(|v| v.is_true());
     Ok(Value::from_safe_string(if is_part {
         format!("<svg class=\"icon{class}\" aria-hidden=\"true\" {FRAME}>{drawing}</svg>")
     } else {
@@ -141,7 +149,9 @@ mod tests {
         for path in Templates::iter() {
             let text = String::from_utf8(Templates::get(&path).unwrap().data.into_owned()).unwrap();
             let bare = text.replace(char::is_whitespace, " ");
-            for refused in ["hx-on", "hx-vals='js:", "hx-vals=\"js:", " style=", "javascript:", "<style", "onclick="] {
+            for refused in
+                ["hx-on", "hx-vals='js:", "hx-vals=\"js:", " style=", "javascript:", "<style", "onclick="]
+            {
                 assert!(!bare.contains(refused), "{path} holds {refused}");
             }
             for script in bare.split("<script").skip(1) {
@@ -157,7 +167,8 @@ mod tests {
         pages.add_template("t", "{{ icon('send') }}{{ text }}<!--icons-->").unwrap();
         for is_part in [true, false] {
             pages.add_global("page", context! { is_part });
-            let html = pages.get_template("t").unwrap().render(context! { text => "href=\"#i-ban\"" }).unwrap();
+            let html =
+                pages.get_template("t").unwrap().render(context! { text => "href=\"#i-ban\"" }).unwrap();
             assert_eq!(html.contains("<path"), is_part, "{html}");
             let sprite = sprite(&html);
             assert_eq!(sprite.contains("i-send"), !is_part, "{sprite}");

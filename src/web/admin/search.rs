@@ -30,7 +30,8 @@ pub(super) async fn show(page: Page, state: Data<State>, request: HttpRequest) -
                 Some(start) => found::people_by_number(conn, start, MOST + 1)?,
                 None => Vec::new(),
             };
-            let campaigns = if part.is_empty() { Vec::new() } else { found::campaigns_by_name(conn, &part, MOST + 1)? };
+            let campaigns =
+                if part.is_empty() { Vec::new() } else { found::campaigns_by_name(conn, &part, MOST + 1)? };
             Ok::<_, StoreError>((people, campaigns))
         })
         .await?;

@@ -57,6 +57,8 @@ const WORDS: &[Row] = &[
     ("consent", "opt_out", NeedsYou, "message-off", "Opted out"),
     ("consent", "stop", Bad, "ban", "STOP"),
     ("consent", "review", NeedsYou, "user-question", "On review"),
+    ("import", "draft", Waiting, "pencil", "Draft"),
+    ("import", "checking", Moving, "search", "Checking"),
     ("import", "queued", Waiting, "clock", "Queued"),
     ("import", "running", Moving, "player-play", "Running"),
     ("import", "finished", Good, "circle-check", "Finished"),
@@ -76,11 +78,49 @@ const WORDS: &[Row] = &[
     ("check", "ok", Good, "circle-check", "OK"),
     ("check", "warning", NeedsYou, "alert-triangle", "Look"),
     ("check", "failed", Bad, "circle-x", "Failed"),
+    ("bulk", "running", Moving, "player-play", "Running"),
+    ("bulk", "finished", Good, "circle-check", "Finished"),
+    ("bulk", "cancelled", Waiting, "x", "Stopped"),
+    ("bulk", "failed", Bad, "circle-x", "Failed"),
     ("row", "new", Good, "plus", "New"),
     ("row", "changed", Moving, "pencil", "Changed"),
     ("row", "unchanged", Waiting, "check", "Unchanged"),
     ("row", "kept", NeedsYou, "shield-check", "Consent kept"),
     ("row", "rejected", Bad, "circle-x", "Rejected"),
+    ("row", "noticed", NeedsYou, "alert-triangle", "Noticed"),
+];
+
+/// Why a row of a file was not taken as it stands: the reason, what it is in a few words, and what to do.
+const ROWS: &[(&str, &str, &str)] = &[
+    ("phone_missing", "No phone number", "The cell is empty."),
+    (
+        "invalid_phone",
+        "Not a valid number",
+        "No country has numbers like this. Write it with its country code, such as +14155550101.",
+    ),
+    (
+        "scientific_notation",
+        "Number shortened by Excel (9.47E+10)",
+        "Its last digits are lost. Format the column as text and export again.",
+    ),
+    ("several_numbers_in_cell", "Several numbers in one cell", "Split them into rows of their own."),
+    ("no_country", "No country code", "Choose the country of such numbers under Columns, or write it like +14155550101."),
+    ("duplicate_in_file", "Twice in the file, last row wins", "Nothing to do."),
+    (
+        "too_many_cells",
+        "More cells than columns",
+        "A cell with a comma or semicolon in it needs quotation marks.",
+    ),
+    ("invalid_json", "Not JSON", "The line is not a JSON object."),
+    ("attributes_invalid", "Attributes too long or too many", "Leave out columns that nobody needs."),
+    (
+        "consent_unclear",
+        "Consent not clear",
+        "The row came in without it. Write opt_in, opt_out, stop or unknown.",
+    ),
+    ("topic_unknown", "Unknown topic", "Make the topic first, then import the file again."),
+    ("topic_left", "Left the topic", "The person left it themselves; an import does not bring them back."),
+    ("timezone_unknown", "Unknown time zone", "Write it like Asia/Colombo."),
 ];
 
 fn row(kind: &str, state: &str) -> Option<&'static Row> {
@@ -90,6 +130,11 @@ fn row(kind: &str, state: &str) -> Option<&'static Row> {
 /// The word of a state; the state itself if it has none, such as a new word of Twilio.
 pub(super) fn word<'a>(kind: &str, state: &'a str) -> &'a str {
     row(kind, state).map_or(state, |row| row.4)
+}
+
+/// Class, icon and word of a state.
+pub(super) fn look_of<'a>(kind: &str, state: &'a str) -> (&'static str, &'static str, &'a str) {
+    row(kind, state).map_or(("", "circle-dashed", state), |row| (row.2.class(), row.3, row.4))
 }
 
 /// What a reason says about one person, as a sentence.
@@ -106,6 +151,12 @@ pub(super) fn what_to_do(code: &str) -> Option<&'static str> {
 pub(super) fn add_to(pages: &mut Environment<'static>) {
     pages.add_function("look", look);
     pages.add_function("word", |kind: String, state: String| word(&kind, &state).to_owned());
+    pages.add_filter("row_reason", |code: String| {
+        ROWS.iter().find(|row| row.0 == code).map_or(code.clone(), |row| row.1.to_owned())
+    });
+    pages.add_filter("row_advice", |code: String| {
+        ROWS.iter().find(|row| row.0 == code).map_or("", |row| row.2).to_owned()
+    });
     pages.add_filter("reason", |code: String| reason(&code).map_or(code.clone(), str::to_owned));
     pages.add_filter("what_to_do", |code: String| what_to_do(&code).unwrap_or_default().to_owned());
 }
@@ -130,6 +181,7 @@ mod tests {
     use crate::domain::consent::Consent;
     use crate::domain::content::Approval;
     use crate::domain::message::Status;
+    use crate::store::imports::ImportState;
 
     #[test]
     fn every_state_has_a_word() {
@@ -137,9 +189,17 @@ mod tests {
         let campaign = CampaignStatus::ALL.iter().map(|status| ("campaign", status.as_str()));
         let consent = Consent::ALL.iter().map(|state| ("consent", state.as_str()));
         let approval = Approval::ALL.iter().map(|approval| ("approval", approval.as_str()));
-        for (kind, state) in message.chain(campaign).chain(consent).chain(approval) {
+        let import = ImportState::ALL.iter().map(|state| ("import", state.as_str()));
+        for (kind, state) in message.chain(campaign).chain(consent).chain(approval).chain(import) {
             assert!(row(kind, state).is_some(), "{kind} {state}");
         }
+    }
+
+    #[test]
+    fn every_reason_of_a_row_is_told_with_what_to_do() {
+        let told: Vec<&str> = ROWS.iter().map(|row| row.0).collect();
+        assert_eq!(told, crate::import::REASONS);
+        assert!(ROWS.iter().all(|row| row.2.ends_with('.')));
     }
 
     #[test]

@@ -21,7 +21,7 @@ const SAMPLE: i64 = 5;
 const MOST_SAMPLE: i64 = 100;
 
 /// What the configuration in force says about sending.
-pub(super) fn house(state: &State) -> House {
+pub(in crate::web) fn house(state: &State) -> House {
     House {
         rules: state.rules.get(),
         limits: Arc::new(state.config.get().limits()),
@@ -137,7 +137,7 @@ fn forecast(seen: &Waterfall) -> Value {
 }
 
 /// A sentence where nobody would get it: which exit took the most, and the way out.
-fn advice(seen: &Waterfall) -> Value {
+pub(in crate::web) fn advice(seen: &Waterfall) -> Value {
     if seen.would_send() > 0 {
         return Value::Null;
     }

@@ -136,7 +136,7 @@ pub(super) async fn clone(_: Scoped<Write>, state: Data<State>, id: Path<i64>, p
         .await
 }
 
-fn read_phones(mut fields: Fields) -> Result<Vec<Phone>, Problem> {
+pub(in crate::web) fn read_phones(mut fields: Fields) -> Result<Vec<Phone>, Problem> {
     let texts = fields.texts("phones", MAX_TEST_PHONES);
     if texts.is_empty() && !fields.has_error("phones") {
         fields.error("phones", format!("missing; 1 to {MAX_TEST_PHONES} numbers"));

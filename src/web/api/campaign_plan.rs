@@ -28,7 +28,7 @@ const LATE_HOURS: f64 = 4.0;
 const MAX_HOURS: f64 = 87_600.0;
 
 /// Reads a plan, and checks what it names against the store and the configuration.
-pub(super) fn read_plan(
+pub(in crate::web) fn read_plan(
     conn: &Connection,
     config: &Config,
     mut fields: Fields,

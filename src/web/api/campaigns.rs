@@ -16,7 +16,7 @@ use crate::domain::message::Status;
 use crate::domain::price::Cost;
 use crate::domain::user::merge_patch;
 use crate::store::campaigns::{self, CampaignPlan, CampaignRow};
-use crate::store::{StoreError, spending, topics};
+use crate::store::{StoreError, Tx, spending, topics};
 use crate::web::State;
 use crate::web::auth::{Read, Scoped, Write};
 use crate::web::body::{Body, Fields};
@@ -28,7 +28,10 @@ use crate::web::page::{NoQuery, Query};
 use crate::web::reply::{Reply, time, time_or_null};
 
 /// The part of a campaign that is written by people, by the names of the contract.
-fn plan_shape(conn: &Connection, plan: &CampaignPlan) -> Result<Map<String, Value>, StoreError> {
+pub(in crate::web) fn plan_shape(
+    conn: &Connection,
+    plan: &CampaignPlan,
+) -> Result<Map<String, Value>, StoreError> {
     let topic = match plan.topic_id {
         Some(id) => topics::list(conn)?.into_iter().find(|topic| topic.id == id).map(|topic| topic.name),
         None => None,
@@ -62,7 +65,7 @@ fn plan_shape(conn: &Connection, plan: &CampaignPlan) -> Result<Map<String, Valu
 }
 
 /// Millionths as a number of the currency's units.
-pub(super) fn units(micros: i64) -> f64 {
+pub(in crate::web) fn units(micros: i64) -> f64 {
     micros as f64 / 1e6
 }
 
@@ -72,7 +75,7 @@ pub(super) fn cost_shape(cost: Cost) -> Value {
 }
 
 /// How many messages are in each state, every state named.
-pub(super) fn counts_by_status(counts: &[campaigns::CampaignCount]) -> BTreeMap<&'static str, i64> {
+pub(in crate::web) fn counts_by_status(counts: &[campaigns::CampaignCount]) -> BTreeMap<&'static str, i64> {
     let mut by_status: BTreeMap<&'static str, i64> =
         Status::ALL.iter().map(|status| (status.as_str(), 0)).collect();
     for count in counts {
@@ -111,7 +114,7 @@ pub(super) fn shape(conn: &Connection, campaign: &CampaignRow) -> Result<Value, 
 }
 
 /// The campaign with this id.
-pub(super) fn find(conn: &Connection, id: i64) -> Result<CampaignRow, Problem> {
+pub(in crate::web) fn find(conn: &Connection, id: i64) -> Result<CampaignRow, Problem> {
     campaigns::find(conn, id)?.ok_or_else(|| Problem::not_found(format!("There is no campaign {id}.")))
 }
 
@@ -187,24 +190,36 @@ pub(super) async fn update(
         .write(move |tx| {
             let campaign = find(tx.conn(), *id)?;
             if_match.check(campaign.version)?;
-            if Action::Edit.check(campaign.status).is_ok() {
-                let plan = patched(tx.conn(), &config, &campaign, &patch)?;
-                if plan != campaign.plan {
-                    campaigns::update(tx, campaign.id, &plan)?;
-                }
-            } else {
-                let (rate, spend_cap) = read_limits(&campaign, patch)?;
-                if rate != campaign.plan.rate_limit_per_second {
-                    campaigns::set_rate(tx, campaign.id, rate, &actor)?;
-                }
-                if spend_cap != campaign.plan.spend_cap_micros {
-                    campaigns::set_spend_cap(tx, campaign.id, spend_cap, &actor)?;
-                }
-            }
+            edit(tx, &config, &campaign, patch, &actor)?;
             let campaign = find(tx.conn(), *id)?;
             Ok(Reply::ok(shape(tx.conn(), &campaign)?).with_version(campaign.version))
         })
         .await
+}
+
+/// Changes a campaign as a merge patch says: its plan before the launch, then the rate and the spend cap alone.
+pub(in crate::web) fn edit(
+    tx: &Tx<'_>,
+    config: &Config,
+    campaign: &CampaignRow,
+    patch: Map<String, Value>,
+    actor: &str,
+) -> Result<(), Problem> {
+    if Action::Edit.check(campaign.status).is_ok() {
+        let plan = patched(tx.conn(), config, campaign, &patch)?;
+        if plan != campaign.plan {
+            campaigns::update(tx, campaign.id, &plan)?;
+        }
+        return Ok(());
+    }
+    let (rate, spend_cap) = read_limits(campaign, patch)?;
+    if rate != campaign.plan.rate_limit_per_second {
+        campaigns::set_rate(tx, campaign.id, rate, actor)?;
+    }
+    if spend_cap != campaign.plan.spend_cap_micros {
+        campaigns::set_spend_cap(tx, campaign.id, spend_cap, actor)?;
+    }
+    Ok(())
 }
 
 fn patched(
@@ -271,15 +286,15 @@ fn read_limits(
 #[utoipa::path(delete, path = "/campaigns/{id}", operation_id = "delete_campaign",
     responses((status = 204), (status = 409, description = "Not in this state.")))]
 pub(super) async fn remove(_: Scoped<Write>, state: Data<State>, id: Path<i64>, _: NoQuery) -> Answer {
-    state
-        .store
-        .write(move |tx| {
-            let campaign = find(tx.conn(), *id)?;
-            Action::Delete
-                .check(campaign.status)
-                .map_err(|wrong| Problem::from(crate::campaign::CampaignError::from(wrong)))?;
-            Ok::<_, Problem>(campaigns::delete(tx, campaign.id)?)
-        })
-        .await?;
+    state.store.write(move |tx| delete(tx, *id)).await?;
     Ok(Reply::no_content())
+}
+
+/// Removes a draft.
+pub(in crate::web) fn delete(tx: &Tx<'_>, id: i64) -> Result<(), Problem> {
+    let campaign = find(tx.conn(), id)?;
+    Action::Delete
+        .check(campaign.status)
+        .map_err(|wrong| Problem::from(crate::campaign::CampaignError::from(wrong)))?;
+    Ok(campaigns::delete(tx, campaign.id)?)
 }

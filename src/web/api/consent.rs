@@ -28,7 +28,7 @@ const MAX_EVIDENCE: usize = 4_000;
 
 /// A consent that a caller tells of.
 #[derive(Clone, Debug)]
-pub(super) struct Wish {
+pub(in crate::web) struct Wish {
     state: Consent,
     source: String,
     evidence: Option<String>,
@@ -72,7 +72,7 @@ pub(super) fn read_wish(fields: &mut Fields, now: Millis) -> Option<Wish> {
 }
 
 /// Reads `{"state","source","evidence","obtained_at"}`.
-fn read_object(fields: &mut Fields, now: Millis) -> Option<Wish> {
+pub(in crate::web) fn read_object(fields: &mut Fields, now: Millis) -> Option<Wish> {
     let state = fields.choice("state", |word| word.parse().ok(), &STATES);
     if state.is_none() && !fields.has_error("state") {
         fields.error("state", "missing");
@@ -88,7 +88,7 @@ fn read_object(fields: &mut Fields, now: Millis) -> Option<Wish> {
 
 /// Records a change. `stop` takes back all that waits for the person, in the same transaction and before
 /// the caller is answered.
-pub(super) fn change(tx: &Tx<'_>, user: &User, wish: &Wish, actor: &str) -> Result<(), Problem> {
+pub(in crate::web) fn change(tx: &Tx<'_>, user: &User, wish: &Wish, actor: &str) -> Result<(), Problem> {
     if user.consent == Consent::Stop && wish.state != Consent::Stop {
         let detail = "This person said STOP. Only their own START leads out of it.";
         return Err(Problem::conflict(detail).with_code("stopped"));

@@ -64,7 +64,8 @@ pub(super) async fn show(
     Ok(Reply::ok(body))
 }
 
-fn shape(told: &Explanation) -> Value {
+/// An explanation as the contract shows it.
+pub(in crate::web) fn shape(told: &Explanation) -> Value {
     let (in_audience, audience) = standing(&told.standing);
     let steps = told.steps.iter().map(|(step, verdict)| {
         let mut shown = verdict_shape(verdict, "pass");

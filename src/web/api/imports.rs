@@ -72,7 +72,9 @@ fn issue_shape(issue: &Issue) -> Value {
 }
 
 fn find(conn: &Connection, id: i64) -> Result<ImportRow, Problem> {
-    imports::find(conn, id)?.ok_or_else(|| Problem::not_found(format!("There is no import {id}.")))
+    // What somebody only looks at on a page is no import yet.
+    let found = imports::find(conn, id)?.filter(|import| !import.state.is_draft());
+    found.ok_or_else(|| Problem::not_found(format!("There is no import {id}.")))
 }
 
 /// Lists imports, newest first.

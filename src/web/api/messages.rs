@@ -99,7 +99,7 @@ pub(in crate::web) fn find(conn: &Connection, id: i64) -> Result<MessageView, Pr
 }
 
 /// The states by name.
-pub(super) fn read_status(query: &mut Query) -> Option<Status> {
+pub(in crate::web) fn read_status(query: &mut Query) -> Option<Status> {
     query.choice("status", Status::parse, &Status::ALL.map(Status::as_str))
 }
 
@@ -141,10 +141,14 @@ pub(super) async fn list(_: Scoped<Read>, state: Data<State>, request: HttpReque
     Ok(Reply::ok(page.answer_slice(slice, |row| row.id, shape)))
 }
 
-const BY_PERSON: &str = "campaign_messages";
+pub(in crate::web) const BY_PERSON: &str = "campaign_messages";
 
 /// `limit` and `cursor` of a campaign's messages; the limit is one more than the page shows.
-pub(super) fn read_campaign_page(query: &mut Query, campaign_id: i64, with_tests: bool) -> CampaignPage {
+pub(in crate::web) fn read_campaign_page(
+    query: &mut Query,
+    campaign_id: i64,
+    with_tests: bool,
+) -> CampaignPage {
     let limit = query.limit() + 1;
     let after = match query.cursor(BY_PERSON).as_deref() {
         None => (0, String::new()),
@@ -160,7 +164,7 @@ pub(super) fn read_campaign_page(query: &mut Query, campaign_id: i64, with_tests
 }
 
 /// A page of a campaign's messages.
-pub(super) fn by_person(slice: Slice<MessageView, (i64, String)>, fetched: usize) -> Value {
+pub(in crate::web) fn by_person(slice: Slice<MessageView, (i64, String)>, fetched: usize) -> Value {
     let place = |user_id: i64, occasion: &str| encode(BY_PERSON, &[json!(user_id), json!(occasion)]);
     let reached = slice.reached.map(|(user_id, occasion)| place(user_id, &occasion));
     let cursor = |row: &MessageView| place(row.user_id, &row.occasion);

@@ -27,7 +27,7 @@ use crate::web::page::Query;
 use crate::web::reply::{Reply, time_or_null};
 
 /// Rows of one read while a sheet is written.
-const SHEET_PAGE: usize = 1_000;
+pub(in crate::web) const SHEET_PAGE: usize = 1_000;
 
 /// Tells what came of a campaign so far.
 #[utoipa::path(get, path = "/campaigns/{id}/report", operation_id = "get_campaign_report",
@@ -128,7 +128,7 @@ fn failures(counts: &[CampaignCount]) -> Vec<Value> {
     rows.into_iter().map(|((code, reason), n)| failure(code, reason, n)).collect()
 }
 
-pub(super) fn failure(code: i64, reason: &str, count: i64) -> Value {
+pub(in crate::web) fn failure(code: i64, reason: &str, count: i64) -> Value {
     if code != 0 {
         let known = explain(code);
         return json!({"code": code, "text": known.text, "what_to_do": known.what_to_do, "count": count});
@@ -204,7 +204,7 @@ const COLUMNS: [&str; 14] = [
 ];
 
 /// All pages as one stream; each is read when the one before has left, so memory stays small.
-fn sheet(store: Store, page: CampaignPage, filter: MessageFilter) -> HttpResponse {
+pub(in crate::web) fn sheet(store: Store, page: CampaignPage, filter: MessageFilter) -> HttpResponse {
     let name = format!("campaign-{}.csv", page.campaign_id);
     let first = Some((page, true));
     let pages = stream::unfold(first, move |at| {

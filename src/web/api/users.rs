@@ -47,7 +47,7 @@ pub(super) fn shape(conn: &Connection, user: &User) -> Result<Value, StoreError>
 }
 
 /// Whom a path names: a number, or an id.
-pub(super) fn read_key(person: &str) -> Result<UserKey, Problem> {
+pub(in crate::web) fn read_key(person: &str) -> Result<UserKey, Problem> {
     if let Some(phone) = Phone::from_e164(person) {
         return Ok(UserKey::Phone(phone.as_str().to_owned()));
     }
@@ -60,7 +60,7 @@ pub(super) fn read_key(person: &str) -> Result<UserKey, Problem> {
 }
 
 /// The person whom a path names. Erased people are nobody.
-pub(super) fn find(conn: &Connection, person: &str) -> Result<User, Problem> {
+pub(in crate::web) fn find(conn: &Connection, person: &str) -> Result<User, Problem> {
     users::find(conn, &read_key(person)?)?
         .filter(|user| user.erased_at.is_none())
         .ok_or_else(|| Problem::not_found("There is no such person."))
@@ -80,7 +80,7 @@ pub(super) fn read_phone(query: &mut Query) -> Option<Phone> {
 }
 
 /// The id of the person with this number; 0, nobody's, for one that we don't know.
-pub(super) fn id_of_phone(conn: &Connection, phone: &Phone) -> Result<i64, StoreError> {
+pub(in crate::web) fn id_of_phone(conn: &Connection, phone: &Phone) -> Result<i64, StoreError> {
     let key = UserKey::Phone(phone.as_str().to_owned());
     Ok(users::find(conn, &key)?.map_or(0, |user| user.id))
 }
@@ -196,14 +196,14 @@ pub(super) async fn show(
 }
 
 /// A person about to be added.
-struct NewPerson {
+pub(in crate::web) struct NewPerson {
     phone: Phone,
     attributes: Map<String, Value>,
     consent: Option<Wish>,
     topics: Vec<String>,
 }
 
-fn read_new(mut fields: Fields, now: Millis) -> Result<NewPerson, Problem> {
+pub(in crate::web) fn read_new(mut fields: Fields, now: Millis) -> Result<NewPerson, Problem> {
     let region = fields.text("default_region", 2);
     let text = fields.required_text("phone", 100);
     let phone = match Phone::parse(&text, region.as_deref()) {
@@ -235,7 +235,7 @@ pub(super) async fn create(caller: Scoped<Write>, state: Data<State>, post: Post
     post.once.write(&state.store, move |tx| insert(tx, &new, &actor)).await
 }
 
-fn insert(tx: &Tx<'_>, new: &NewPerson, actor: &str) -> Answer {
+pub(in crate::web) fn insert(tx: &Tx<'_>, new: &NewPerson, actor: &str) -> Answer {
     let conn = tx.conn();
     if let Some(known) = users::find(conn, &UserKey::Phone(new.phone.as_str().to_owned()))? {
         return Err(Problem::conflict("There is a person with this number already.")

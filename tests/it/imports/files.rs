@@ -233,7 +233,7 @@ async fn a_look_at_a_file_tells_what_an_import_would_take_it_for() {
             ("first-name", Some("first_name_2")),
             ("Opt", Some("consent")),
             ("2nd", Some("_2nd")),
-            ("", Some("column_6")),
+            ("column 6", Some("column_6")),
             ("Notes", None),
         ]
     );

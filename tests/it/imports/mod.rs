@@ -1,9 +1,11 @@
 //! Imports: whole files into a real store, by the same calls as the API and the command.
 
 mod consent;
+mod drafts;
 mod files;
 mod interrupted;
 mod rows;
+mod undo;
 
 use std::io::{Cursor, Write};
 use std::sync::atomic::Ordering;
@@ -17,6 +19,8 @@ use event_stream_engine::store::users::{self, User, UserKey};
 use event_stream_engine::store::{Store, StorePaths};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
+
+const HOUR: i64 = 3_600_000;
 
 /// A store of its own, and what the tests do to it.
 struct Shop {

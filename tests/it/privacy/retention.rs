@@ -22,6 +22,7 @@ const FOR_GOOD: RetentionDays = RetentionDays {
     bodies_days: 0,
     events_days: 0,
     import_issues_days: 0,
+    import_changes_days: 0,
     trigger_data_days: 0,
 };
 
