@@ -37,8 +37,8 @@ use crate::web::streams::Streams;
 use crate::web::{self, State};
 
 pub use configured::{
-    client, delivery_settings, open_store, publish_settings, rules, setup, state,
-    synchronize_senders, take_up_settings, with_settings,
+    client, delivery_settings, open_store, publish_settings, rules, setup, state, synchronize_senders,
+    take_up_settings, with_settings,
 };
 
 /// Threads that serve HTTP.
@@ -59,8 +59,8 @@ pub struct App {
     pub uncertain: usize,
     server: ServerHandle,
     streams: Streams,
-    watchers: Watchers,
     stand_in: StandIn,
+    watchers: Watchers,
     stop: StopHandle,
     tasks: Vec<JoinHandle<()>>,
     serving: Serving,
@@ -115,7 +115,19 @@ impl App {
         }));
         let (streams, watchers) = (state.streams.clone(), state.watchers.clone());
         let (setup, stand_in) = (state.setup.clone(), state.stand_in.clone());
-        Ok(App { store, address, setup, uncertain, server: handle, streams, watchers, stand_in, stop, tasks, serving })
+        Ok(App {
+            store,
+            address,
+            setup,
+            uncertain,
+            server: handle,
+            streams,
+            watchers,
+            stand_in,
+            stop,
+            tasks,
+            serving,
+        })
     }
 
     /// Stops in order: no new claims and no new requests, answers in flight written down, loops ended.
@@ -208,8 +220,8 @@ fn background(state: &State, delivery: Live<Settings>, stop: &Stop) -> Result<Ve
     tasks.push(campaigns(state, stop));
     tasks.push(segment_triggers(state, stop));
     tasks.push(imports(state, stop));
-    tasks.push(many_people(state, stop));
     tasks.push(import_checks(state, stop));
+    tasks.push(many_people(state, stop));
     tasks.push(replays(state, stop));
     tasks.push(retention(state, stop));
     tasks.push(catalogue(state, stop));
@@ -267,12 +279,7 @@ fn changed_settings(state: &State, stop: &Stop) -> JoinHandle<()> {
 }
 
 /// What became of messages, asked of Twilio. A stop waits for no answer: a question is asked again.
-fn lookups(
-    state: &State,
-    settings: &Live<Settings>,
-    stop: &Stop,
-    tasks: &mut Vec<JoinHandle<()>>,
-) {
+fn lookups(state: &State, settings: &Live<Settings>, stop: &Stop, tasks: &mut Vec<JoinHandle<()>>) {
     let (store, client, metrics) = (&state.store, &state.twilio, &state.metrics);
     let reconciler = Reconciler::new(store.clone(), client.clone(), settings.clone(), metrics.clone());
     let reconciler = Arc::new(reconciler);

@@ -211,6 +211,11 @@ pub const HOLDINGS: &[Holding] = &[
         ),
         erased: Erased::By(&["DELETE FROM import_changes WHERE user_id = :user"]),
     },
+    Holding {
+        table: "user_words",
+        exported: Exported::Not("an index over users.search_words"),
+        erased: Erased::Stays("erasing the row of users takes the words out of it"),
+    },
     Holding { table: "import_issues", exported: Exported::BySearch, erased: Erased::BySearch },
     Holding {
         table: "idempotency_keys",
@@ -257,6 +262,9 @@ pub const IMPERSONAL: &[(&str, &str)] = &[
     ("webhook_deliveries", "which event was told to whom, by id, and what came of it"),
     ("operators", "who logs in"),
     ("sessions", "who is logged in"),
+    ("recovery_codes", "hashes of codes that let operators in"),
+    ("one_time_links", "hashes of links that let operators in"),
+    ("audit", "which events are what operators did, by id"),
     ("api_keys", "who calls"),
 ];
 

@@ -7,8 +7,10 @@
 //! - `render` turns a template and values into HTML, with the words of `words` and the formats of `format`
 //! - `assets` are the files that pages load
 
+mod api_keys;
 mod assets;
 mod attention;
+mod audit;
 pub mod badges;
 pub mod campaigns;
 mod dashboard;
@@ -22,13 +24,18 @@ mod inbox;
 pub mod live;
 mod login;
 mod monitoring;
+mod operators;
 mod page;
+mod profile;
+mod proof;
 mod render;
 mod search;
 mod segments;
 pub mod settings;
+mod setup_link;
 mod templates;
 mod users;
+mod webhook_endpoints;
 mod words;
 
 use actix_web::HttpResponse;
@@ -98,66 +105,6 @@ routes! {
     }
     "/search" {
         get Viewer => search::show,
-    }
-    "/users" {
-        get Viewer => users::list::list,
-        post Operator => users::edit::create,
-    }
-    "/users/new" {
-        get Operator => users::edit::new,
-    }
-    "/users/count" {
-        get Viewer => users::list::count,
-    }
-    "/users/export" {
-        get Operator => users::bulk::sheet,
-    }
-    "/users/bulk" {
-        get Operator => users::bulk::ask,
-        post Operator => users::bulk::start,
-    }
-    "/users/bulk/{id}" {
-        get Operator => users::bulk::show,
-    }
-    "/users/bulk/{id}/cancel" {
-        post Operator => users::bulk::cancel,
-    }
-    "/users/{id}" {
-        get Viewer => users::person::show,
-    }
-    "/users/{id}/edit" {
-        get Operator => users::edit::show,
-        post Operator => users::edit::save,
-    }
-    "/users/{id}/consent" {
-        get Operator => users::consent::show,
-        post Operator => users::consent::record,
-    }
-    "/users/{id}/topics" {
-        post Operator => users::standing::set_topic,
-    }
-    "/users/{id}/reachable" {
-        post Operator => users::standing::clear,
-    }
-    "/users/{id}/suppress" {
-        get Operator => users::standing::ask,
-        post Operator => users::standing::suppress,
-    }
-    "/users/{id}/unsuppress" {
-        post Operator => users::standing::lift,
-    }
-    "/users/{id}/explain" {
-        get Viewer => users::explain::show,
-    }
-    "/users/{id}/proof" {
-        get Operator => users::papers::proof,
-    }
-    "/users/{id}/export" {
-        get Operator => users::papers::export,
-    }
-    "/users/{id}/erase" {
-        get Admin => users::erase::ask,
-        post Admin => users::erase::erase,
     }
     "/campaigns" {
         get Viewer => campaigns::list::show,
@@ -272,11 +219,167 @@ routes! {
     "/imports/{id}/rejected.csv" {
         get Operator => imports::sheet,
     }
+    "/users" {
+        get Viewer => users::list::list,
+        post Operator => users::edit::create,
+    }
+    "/users/new" {
+        get Operator => users::edit::new,
+    }
+    "/users/count" {
+        get Viewer => users::list::count,
+    }
+    "/users/export" {
+        get Operator => users::bulk::sheet,
+    }
+    "/users/bulk" {
+        get Operator => users::bulk::ask,
+        post Operator => users::bulk::start,
+    }
+    "/users/bulk/{id}" {
+        get Operator => users::bulk::show,
+    }
+    "/users/bulk/{id}/cancel" {
+        post Operator => users::bulk::cancel,
+    }
+    "/users/{id}" {
+        get Viewer => users::person::show,
+    }
+    "/users/{id}/edit" {
+        get Operator => users::edit::show,
+        post Operator => users::edit::save,
+    }
+    "/users/{id}/consent" {
+        get Operator => users::consent::show,
+        post Operator => users::consent::record,
+    }
+    "/users/{id}/topics" {
+        post Operator => users::standing::set_topic,
+    }
+    "/users/{id}/reachable" {
+        post Operator => users::standing::clear,
+    }
+    "/users/{id}/suppress" {
+        get Operator => users::standing::ask,
+        post Operator => users::standing::suppress,
+    }
+    "/users/{id}/unsuppress" {
+        post Operator => users::standing::lift,
+    }
+    "/users/{id}/explain" {
+        get Viewer => users::explain::show,
+    }
+    "/users/{id}/proof" {
+        get Operator => users::papers::proof,
+    }
+    "/users/{id}/export" {
+        get Operator => users::papers::export,
+    }
+    "/users/{id}/erase" {
+        get Admin => users::erase::ask,
+        post Admin => users::erase::erase,
+    }
     "/logout" {
         post Viewer => login::leave,
     }
+    "/settings/profile" {
+        get Viewer => profile::show,
+        post Viewer => profile::save,
+    }
+    "/settings/profile/password" {
+        post Viewer => profile::set_password,
+    }
+    "/settings/profile/leave-others" {
+        post Viewer => profile::leave_others,
+    }
+    "/settings/profile/second-factor" {
+        get Viewer => profile::second_factor::show,
+        post Viewer => profile::second_factor::confirm,
+    }
+    "/settings/profile/second-factor/begin" {
+        post Viewer => profile::second_factor::begin,
+    }
+    "/settings/profile/second-factor/remove" {
+        post Viewer => profile::second_factor::remove,
+    }
+    "/settings/profile/recovery-codes" {
+        post Viewer => profile::second_factor::renew_codes,
+    }
+    "/settings/operators" {
+        get Admin => operators::list,
+        post Admin => operators::create,
+    }
+    "/settings/operators/new" {
+        get Admin => operators::new,
+    }
+    "/settings/operators/{id}" {
+        get Admin => operators::show,
+        post Admin => operators::set_role,
+    }
+    "/settings/operators/{id}/disable" {
+        post Admin => operators::disable,
+    }
+    "/settings/operators/{id}/enable" {
+        post Admin => operators::enable,
+    }
+    "/settings/operators/{id}/link" {
+        post Admin => operators::link,
+    }
+    "/settings/operators/{id}/second-factor/remove" {
+        post Admin => operators::remove_second_factor,
+    }
+    "/settings/operators/{id}/sign-out" {
+        post Admin => operators::sign_out,
+    }
+    "/settings/api-keys" {
+        get Admin => api_keys::list,
+        post Admin => api_keys::create,
+    }
+    "/settings/api-keys/new" {
+        get Admin => api_keys::new,
+    }
+    "/settings/api-keys/{id}/revoke" {
+        get Admin => api_keys::confirm_revoke,
+        post Admin => api_keys::revoke,
+    }
+    "/settings/webhook-endpoints" {
+        get Operator => webhook_endpoints::list,
+        post Admin => webhook_endpoints::create,
+    }
+    "/settings/webhook-endpoints/new" {
+        get Admin => webhook_endpoints::new,
+    }
+    "/settings/webhook-endpoints/{id}" {
+        get Operator => webhook_endpoints::show,
+        post Admin => webhook_endpoints::update,
+    }
+    "/settings/webhook-endpoints/{id}/switch" {
+        post Admin => webhook_endpoints::switch,
+    }
+    "/settings/webhook-endpoints/{id}/rotate" {
+        post Admin => webhook_endpoints::rotate,
+    }
+    "/settings/webhook-endpoints/{id}/test" {
+        post Admin => webhook_endpoints::deliveries::test,
+    }
+    "/settings/webhook-endpoints/{id}/remove" {
+        get Admin => webhook_endpoints::confirm_remove,
+        post Admin => webhook_endpoints::remove,
+    }
+    "/settings/webhook-endpoints/{id}/deliveries/{delivery}" {
+        get Operator => webhook_endpoints::deliveries::show,
+    }
+    "/settings/webhook-endpoints/{id}/deliveries/{delivery}/resend" {
+        post Admin => webhook_endpoints::deliveries::resend,
+    }
+    "/settings/audit" {
+        get Admin => audit::list,
+    }
+    "/inbox/{user_id}/media/{inbound_id}/{number}" {
+        get Viewer => inbox::attachment,
+    }
     "/settings" {
-        get Operator => settings::index,
+        get Viewer => settings::index,
     }
     "/settings/setup" {
         get Operator => settings::setup::show,
@@ -521,6 +624,11 @@ pub(super) fn configure(config: &mut ServiceConfig) {
                         .route(way("GET").to(login::show))
                         .route(way("POST").to(login::enter)),
                 )
+                .service(
+                    web::resource("/setup/{token}")
+                        .route(way("GET").to(setup_link::show))
+                        .route(way("POST").to(setup_link::take)),
+                )
                 .configure(mount)
                 .default_service(web::to(nothing_here)),
         );
@@ -532,7 +640,7 @@ async fn nothing_here() -> Result<&'static str, failure::Failure> {
 }
 
 /// Where the paths lie that need no login; `guard` asks.
-const OPEN: &[&str] = &["/admin/assets/{name}", "/admin/login"];
+const OPEN: &[&str] = &["/admin/assets/{name}", "/admin/login", "/admin/setup/{token}"];
 
 /// An answer that needs no page.
 fn see_other(location: &str) -> HttpResponse {
