@@ -190,6 +190,9 @@ pub fn by_number(
     let national = digits.strip_prefix('0').unwrap_or(digits);
     if !is_international && national.len() >= 2 {
         for code in crate::domain::phone::calling_codes() {
+            if found.len() > MOST_NUMBERS {
+                break;
+            }
             is_all &= begin_with(conn, &format!("+{code}{national}"), &mut found)?;
         }
         // Italy keeps its zero.

@@ -12,6 +12,7 @@
 #[path = "../it/support/mod.rs"]
 mod support;
 
+mod browser;
 mod campaigns;
 mod dashboard;
 mod desk;
@@ -20,6 +21,7 @@ mod imports;
 mod inbox;
 mod live;
 mod monitoring;
+mod people;
 mod segments;
 mod settings;
 mod setup;

@@ -55,7 +55,7 @@ impl Visitor {
         Visitor::enter(self.app.clone(), "viewer").await
     }
 
-    async fn enter(app: std::sync::Arc<TestApp>, role: &'static str) -> Visitor {
+    pub(crate) async fn enter(app: std::sync::Arc<TestApp>, role: &'static str) -> Visitor {
         let token = app
             .store
             .write::<_, _, StoreError>(move |tx| {

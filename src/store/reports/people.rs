@@ -234,7 +234,7 @@ fn statement(wanted: &Wanted, order: Order, place: i64) -> (String, Vec<SqlValue
         ),
         Road::Marked(_) | Road::Out(_) => {
             let (index, is_in) = match &wanted.road {
-                Road::Marked(Mark::Held) => ("users_held", "u.hold IS NOT NULL"),
+                Road::Marked(Mark::Held) => ("users_reviewed", "u.hold IS NOT NULL"),
                 Road::Marked(Mark::Unreachable) => ("users_unreachable", "u.reachable = 0"),
                 Road::Marked(Mark::Suppressed) => ("users_suppressed", "u.suppressed = 1"),
                 Road::Out(Consent::OptOut) => ("users_opted_out", "u.consent = 'opt_out'"),
