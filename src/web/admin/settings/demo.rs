@@ -176,7 +176,8 @@ async fn empty(state: &State, by: &By, patch: &Patch) -> Result<(), Problem> {
 
 /// As before: the simulator stands in again.
 async fn go_on(state: &State, config: &Config) {
-    let inbound = format!("{}/webhooks/twilio/inbound", config.server.public_base_url.as_str().trim_end_matches('/'));
+    let inbound =
+        format!("{}/webhooks/twilio/inbound", config.server.public_base_url.as_str().trim_end_matches('/'));
     let (port, token) = (config.twilio.api_base.port().unwrap_or_default(), &config.twilio.auth_token);
     if let Err(error) = state.stand_in.start(port, token.expose_secret(), &inbound).await {
         tracing::error!(error = %error, "the simulator of this process did not start again");
