@@ -85,7 +85,7 @@ async fn a_file_is_looked_at_comes_in_and_its_changes_are_undone() {
     assert_eq!(answer.status, 303, "{}", answer.text);
     let id = id_in(answer.location());
     let columns = visitor.get(answer.location()).await;
-    for words in ["5 rows", "Ana", "Check 5 rows", "phone numbers"] {
+    for words in ["5 rows", "Ana", "Check 5 rows"] {
         assert!(columns.text.contains(words), "{words} in {}", columns.text);
     }
     let told = as_it_stands(&columns);
@@ -208,7 +208,7 @@ async fn names_headers_and_cells_of_strangers_are_only_text() {
          {evil},{evil},x,x\n\
          +94771100009,{evil},x,x\n"
     );
-    let answer = upload(&visitor, &format!("..\\..\\{evil}.csv"), file.as_bytes()).await;
+    let answer = upload(&visitor, "..\\..\\<script>alert(1).csv", file.as_bytes()).await;
     let id = id_in(answer.location());
     let columns = visitor.get(answer.location()).await;
     let review = check(&visitor, &columns, id).await;
