@@ -49,7 +49,8 @@ impl Seen {
     #[track_caller]
     fn form(&self, action: &str) -> Vec<(String, String)> {
         let head = format!("action=\"{action}\"");
-        let form = self.text.split("<form").find(|form| form.contains(&head));
+        let text = self.text.replace("&#x2f;", "/");
+        let form = text.split("<form").find(|form| form.contains(&head));
         let form = form.unwrap_or_else(|| panic!("no form to {action} in {}", self.main()));
         fields(form.split("</form>").next().unwrap())
     }
