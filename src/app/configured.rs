@@ -74,8 +74,8 @@ pub fn state(
     let twilio = Live::new(client(&loaded.config)?);
     let content_client = Live::new(content_client(&loaded.config)?);
     let contents = Contents::new(store.clone(), content_client.clone());
-    let setup = Live::new(setup);
     let attachments = Attachments::new(store.clone(), twilio.clone());
+    let setup = Live::new(setup);
     let limits = Limits::new(&loaded.config.server, store.clock());
     let config = Live::new(loaded.config.clone());
     let rules = Live::new(rules(&loaded.config));

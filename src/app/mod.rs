@@ -419,15 +419,6 @@ fn import_checks(state: &State, stop: &Stop) -> JoinHandle<()> {
     })
 }
 
-/// Counts what attributes people have.
-fn catalogue(state: &State, stop: &Stop) -> JoinHandle<()> {
-    let catalogue = Arc::new(Catalogue::new(state.store.clone()));
-    spawn("catalogue", SECOND, stop, std::future::pending, move || {
-        let catalogue = Arc::clone(&catalogue);
-        async move { catalogue.tick().await }
-    })
-}
-
 /// Lets the search find who came in, and carries on with what operators do to many people.
 fn many_people(state: &State, stop: &Stop) -> JoinHandle<()> {
     let store = state.store.clone();
@@ -443,6 +434,15 @@ fn many_people(state: &State, stop: &Stop) -> JoinHandle<()> {
             people::index(&store, &pace.stop).await?;
             people::run_bulk(&store, &pace).await
         }
+    })
+}
+
+/// Counts what attributes people have.
+fn catalogue(state: &State, stop: &Stop) -> JoinHandle<()> {
+    let catalogue = Arc::new(Catalogue::new(state.store.clone()));
+    spawn("catalogue", SECOND, stop, std::future::pending, move || {
+        let catalogue = Arc::clone(&catalogue);
+        async move { catalogue.tick().await }
     })
 }
 

@@ -30,6 +30,16 @@ pub enum Recipient {
     User(i64),
 }
 
+impl Recipient {
+    /// The number, where it is what was asked for.
+    pub fn phone(&self) -> Option<&Phone> {
+        match self {
+            Recipient::Phone(phone) => Some(phone),
+            Recipient::User(_) => None,
+        }
+    }
+}
+
 impl From<Phone> for Recipient {
     fn from(phone: Phone) -> Recipient {
         Recipient::Phone(phone)

@@ -52,7 +52,7 @@ impl Opened {
 }
 
 impl Attachments {
-    /// `client`: none while no account is configured.
+    /// `client`: none while no account is configured; it may be set up while the process works.
     pub fn new(store: Store, client: Live<Option<Client>>) -> Attachments {
         Attachments { store, client }
     }

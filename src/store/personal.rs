@@ -191,6 +191,11 @@ pub const HOLDINGS: &[Holding] = &[
         erased: Erased::Stays("ids and a moment, which the daily limit of a sender counts"),
     },
     Holding {
+        table: "user_words",
+        exported: Exported::Not("an index over users.search_words"),
+        erased: Erased::Stays("erasing the row of users takes the words out of it"),
+    },
+    Holding {
         table: "attribute_examples",
         exported: Exported::By(
             "SELECT name, user_id, value FROM attribute_examples WHERE user_id = ?1 ORDER BY name

@@ -132,6 +132,7 @@ pub fn insert(tx: &Tx<'_>, user: &NewUser<'_>) -> Result<i64, StoreError> {
     effects.wakes_people = true;
     *effects.users.entry(consent).or_default() += 1;
     effects.attributes += 1;
+    effects.wakes_people = true;
     drop(effects);
     if is_suppressed {
         suppressions::claim(tx, &tx.key.hash(address), id)?;

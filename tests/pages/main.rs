@@ -12,14 +12,19 @@
 #[path = "../it/support/mod.rs"]
 mod support;
 
+mod browser;
 mod campaigns;
 mod dashboard;
 mod desk;
 mod door;
 mod imports;
+mod inbox;
 mod live;
 mod monitoring;
+mod people;
+mod segments;
 mod settings;
 mod setup;
+mod templates;
 mod visitor;
 mod watch;

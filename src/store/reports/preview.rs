@@ -142,6 +142,16 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_stretch_is_searched_by_the_key() {
+        let (_dir, store) = of_people(10).await;
+        let sql = "EXPLAIN QUERY PLAN SELECT count(*) FROM users u
+                   WHERE u.id > 1 AND u.id <= 5 AND u.erased_at IS NULL AND (1)";
+        let plan: String =
+            store.read_here(|conn| Ok::<_, StoreError>(conn.query_row(sql, [], |row| row.get(3))?)).unwrap();
+        assert!(plan.contains("SEARCH u USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"), "{plan}");
+    }
+
+    #[tokio::test]
     async fn what_takes_too_long_is_more_than_and_not_an_error() {
         let (_dir, store) = of_people(10_000).await;
         let everybody = predicate(&json!({"all": []}));

@@ -18,7 +18,7 @@ use super::form::Kept;
 use super::page::{Page, Viewer};
 use super::{OPEN, ROUTES, see_other};
 use crate::store::operators::Role;
-use crate::store::sessions;
+use crate::store::{StoreError, hold, sessions};
 use crate::web::State;
 use crate::web::error::Problem;
 
@@ -144,9 +144,14 @@ async fn viewer(request: &ServiceRequest) -> Result<Option<Viewer>, Failure> {
     };
     let now = state.store.clock().now();
     let (sought, csrf) = (token.clone(), super::form::csrf_of(&token));
-    let Some(session) = state.store.read(move |conn| sessions::find(conn, &sought, now)).await? else {
+    let found = state.store.read(move |conn| {
+        let session = sessions::find(conn, &sought, now)?;
+        Ok::<_, StoreError>(session.map(|session| (session, hold::since(conn))))
+    });
+    let Some((session, held_since)) = found.await? else {
         return Ok(None);
     };
+    let is_held = held_since?.is_some();
     if session.is_stale(now) {
         let (store, token_hash) = (state.store.clone(), session.token_hash);
         actix_web::rt::spawn(async move {
@@ -160,6 +165,7 @@ async fn viewer(request: &ServiceRequest) -> Result<Option<Viewer>, Failure> {
         token_hash: session.token_hash,
         proved_at: session.proved_at,
         csrf,
+        is_held,
     }))
 }
 

@@ -375,6 +375,9 @@ routes! {
     "/settings/audit" {
         get Admin => audit::list,
     }
+    "/inbox/{user_id}/media/{inbound_id}/{number}" {
+        get Viewer => inbox::attachment,
+    }
     "/settings" {
         get Viewer => settings::index,
     }

@@ -36,6 +36,8 @@ pub(super) struct Viewer {
     pub(super) proved_at: Millis,
     /// What the forms of this session hold.
     pub(super) csrf: String,
+    /// Whether nothing is sent, because the file was restored from a copy.
+    pub(super) is_held: bool,
 }
 
 /// One request of a page. Behind the login there is always a viewer.
@@ -157,7 +159,7 @@ impl Page {
             is_part => is_part,
             is_masked => self.is_masked(),
             is_simulated => state.is_some_and(|state| state.setup.get().is_simulated),
-            is_held => badges.as_ref().is_some_and(|badges| badges.is_held),
+            is_held => self.viewer.as_ref().is_some_and(|viewer| viewer.is_held),
             badges => badges.map(|badges| badges.value()),
             public_base_url => public,
         }

@@ -119,6 +119,7 @@ fn pairs(words: &[(&'static str, &'static str)]) -> Vec<Value> {
 pub(in crate::web::admin) async fn build(page: Page, state: Data<State>, posted: Form) -> Answer {
     let mut draft = Draft::posted(&posted)?;
     let action = posted.text("do").unwrap_or_default();
+    draft.adapts = action == "look";
     let faults = draft.act(&action);
     if !page.is_htmx {
         let counted = match action.as_str() {
@@ -223,11 +224,12 @@ fn shown_person(user: &User, used: &[&str], is_masked: bool) -> Value {
 
 fn unfinished(faults: &Faults) -> Value {
     debug_assert!(!faults.is_empty(), "a draft without faults can be counted");
-    let rows = faults.rows.values().flatten().cloned();
-    let lines = faults.lines.iter().map(|(line, message)| match line {
-        Some(line) => format!("Line {line}: {message}"),
-        None => message.clone(),
-    });
-    let messages: Vec<String> = rows.chain(lines).chain(faults.summary.clone()).take(5).collect();
+    let plain = faults.rows.values().flatten().chain(&faults.summary).map(|message| (None, message));
+    let lines = faults.lines.iter().map(|(line, message)| (*line, message));
+    let messages: Vec<Value> = plain
+        .chain(lines)
+        .take(5)
+        .map(|(line, message)| context! { line, message => message.clone() })
+        .collect();
     context! { is_unfinished => true, messages }
 }

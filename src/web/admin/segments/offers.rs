@@ -40,6 +40,9 @@ impl Offers {
                 _ => None,
             };
             let kind = known.as_ref().map(|known| known.kinds.main());
+            if draft.adapts && row.what == What::Attribute && row.value.is_empty() && row.operator == "is" {
+                row.operator.clear();
+            }
             complete(row, kind);
             kinds.push(kind);
             values.push(match known {

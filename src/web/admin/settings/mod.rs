@@ -21,7 +21,6 @@ pub use backup::Backups;
 
 /// The first section that the viewer may see: set-up, which says what is left to do, or their own login.
 pub(super) async fn index(page: Page) -> Answer {
-    page.go_to(if page.may(Role::Operator) { "/admin/settings/setup" } else { "/admin/settings/profile" }, "")
     let first = if page.may(Role::Operator) { "setup" } else { "profile" };
     page.go_to(&format!("/admin/settings/{first}"), "")
 }

@@ -68,6 +68,7 @@ struct Draft {
     channel: Option<Channel>,
     body: String,
     has_media: bool,
+    locale: Option<String>,
     content_sid: Option<String>,
     content_variables: Map<String, Json>,
 }
@@ -83,6 +84,7 @@ impl Draft {
             channel: value("channel").and_then(|word| word.parse().ok()),
             body: value("body").unwrap_or_default(),
             has_media: filled("media_urls").is_some(),
+            locale: filled("locale"),
             content_sid: filled("content_sid"),
             content_variables: variables.collect(),
         }
@@ -248,6 +250,7 @@ async fn look_at(
         is_whatsapp => draft.is_whatsapp(),
         has_content => draft.content_sid.is_some(),
         has_media => draft.has_media,
+        locale => draft.locale.clone(),
         warnings => crate::domain::template::warnings(&draft.body),
         holders,
         person => user.map(|user| context! {
@@ -340,7 +343,7 @@ pub(super) async fn show(page: &Page, state: &State, row: Option<TemplateRow>, f
         variables,
         contents,
         content,
-        look => looked,
+        view => looked,
         uses => shown_uses(&used),
         versions,
         may_change => may_change(page),
@@ -375,7 +378,7 @@ pub(super) async fn preview(page: &Page, state: &State, row: &TemplateRow, perso
         title => row.name.clone(),
         section => "templates",
         template => shown(row),
-        look => looked,
+        view => looked,
         may_change => may_change(page),
     };
     page.show("templates/preview.html", values)
@@ -384,15 +387,18 @@ pub(super) async fn preview(page: &Page, state: &State, row: &TemplateRow, perso
 /// What follows the typing: the phone, or the fields of the Content template that was chosen. Without scripts the
 /// whole page, with nothing lost.
 pub(in crate::web::admin) async fn draft(page: Page, state: Data<State>, posted: Form) -> Answer {
-    let draft = Draft::posted(&posted);
     let action = posted.text("do").unwrap_or_default();
     let number = |name: &str| posted.text(name).and_then(|text| text.parse::<i64>().ok());
+    let row = match number("id") {
+        Some(id) => Some(state.store.read(move |conn| api::find(conn, id)).await?),
+        None => None,
+    };
+    // Fields that may not be changed are not posted: then it is the text that is kept.
+    let draft = match &row {
+        Some(row) if posted.raw("body").is_none() => Draft::of_row(row),
+        _ => Draft::posted(&posted),
+    };
     if !page.is_htmx {
-        let id = number("id");
-        let row = match id {
-            Some(id) => Some(state.store.read(move |conn| api::find(conn, id)).await?),
-            None => None,
-        };
         let form = Filled::with(posted.pairs().map(|(name, value)| (name, value.to_owned())));
         return show(&page, &state, row, form).await;
     }
@@ -409,7 +415,7 @@ pub(in crate::web::admin) async fn draft(page: Page, state: Data<State>, posted:
         phone: posted.text("who").filter(|_| action == "who"),
     };
     let looked = look_at(&page, &state, draft, wanted).await?;
-    page.part("templates/_look.html", context! { look => looked })
+    page.part("templates/_look.html", context! { view => looked })
 }
 
 #[cfg(test)]

@@ -67,7 +67,8 @@ pub(super) fn look(
             }
         }
     }
-    let introduction = introduction.filter(|_| reader.is_first && !message.has_content);
+    let is_empty = stretches.iter().all(|(kind, text)| *kind != "missing" && text.trim().is_empty());
+    let introduction = introduction.filter(|_| reader.is_first && !message.has_content && !is_empty);
     if let Some(introduction) = introduction {
         introduce(&mut stretches, introduction);
     }
@@ -88,7 +89,7 @@ pub(super) fn look(
         encoding => is_sms.then(|| count.encoding.as_str()),
         parts => is_sms.then_some(parts),
         left => is_sms.then(|| left(count)),
-        is_empty => text.trim().is_empty(),
+        is_empty,
         price => price(parts),
         currency => prices.currency().as_str(),
         has_prices => !prices.is_empty(),

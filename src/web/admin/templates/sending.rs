@@ -159,7 +159,7 @@ fn read(posted: &Form, row: &TemplateRow, state: &State) -> Result<campaign::Sin
     });
     let message = message_api::read_new(Fields::of(body)?, state.store.clock().now())?;
     let typed = posted.text("confirm").unwrap_or_default();
-    if matches!(&message.to, campaign::Recipient::Phone(phone) if confirms(phone, &typed)) {
+    if message.to.phone().is_some_and(|phone| confirms(phone, &typed)) {
         return Ok(message);
     }
     let wrong = if typed.is_empty() {
