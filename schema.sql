@@ -68,10 +68,9 @@ CREATE TABLE users (
   CHECK (phone IS NOT NULL OR channel_address IS NOT NULL OR erased_at IS NOT NULL)
 ) STRICT;
 -- Who waits for a decision, by when they wrote.
-CREATE INDEX users_on_review ON users (coalesce(last_inbound_at, 0), id) WHERE hold IS NOT NULL;
+CREATE INDEX users_held ON users (coalesce(last_inbound_at, 0), id) WHERE hold IS NOT NULL;
 
 -- The few who are looked for by their state.
-CREATE INDEX users_held ON users (id) WHERE hold IS NOT NULL;
 CREATE INDEX users_unreachable ON users (id) WHERE reachable = 0;
 CREATE INDEX users_suppressed ON users (id) WHERE suppressed = 1;
 CREATE INDEX users_opted_out ON users (id) WHERE consent = 'opt_out';
@@ -755,14 +754,59 @@ CREATE TABLE attribute_values (
 -- Who may come in ----------------------------------------------------------------------------------
 
 CREATE TABLE operators (
-  id            INTEGER PRIMARY KEY AUTOINCREMENT,
-  email         TEXT    NOT NULL UNIQUE COLLATE NOCASE,
-  password_hash TEXT    NOT NULL,                    -- argon2id, PHC string
-  role          TEXT    NOT NULL CHECK (role = 'admin' OR role = 'operator' OR role = 'viewer'),
-  created_at    INTEGER NOT NULL,
-  last_login_at INTEGER,
-  disabled_at   INTEGER
+  id                  INTEGER PRIMARY KEY AUTOINCREMENT,
+  email               TEXT    NOT NULL UNIQUE COLLATE NOCASE,
+  password_hash       TEXT,                          -- argon2id, PHC string; none yet: a link sets it
+  password_changed_at INTEGER,
+  role                TEXT    NOT NULL CHECK (role = 'admin' OR role = 'operator' OR role = 'viewer'),
+  totp_secret         BLOB,                          -- sealed under the key file
+  totp_enabled_at     INTEGER,                       -- a secret without it waits for its first code
+  totp_last_step      INTEGER,                       -- the last code that let somebody in: each does so once
+  zone                TEXT,                          -- IANA name; none: the browser's or UTC
+  theme               TEXT    NOT NULL DEFAULT 'auto' CHECK (theme = 'auto' OR theme = 'light' OR theme = 'dark'),
+  has_shortcuts       INTEGER NOT NULL DEFAULT 1 CHECK (has_shortcuts IN (0, 1)),
+  created_at          INTEGER NOT NULL,
+  last_login_at       INTEGER,
+  disabled_at         INTEGER,
+  CHECK (totp_enabled_at IS NULL OR totp_secret IS NOT NULL)
 ) STRICT;
+
+-- What lets somebody in whose authenticator is lost. A row goes when it is used.
+CREATE TABLE recovery_codes (
+  operator_id INTEGER NOT NULL REFERENCES operators (id) ON DELETE CASCADE,
+  code_hash   BLOB    NOT NULL CHECK (length(code_hash) = 32),  -- HMAC under the key file
+  PRIMARY KEY (operator_id, code_hash)
+) STRICT, WITHOUT ROWID;
+
+-- Links that set a password once: of the first admin (without an operator), or of one that is there.
+CREATE TABLE one_time_links (
+  token_hash  BLOB    PRIMARY KEY CHECK (length(token_hash) = 32),  -- SHA-256 of 256 random bits
+  operator_id INTEGER REFERENCES operators (id) ON DELETE CASCADE,
+  created_at  INTEGER NOT NULL,
+  expires_at  INTEGER NOT NULL,
+  used_at     INTEGER
+) STRICT, WITHOUT ROWID;
+
+-- Operators who are logged in.
+CREATE TABLE sessions (
+  token_hash   BLOB    PRIMARY KEY CHECK (length(token_hash) = 32),       -- SHA-256 of 256 random bits
+  operator_id  INTEGER NOT NULL REFERENCES operators (id) ON DELETE CASCADE,
+  created_at   INTEGER NOT NULL,
+  last_seen_at INTEGER NOT NULL,                     -- to the minute
+  proved_at    INTEGER NOT NULL                      -- when the password was given last
+) STRICT, WITHOUT ROWID;
+CREATE INDEX sessions_operator ON sessions (operator_id);
+
+-- Which events are what somebody did here: all of operators, and every change of access or settings. They go with
+-- their events.
+CREATE TABLE audit (
+  event_id INTEGER PRIMARY KEY,
+  at       INTEGER NOT NULL,
+  actor    TEXT    NOT NULL,                         -- 'operator:3', 'key:1', 'command:ana'; empty: a stranger
+  type     TEXT    NOT NULL
+) STRICT;
+CREATE INDEX audit_actor ON audit (actor, event_id);
+CREATE INDEX audit_at ON audit (at);
 
 CREATE TABLE api_keys (
   id           INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -774,16 +818,6 @@ CREATE TABLE api_keys (
   last_used_at INTEGER,
   revoked_at   INTEGER
 ) STRICT;
-
--- Operators who are logged in.
-CREATE TABLE sessions (
-  token_hash   BLOB    PRIMARY KEY CHECK (length(token_hash) = 32),       -- SHA-256 of 256 random bits
-  operator_id  INTEGER NOT NULL REFERENCES operators (id),
-  created_at   INTEGER NOT NULL,
-  last_seen_at INTEGER NOT NULL,                     -- to the minute
-  proved_at    INTEGER NOT NULL                      -- when the password was given last
-) STRICT, WITHOUT ROWID;
-CREATE INDEX sessions_operator ON sessions (operator_id);
 
 CREATE TABLE idempotency_keys (
   caller     TEXT    NOT NULL,                       -- 'key:3', 'operator:2'

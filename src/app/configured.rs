@@ -23,9 +23,9 @@ use crate::twilio::client::{Client, is_loopback};
 use crate::twilio::content::ContentClient;
 use crate::vitals::Vitals;
 use crate::web::State;
+use crate::web::admin::Backups;
 use crate::web::admin::badges::Badges;
 use crate::web::admin::live::Watchers;
-use crate::web::admin::Backups;
 use crate::web::limits::Limits;
 use crate::web::streams::Streams;
 

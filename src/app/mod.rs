@@ -37,8 +37,8 @@ use crate::web::streams::Streams;
 use crate::web::{self, State};
 
 pub use configured::{
-    client, delivery_settings, open_store, publish_settings, rules, setup, state,
-    synchronize_senders, take_up_settings, with_settings,
+    client, delivery_settings, open_store, publish_settings, rules, setup, state, synchronize_senders,
+    take_up_settings, with_settings,
 };
 
 /// Threads that serve HTTP.
@@ -59,8 +59,8 @@ pub struct App {
     pub uncertain: usize,
     server: ServerHandle,
     streams: Streams,
-    watchers: Watchers,
     stand_in: StandIn,
+    watchers: Watchers,
     stop: StopHandle,
     tasks: Vec<JoinHandle<()>>,
     serving: Serving,
@@ -115,7 +115,19 @@ impl App {
         }));
         let (streams, watchers) = (state.streams.clone(), state.watchers.clone());
         let (setup, stand_in) = (state.setup.clone(), state.stand_in.clone());
-        Ok(App { store, address, setup, uncertain, server: handle, streams, watchers, stand_in, stop, tasks, serving })
+        Ok(App {
+            store,
+            address,
+            setup,
+            uncertain,
+            server: handle,
+            streams,
+            watchers,
+            stand_in,
+            stop,
+            tasks,
+            serving,
+        })
     }
 
     /// Stops in order: no new claims and no new requests, answers in flight written down, loops ended.
@@ -267,12 +279,7 @@ fn changed_settings(state: &State, stop: &Stop) -> JoinHandle<()> {
 }
 
 /// What became of messages, asked of Twilio. A stop waits for no answer: a question is asked again.
-fn lookups(
-    state: &State,
-    settings: &Live<Settings>,
-    stop: &Stop,
-    tasks: &mut Vec<JoinHandle<()>>,
-) {
+fn lookups(state: &State, settings: &Live<Settings>, stop: &Stop, tasks: &mut Vec<JoinHandle<()>>) {
     let (store, client, metrics) = (&state.store, &state.twilio, &state.metrics);
     let reconciler = Reconciler::new(store.clone(), client.clone(), settings.clone(), metrics.clone());
     let reconciler = Arc::new(reconciler);
@@ -412,15 +419,6 @@ fn import_checks(state: &State, stop: &Stop) -> JoinHandle<()> {
     })
 }
 
-/// Counts what attributes people have.
-fn catalogue(state: &State, stop: &Stop) -> JoinHandle<()> {
-    let catalogue = Arc::new(Catalogue::new(state.store.clone()));
-    spawn("catalogue", SECOND, stop, std::future::pending, move || {
-        let catalogue = Arc::clone(&catalogue);
-        async move { catalogue.tick().await }
-    })
-}
-
 /// Lets the search find who came in, and carries on with what operators do to many people.
 fn many_people(state: &State, stop: &Stop) -> JoinHandle<()> {
     let store = state.store.clone();
@@ -436,6 +434,15 @@ fn many_people(state: &State, stop: &Stop) -> JoinHandle<()> {
             people::index(&store, &pace.stop).await?;
             people::run_bulk(&store, &pace).await
         }
+    })
+}
+
+/// Counts what attributes people have.
+fn catalogue(state: &State, stop: &Stop) -> JoinHandle<()> {
+    let catalogue = Arc::new(Catalogue::new(state.store.clone()));
+    spawn("catalogue", SECOND, stop, std::future::pending, move || {
+        let catalogue = Arc::clone(&catalogue);
+        async move { catalogue.tick().await }
     })
 }
 

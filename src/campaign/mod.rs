@@ -31,8 +31,8 @@ pub use freeze::freeze_all;
 pub use reply::{Answer, Footing, Words, footing, reply};
 pub use schedule::{resolve_start, tick};
 pub use single::{
-    Recipient, SingleMessage, TakenBack, cancel_by_reference, cancel_single, close_removed_senders, not_waiting,
-    send_single,
+    Recipient, SingleMessage, TakenBack, cancel_by_reference, cancel_single, close_removed_senders,
+    not_waiting, send_single,
 };
 pub use template::warnings;
 pub use triggers::{Intake, Made, Taken, Trigger, Whom, expand_all, take};

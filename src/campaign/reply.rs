@@ -44,12 +44,7 @@ pub struct Answer {
 ///
 /// # Errors
 /// [`CampaignError::Refused`] when the gate says no, and nothing is kept; otherwise as a single message.
-pub fn reply(
-    tx: &Tx<'_>,
-    answer: &Answer,
-    rules: &Rules,
-    setup: &Setup,
-) -> Result<Standing, CampaignError> {
+pub fn reply(tx: &Tx<'_>, answer: &Answer, rules: &Rules, setup: &Setup) -> Result<Standing, CampaignError> {
     check_setup(tx.conn(), setup)?;
     let user = person(tx.conn(), answer.user_id)?;
     let channel = match &answer.words {

@@ -134,9 +134,10 @@ impl Mould {
             })?,
         };
         let topic = match &message.topic {
-            Some(name) => Some(topics::find(conn, name)?.ok_or_else(|| {
-                CampaignError::invalid("topic", format!("there is no topic {name:?}"))
-            })?),
+            Some(name) => Some(
+                topics::find(conn, name)?
+                    .ok_or_else(|| CampaignError::invalid("topic", format!("there is no topic {name:?}")))?,
+            ),
             None => None,
         };
         let (text, template) = text_of(conn, message)?;

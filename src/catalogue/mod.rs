@@ -102,8 +102,10 @@ impl Catalogue {
 
     /// A new walk, unless nothing changed since the last.
     async fn begin(&self) -> Result<Option<Walk>, StoreError> {
-        let (standing, mark) =
-            self.store.read(|conn| Ok::<_, StoreError>((attributes::standing(conn)?, attributes::mark(conn)?))).await?;
+        let (standing, mark) = self
+            .store
+            .read(|conn| Ok::<_, StoreError>((attributes::standing(conn)?, attributes::mark(conn)?)))
+            .await?;
         // Rows of this walk are told from older ones by this moment, so it is one of its own.
         let as_of = self.store.clock().now().max(standing.as_of.map_or(0, |last| last + 1));
         Ok((standing.behind != 0).then(|| Walk {
@@ -141,7 +143,12 @@ impl Catalogue {
             self.store
                 .write(move |tx| {
                     let end = counts.attributes.len().min(start + NAMES);
-                    attributes::replace(tx, counts.attributes.get(start..end).unwrap_or_default(), mark, as_of)
+                    attributes::replace(
+                        tx,
+                        counts.attributes.get(start..end).unwrap_or_default(),
+                        mark,
+                        as_of,
+                    )
                 })
                 .await?;
         }

@@ -3,17 +3,14 @@
 use std::io::{IsTerminal, Read, Write};
 
 use anyhow::{Context, Result, bail};
-use argon2::Argon2;
-use argon2::password_hash::PasswordHasher;
+use secrecy::ExposeSecret;
 
-use super::open;
+use super::{actor, open};
 use crate::config::Config;
-use crate::store::{StoreError, operators};
-
-/// As NIST SP 800-63B asks for a password that stands alone.
-const SHORTEST_PASSWORD: usize = 12;
-/// Longer ones are no safer, and cost the server time.
-const LONGEST_PASSWORD: usize = 256;
+use crate::domain::operator::{Role, read_email};
+use crate::domain::password::Password;
+use crate::store::operators::{self, NewOperator};
+use crate::store::{Store, StoreError, one_time_links, second_factors};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Action {
@@ -28,31 +25,82 @@ pub(super) enum Action {
         #[arg(long)]
         password_stdin: bool,
     },
+    /// List the operators.
+    List,
+    /// Print a link with which an operator sets a new password, once and within 24 hours.
+    Link {
+        /// Whose.
+        email: String,
+        /// Take the second factor away too: the phone with it is lost.
+        #[arg(long)]
+        without_second_factor: bool,
+    },
 }
 
 pub(super) async fn run(config: Config, action: Action) -> Result<()> {
-    let Action::Add { email, role, password_stdin } = action;
-    let (name, domain) = email.split_once('@').unwrap_or(("", ""));
-    if name.is_empty() || !domain.contains('.') || email.chars().any(char::is_whitespace) {
-        bail!("{email:?} is no e-mail address");
+    match action {
+        Action::Add { email, role, password_stdin } => add(&config, &email, &role, password_stdin).await,
+        Action::List => list(&open(&config)?),
+        Action::Link { email, without_second_factor } => link(&config, email, without_second_factor).await,
     }
-    let password = if password_stdin { read_password()? } else { ask_password(&email)? };
-    let length = password.chars().count();
-    if !(SHORTEST_PASSWORD..=LONGEST_PASSWORD).contains(&length) {
-        bail!("a password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters, this one has {length}");
-    }
-    let hash = Argon2::default()
-        .hash_password(password.as_bytes())
-        .map_err(|error| anyhow::anyhow!("the password can't be hashed: {error}"))?
-        .to_string();
-    let store = open(&config)?;
-    let (address, granted) = (email.clone(), role.clone());
-    let added =
-        store.write::<_, _, StoreError>(move |tx| operators::insert(tx, &address, &hash, &granted)).await?;
-    if !added {
+}
+
+async fn add(config: &Config, email: &str, role: &str, password_stdin: bool) -> Result<()> {
+    let email = read_email(email).map_err(|why| anyhow::anyhow!("{email:?} {why}"))?;
+    let role = Role::parse(role).context("there is no such role")?;
+    let typed = if password_stdin { read_password()? } else { ask_password(&email)? };
+    let hash = Password::choose(&typed, &email)?.hash()?;
+    let store = open(config)?;
+    let new = NewOperator { email: email.clone(), password_hash: Some(hash), role };
+    let actor = actor();
+    let added = store.write::<_, _, StoreError>(move |tx| operators::add(tx, &new, &actor)).await?;
+    if added.is_none() {
         bail!("there is an operator {email} already");
     }
-    writeln!(std::io::stdout(), "Added {email} as {role}.")?;
+    writeln!(std::io::stdout(), "Added {email} as {}.", role.as_str())?;
+    Ok(())
+}
+
+fn list(store: &Store) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    for operator in store.read_here(operators::list)? {
+        let state = match (operator.is_enabled(), operator.has_password) {
+            (false, _) => "disabled",
+            (true, false) => "no password yet",
+            (true, true) if operator.totp_enabled_at.is_some() => "with second factor",
+            (true, true) => "password only",
+        };
+        writeln!(
+            out,
+            "{:>4}  {:<8}  {:<18}  {}",
+            operator.id,
+            operator.role.as_str(),
+            state,
+            operator.email
+        )?;
+    }
+    Ok(())
+}
+
+async fn link(config: &Config, email: String, without_second_factor: bool) -> Result<()> {
+    let store = open(config)?;
+    let (address, actor) = (email.clone(), actor());
+    let token = store
+        .write::<_, _, StoreError>(move |tx| {
+            let Some(operator) = operators::find_by_email(tx.conn(), &address)?.filter(|o| o.is_enabled())
+            else {
+                return Ok(None);
+            };
+            if without_second_factor {
+                let _ = second_factors::remove(tx, operator.id, &actor)?;
+            }
+            operators::note_link(tx, operator.id, &actor)?;
+            one_time_links::insert(tx, Some(operator.id)).map(Some)
+        })
+        .await?
+        .with_context(|| format!("there is no operator {email} who is let in"))?;
+    let public = config.server.public_base_url.as_str().trim_end_matches('/');
+    writeln!(std::io::stdout(), "{public}/admin/setup/{}", token.expose_secret())?;
     Ok(())
 }
 

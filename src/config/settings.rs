@@ -405,12 +405,10 @@ impl Loaded {
         let is_added = |address: &str| patch.contains_key(&format!("senders.{address}.{KIND}"));
         for key in patch.keys() {
             let known = match place(key) {
-                Ok(_) if setter == Setter::Key && is_of_operators(key) => Err(wrong(format!(
-                    "{key}: only an operator, the file and the environment can say that"
-                ))),
-                Ok(Place::Sender { address, .. })
-                    if self.sender(address).is_none() && !is_added(address) =>
-                {
+                Ok(_) if setter == Setter::Key && is_of_operators(key) => {
+                    Err(wrong(format!("{key}: only an operator, the file and the environment can say that")))
+                }
+                Ok(Place::Sender { address, .. }) if self.sender(address).is_none() && !is_added(address) => {
                     let senders = self.config.senders.iter().map(|sender| sender.address.clone());
                     Err(unknown(key, senders))
                 }

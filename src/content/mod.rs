@@ -36,7 +36,9 @@ pub enum ContentsError {
     #[error("there is no {0}")]
     NotFound(String),
     /// No account is configured.
-    #[error("The Twilio account is not configured. Set it under Settings, or [twilio] account_sid, auth_token and content_base.")]
+    #[error(
+        "The Twilio account is not configured. Set it under Settings, or [twilio] account_sid, auth_token and content_base."
+    )]
     NoAccount,
     /// There is one of this name and language.
     #[error("There is a content template {name:?} in this language already: {sid}.")]

@@ -24,7 +24,9 @@ impl Sort {
             "image" => Sort::Photo,
             "audio" => Sort::Sound,
             "video" => Sort::Video,
-            "text" if matches!(name.as_str(), "text/vcard" | "text/x-vcard" | "text/directory") => Sort::Contact,
+            "text" if matches!(name.as_str(), "text/vcard" | "text/x-vcard" | "text/directory") => {
+                Sort::Contact
+            }
             _ => Sort::File,
         }
     }

@@ -123,6 +123,12 @@ event_types! {
     AccountResumed => "account.resumed",
     /// An operator, key, setting or webhook endpoint changed.
     AdminChanged => "admin.changed",
+    /// An operator logged in; `data` holds who, from which address and by which second factor.
+    AdminLogin => "admin.login",
+    /// Somebody did not get in; `data.reason`, and `data.operator_id` if it was an account that there is.
+    AdminLoginFailed => "admin.login_failed",
+    /// An operator logged out.
+    AdminLogout => "admin.logout",
     /// Somebody asked for a trial of the webhook endpoint `data.endpoint_id`. No other endpoint gets it.
     WebhookTested => "webhook.tested",
     /// Alert: a campaign has no open message left.

@@ -28,7 +28,7 @@ pub(super) fn apply(
 ) -> Result<usize, StoreError> {
     let ground = Ground { conn: tx.conn(), key: tx.key(), seen: None };
     let is_list_empty = !imports::has_suppressions(tx.conn())?;
-    let mut hand = Hand { tx, job, rows: Rows::new(tx)?, is_list_empty };
+    let mut hand = Hand { tx, job, rows: Rows::new(tx)?, is_list_empty, changes: 0 };
     let mut overtaken = 0;
     for Planned { reading, plan } in rows {
         let was_planned = !matches!(plan, Plan::Open);
@@ -46,6 +46,7 @@ pub(super) fn apply(
             imports::insert_issue(tx, job.id, &issue)?;
         }
     }
+    progress.tally.details.changes += hand.changes;
     Ok(overtaken)
 }
 
@@ -116,6 +117,8 @@ struct Hand<'a> {
     rows: Rows<'a>,
     /// No number was suppressed when the chunk began, and no row of this mode suppresses one.
     is_list_empty: bool,
+    /// People of whom it was noted what changed.
+    changes: u64,
 }
 
 impl Hand<'_> {
@@ -211,7 +214,8 @@ impl Hand<'_> {
         }
         if let Some(difference) = &change.difference {
             let is_again = change.known.import_id == Some(self.job.id);
-            imports::note_change(self.tx, (self.job.id, id), difference, is_again)?;
+            let is_first = imports::note_change(self.tx, (self.job.id, id), difference, is_again)?;
+            self.changes += u64::from(is_first);
         }
         if let Some(next) = change.consent {
             let now = change.known.consent;

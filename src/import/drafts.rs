@@ -120,12 +120,13 @@ pub fn run_draft(
     (id, revision): (i64, i64),
     options: &Options,
     fingerprint: &[u8; 32],
+    actor: &str,
 ) -> Result<(), DraftError> {
     let Some(draft) = imports::find_draft(tx.conn(), id)? else {
         return Err(DraftError::Moved);
     };
     let options = settled(tx, &Options { dry_run: false, ..options.clone() })?;
-    if !imports::begin_run(tx, id, revision, &options)? {
+    if !imports::begin_run(tx, (id, revision), &options, actor)? {
         return Err(DraftError::Moved);
     }
     let mut lasting = Map::new();

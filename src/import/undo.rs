@@ -41,7 +41,7 @@ pub fn undoable(import: &ImportRow, undo: Option<Undo>, days: u32, now: Millis) 
     if !is_over || import.is_dry_run() {
         return Undoable::NotYet;
     }
-    if import.tally.details.attributes == 0 && import.tally.duplicates == 0 {
+    if import.tally.details.changes == 0 {
         return Undoable::Nothing;
     }
     let until = finished_at + Millis::from(days) * DAY;

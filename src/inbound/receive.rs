@@ -13,9 +13,7 @@ use crate::store::events::{self, NewEvent};
 use crate::store::inbound::{self, RawInbound, Understood};
 use crate::store::ledger::{self, ConsentChange};
 use crate::store::users::{self, Contact};
-use crate::store::{
-    StoreError, Tx, Withdrawal, campaigns, conversations, messages, suppressions, topics,
-};
+use crate::store::{StoreError, Tx, Withdrawal, campaigns, conversations, messages, suppressions, topics};
 use crate::twilio::webhook::{InboundForm, Params};
 
 /// A person's message counts as a reply to a campaign for this long, in milliseconds.

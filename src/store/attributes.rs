@@ -54,7 +54,9 @@ pub struct AttributeRow {
 /// [`StoreError`] from SQLite.
 pub fn standing(conn: &Connection) -> Result<Standing, StoreError> {
     Ok(conn
-        .prepare_cached("SELECT as_of, people, changes - seen_changes, is_cut FROM attribute_walks WHERE id = 1")?
+        .prepare_cached(
+            "SELECT as_of, people, changes - seen_changes, is_cut FROM attribute_walks WHERE id = 1",
+        )?
         .query_row([], |row| {
             Ok(Standing { as_of: row.get(0)?, people: row.get(1)?, behind: row.get(2)?, is_cut: row.get(3)? })
         })?)
@@ -248,7 +250,9 @@ fn fill(conn: &Connection, row: &mut AttributeRow) -> Result<(), StoreError> {
         .query_map((&row.name, MAX_EXAMPLES as i64), |row| row.get(0))?
         .collect::<Result<_, _>>()?;
     row.values = conn
-        .prepare_cached("SELECT value, n FROM attribute_values WHERE name = ?1 ORDER BY n DESC, value LIMIT 50")?
+        .prepare_cached(
+            "SELECT value, n FROM attribute_values WHERE name = ?1 ORDER BY n DESC, value LIMIT 50",
+        )?
         .query_map([&row.name], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<Result<_, _>>()?;
     Ok(())

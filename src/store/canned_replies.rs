@@ -105,7 +105,13 @@ pub fn insert(tx: &Tx<'_>, name: &str, body: &str, actor: &str) -> Result<Saved,
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
-pub fn update(tx: &Tx<'_>, seen: (i64, i64), name: &str, body: &str, actor: &str) -> Result<Saved, StoreError> {
+pub fn update(
+    tx: &Tx<'_>,
+    seen: (i64, i64),
+    name: &str,
+    body: &str,
+    actor: &str,
+) -> Result<Saved, StoreError> {
     let (id, version) = seen;
     let is_taken = tx
         .conn
@@ -161,7 +167,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(StorePaths::inside(dir.path()), Clock::system()).unwrap();
         let write = |change: fn(&Tx<'_>) -> Result<Saved, StoreError>| store.write(change);
-        assert_eq!(write(|tx| insert(tx, "Hours", "We open at 9", "operator:1")).await.unwrap(), Saved::Done(1));
+        assert_eq!(
+            write(|tx| insert(tx, "Hours", "We open at 9", "operator:1")).await.unwrap(),
+            Saved::Done(1)
+        );
         assert_eq!(write(|tx| insert(tx, "HOURS", "x", "operator:1")).await.unwrap(), Saved::NameTaken);
         assert!(matches!(write(|tx| insert(tx, "Thanks", "x", "operator:1")).await.unwrap(), Saved::Done(_)));
         let renamed = write(|tx| {
@@ -171,7 +180,10 @@ mod tests {
         assert_eq!(renamed.await.unwrap(), Saved::NameTaken);
         let edited = write(|tx| update(tx, (1, 1), "hours", "We open at 10", "operator:2")).await.unwrap();
         assert_eq!(edited, Saved::Done(1));
-        assert_eq!(write(|tx| update(tx, (1, 1), "Hours", "lost", "operator:1")).await.unwrap(), Saved::Changed);
+        assert_eq!(
+            write(|tx| update(tx, (1, 1), "Hours", "lost", "operator:1")).await.unwrap(),
+            Saved::Changed
+        );
         let found = store.read_here(|conn| find(conn, 1)).unwrap().unwrap();
         assert_eq!((found.body.as_str(), found.version), ("We open at 10", 2));
         assert!(store.write(|tx| delete(tx, 1, "operator:1")).await.unwrap());

@@ -351,8 +351,7 @@ mod tests {
         let (_dir, store, user_id) = store().await;
         store.write(move |tx| heard(tx, user_id, 1, 1_000, true)).await.unwrap();
         for expected in [true, false] {
-            let assigned =
-                store.write(move |tx| assign(tx, user_id, Some(1), "operator:1")).await.unwrap();
+            let assigned = store.write(move |tx| assign(tx, user_id, Some(1), "operator:1")).await.unwrap();
             let closed = store.write(move |tx| close(tx, user_id, "operator:1")).await.unwrap();
             assert_eq!((assigned, closed), (expected, expected));
         }

@@ -114,7 +114,8 @@ fn undecided(conn: &Connection) -> Result<Vec<String>, StoreError> {
         .prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")?
         .query_map([], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
-    let is_known = |table: &String| [KEPT, EMPTIED, IN_PART].iter().any(|list| list.contains(&table.as_str()));
+    let is_known =
+        |table: &String| [KEPT, EMPTIED, IN_PART].iter().any(|list| list.contains(&table.as_str()));
     Ok(tables.into_iter().filter(|table| !is_known(table)).collect())
 }
 
@@ -152,7 +153,10 @@ mod tests {
             let (attributes, phone) = (serde_json::Map::new(), Some("+12125550101"));
             let (channel_address, country, consent, import) = (None, None, None, None);
             let actor = "test";
-            users::insert(tx, &NewUser { phone, channel_address, country, attributes: &attributes, consent, actor, import })
+            users::insert(
+                tx,
+                &NewUser { phone, channel_address, country, attributes: &attributes, consent, actor, import },
+            )
         };
         store.write(add).await.unwrap();
         assert!(store.write::<_, _, StoreError>(remove).await.is_err());

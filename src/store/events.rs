@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use serde_json::{Value, json};
 
 use super::messages::rfc3339;
-use super::{StoreError, Tx};
+use super::{StoreError, Tx, audit};
 use crate::domain::event::EventType;
 
 /// The walk of the look after messages without news, in `cursors`: the last event that it saw.
@@ -71,7 +71,7 @@ impl Event {
 /// # Errors
 /// [`StoreError`] from SQLite.
 pub fn append(tx: &Tx<'_>, kind: EventType, event: NewEvent) -> Result<i64, StoreError> {
-    let data = event.data.map_or_else(|| "{}".to_owned(), |data| data.to_string());
+    let data = event.data.as_ref().map_or_else(|| "{}".to_owned(), ToString::to_string);
     let (message_id, previous_id) = event.message.map_or((None, None), |(id, last)| (Some(id), last));
     let id: i64 = tx
         .conn
@@ -81,6 +81,7 @@ pub fn append(tx: &Tx<'_>, kind: EventType, event: NewEvent) -> Result<i64, Stor
         )?
         .insert((kind.as_str(), tx.now, event.user_id, event.campaign_id, message_id, previous_id, data))?;
     count(tx, kind.as_str());
+    audit::note(tx, id, kind, event.data.as_ref())?;
     tx.effects.borrow_mut().last_event_id = id;
     Ok(id)
 }

@@ -191,6 +191,11 @@ pub const HOLDINGS: &[Holding] = &[
         erased: Erased::Stays("ids and a moment, which the daily limit of a sender counts"),
     },
     Holding {
+        table: "user_words",
+        exported: Exported::Not("an index over users.search_words"),
+        erased: Erased::Stays("erasing the row of users takes the words out of it"),
+    },
+    Holding {
         table: "attribute_examples",
         exported: Exported::By(
             "SELECT name, user_id, value FROM attribute_examples WHERE user_id = ?1 ORDER BY name
@@ -257,6 +262,9 @@ pub const IMPERSONAL: &[(&str, &str)] = &[
     ("webhook_deliveries", "which event was told to whom, by id, and what came of it"),
     ("operators", "who logs in"),
     ("sessions", "who is logged in"),
+    ("recovery_codes", "hashes of codes that let operators in"),
+    ("one_time_links", "hashes of links that let operators in"),
+    ("audit", "which events are what operators did, by id"),
     ("api_keys", "who calls"),
 ];
 

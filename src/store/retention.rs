@@ -334,6 +334,7 @@ fn remove_events(tx: &Tx<'_>, before: Millis) -> Result<Step, StoreError> {
             .execute([upto])?;
         conn.prepare_cached("DELETE FROM events WHERE id <= ?1")?.execute([upto])?;
         conn.prepare_cached("DELETE FROM guards WHERE name = 'retention'")?.execute([])?;
+        conn.prepare_cached("DELETE FROM audit WHERE event_id <= ?1")?.execute([upto])?;
         step.removed += count as u64;
     }
     Ok(step)

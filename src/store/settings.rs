@@ -116,7 +116,8 @@ pub fn peek(path: &Path, key_file: &Path) -> Result<Rows, StoreError> {
     if !rows.has_sealed() {
         return Ok(rows);
     }
-    let key = StoreKey::load(key_file, path, false).map_err(|error| StoreError::Internal(error.to_string()))?;
+    let key =
+        StoreKey::load(key_file, path, false).map_err(|error| StoreError::Internal(error.to_string()))?;
     Ok(rows.opened(&key))
 }
 

@@ -132,6 +132,7 @@ pub fn insert(tx: &Tx<'_>, user: &NewUser<'_>) -> Result<i64, StoreError> {
     effects.wakes_people = true;
     *effects.users.entry(consent).or_default() += 1;
     effects.attributes += 1;
+    effects.wakes_people = true;
     drop(effects);
     if is_suppressed {
         suppressions::claim(tx, &tx.key.hash(address), id)?;
@@ -270,7 +271,8 @@ pub(super) fn count_between(
          WHERE u.id > ? AND u.id <= ? AND u.erased_at IS NULL AND ({})",
         predicate.sql
     );
-    let values = [SqlValue::from(low), SqlValue::from(high)].into_iter().chain(predicate.params.iter().cloned());
+    let values =
+        [SqlValue::from(low), SqlValue::from(high)].into_iter().chain(predicate.params.iter().cloned());
     Ok(conn.prepare_cached(&sql)?.query_row(params_from_iter(values), |row| row.get(0))?)
 }
 

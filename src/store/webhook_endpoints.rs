@@ -211,6 +211,17 @@ pub fn update(tx: &Tx<'_>, endpoint: &Endpoint, wish: &Wish, actor: &str) -> Res
     Ok(())
 }
 
+/// Notes that somebody asked for an event again.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn note_resent(tx: &Tx<'_>, id: i64, event_id: i64, actor: &str) -> Result<(), StoreError> {
+    let data =
+        json!({"webhook_endpoint_id": id, "change": "event_resent", "event_id": event_id, "actor": actor});
+    events::append(tx, EventType::AdminChanged, NewEvent { data: Some(data), ..NewEvent::default() })?;
+    Ok(())
+}
+
 /// Removes an endpoint and what is left of its log; most of a long log goes before, by
 /// [`super::webhook_deliveries::forget_some`].
 ///

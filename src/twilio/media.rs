@@ -69,7 +69,8 @@ impl Client {
     /// [`MediaError`] says whether to ask again.
     pub async fn open_media(&self, url: &str) -> Result<Media, MediaError> {
         let base = self.messages().clone();
-        let mut url = Url::parse(url).ok().filter(|url| is_resource(&base, url)).ok_or(MediaError::Elsewhere)?;
+        let mut url =
+            Url::parse(url).ok().filter(|url| is_resource(&base, url)).ok_or(MediaError::Elsewhere)?;
         let mut request = self.get(url.clone());
         for _ in 0..=MOST_REDIRECTS {
             let answer = request.timeout(PATIENCE).send().await;
@@ -141,7 +142,11 @@ mod tests {
             ("https://api.twilio.com/2010-04-01/Accounts/AC1/Messages/MM1/Media/../../../x", false, true),
             ("https://api.twilio.com/2010-04-01/Accounts/AC1.json", false, true),
             ("https://u:p@api.twilio.com/2010-04-01/Accounts/AC1/Messages/MM1/Media/ME1", false, true),
-            ("https://api.twilio.com.evil.example/2010-04-01/Accounts/AC1/Messages/MM1/Media/ME1", false, false),
+            (
+                "https://api.twilio.com.evil.example/2010-04-01/Accounts/AC1/Messages/MM1/Media/ME1",
+                false,
+                false,
+            ),
             ("https://media.twiliocdn.com/AC1/x", false, true),
             ("https://mms.twiliocdn.com/x?Expires=1&Signature=y", false, true),
             ("https://eviltwiliocdn.com/x", false, false),

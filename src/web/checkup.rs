@@ -52,7 +52,7 @@ impl Topic {
             Topic::Account => "Account",
             Topic::Clock => "Clock",
             Topic::Senders => "Senders",
-            Topic::PublicAddress => "Public address",
+            Topic::PublicAddress => "Public URL",
             Topic::RoundTrip => "Signed round trip",
         }
     }
@@ -180,7 +180,10 @@ impl Patient<'_> {
         }
         let base = &self.config.server.public_base_url;
         match round_trip(base, &twilio.account_sid, &twilio.auth_token).await {
-            Ok(()) => finding(Verdict::Good, format!("{base} leads here, and signatures fit on arrival")),
+            Ok(()) => {
+                let base = base.as_str().trim_end_matches('/');
+                finding(Verdict::Good, format!("{base} leads here, and signatures fit on arrival"))
+            }
             Err(error @ RoundTripError::Unreachable(..)) if !self.is_serving => {
                 finding(Verdict::Note, format!("{error}. Start the server and check again"))
             }
@@ -295,7 +298,11 @@ pub fn refusal(config: &Config, error: &LookupError) -> String {
 
 fn clock(store: &Store, theirs: Option<Millis>) -> Finding {
     let Some(theirs) = theirs else {
-        return Finding::new(Topic::Clock, Verdict::Waits, "waits for the account: Twilio's clock is the measure");
+        return Finding::new(
+            Topic::Clock,
+            Verdict::Waits,
+            "waits for the account: Twilio's clock is the measure",
+        );
     };
     let ahead = store.clock().now() - theirs;
     let seconds = ahead.abs() / 1_000;
@@ -303,12 +310,14 @@ fn clock(store: &Store, theirs: Option<Millis>) -> Finding {
         return Finding::new(Topic::Clock, Verdict::Good, "agrees with Twilio's");
     }
     let way = if ahead > 0 { "ahead of" } else { "behind" };
-    let text = format!("{seconds} s {way} Twilio's: campaigns start by it. Let the system keep the time (NTP)");
+    let text =
+        format!("{seconds} s {way} Twilio's: campaigns start by it. Let the system keep the time (NTP)");
     Finding::new(Topic::Clock, Verdict::Bad, text)
 }
 
 fn describe(sender: &Sender) -> String {
-    let limit = sender.recipients_per_day().map_or_else(String::new, |people| format!(", {people} people a day"));
+    let limit =
+        sender.recipients_per_day().map_or_else(String::new, |people| format!(", {people} people a day"));
     let (kind, rate) = (sender.kind.as_str(), sender.rate_per_second());
     format!("{} ({kind}, {rate} parts a second{limit})", sender.address)
 }
@@ -317,7 +326,8 @@ fn public_address(config: &Config) -> Finding {
     let finding = |verdict, text: String| Finding::new(Topic::PublicAddress, verdict, text);
     let base = &config.server.public_base_url;
     if is_loopback(&config.twilio.api_base) {
-        return finding(Verdict::Note, format!("{base}; a simulator on this machine reaches it"));
+        let base = base.as_str().trim_end_matches('/');
+        return finding(Verdict::Note, format!("{base}: a simulator on this machine reaches it"));
     }
     if is_loopback(base) || base.scheme() != "https" {
         return finding(

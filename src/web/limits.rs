@@ -1,6 +1,6 @@
 //! How much one caller may ask: requests a second with one API key, and wrong keys a minute from one address. And
 //! how many may ask at once for what takes seconds.
-//! A wrong key is no secret worth guessing at (256 bits); the limit spares the work.
+//! A wrong key is no secret worth guessing at (256 bits); the limit spares the work. A password is: see `logins`.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
@@ -16,6 +16,7 @@ use governor::{Quota, RateLimiter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::error::Problem;
+use super::logins::Logins;
 use crate::clock::Clock;
 use crate::config::Server;
 
@@ -25,7 +26,7 @@ const MANY: usize = 10_000;
 /// Bits of an IPv6 address that one caller's network has.
 const NETWORK: u32 = 64;
 
-type Keyed<K> = RateLimiter<K, HashMapStateStore<K>, Clock, NoOpMiddleware<Nanos>>;
+pub(super) type Keyed<K> = RateLimiter<K, HashMapStateStore<K>, Clock, NoOpMiddleware<Nanos>>;
 
 /// The limits of one server. Clones share them.
 #[derive(Clone)]
@@ -34,6 +35,7 @@ pub struct Limits(Arc<Inner>);
 struct Inner {
     keys: Option<Keyed<i64>>,
     wrong_keys: Option<Keyed<IpAddr>>,
+    logins: Logins,
     trusted_proxies: Vec<IpAddr>,
     clock: Clock,
     looks: Arc<Semaphore>,
@@ -56,6 +58,7 @@ impl Limits {
         Limits(Arc::new(Inner {
             keys: keyed(server.api_requests_per_second, server.api_burst, clock),
             wrong_keys: keyed(f64::from(per_minute) / 60.0, per_minute, clock),
+            logins: Logins::new(clock),
             trusted_proxies: server.trusted_proxies.iter().map(IpAddr::to_canonical).collect(),
             clock: clock.clone(),
             looks: Arc::new(Semaphore::new(MOST_LOOKS)),
@@ -79,7 +82,7 @@ impl Limits {
     /// # Errors
     /// 429 when there were too many, with the seconds until the next.
     pub fn check_key(&self, api_key_id: i64) -> Result<(), Problem> {
-        self.check(self.0.keys.as_ref(), &api_key_id, "This API key is used too often.")
+        check(self.0.keys.as_ref(), &api_key_id, &self.0.clock, "This API key is used too often.")
     }
 
     /// Counts a wrong key against the address that it came from.
@@ -90,29 +93,22 @@ impl Limits {
         let Some(limiter) = &self.0.wrong_keys else {
             return Ok(());
         };
-        if limiter.len() > MANY {
-            limiter.retain_recent();
-        }
-        let address = self.caller(request).map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), network);
-        self.check(Some(limiter), &address, "Too many wrong API keys came from this address.")
+        let detail = "Too many wrong API keys came from this address.";
+        check(Some(limiter), &self.network(request), &self.0.clock, detail)
     }
 
-    fn check<K: std::hash::Hash + Eq + Clone>(
-        &self,
-        limiter: Option<&Keyed<K>>,
-        key: &K,
-        detail: &str,
-    ) -> Result<(), Problem> {
-        let Some(Err(denied)) = limiter.map(|limiter| limiter.check_key(key)) else {
-            return Ok(());
-        };
-        let wait = denied.wait_time_from(governor::clock::Clock::now(&self.0.clock));
-        let seconds = (wait.as_secs_f64().ceil() as u64).max(1);
-        Err(Problem::too_many(format!("{detail} Try again in {seconds} s."), seconds))
+    /// What guards the login.
+    pub fn logins(&self) -> &Logins {
+        &self.0.logins
+    }
+
+    /// The network of whoever calls: what counts as one caller.
+    pub(super) fn network(&self, request: &HttpRequest) -> IpAddr {
+        self.caller(request).map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), network)
     }
 
     /// Who calls: the peer, or, behind proxies that are trusted, the last address before them.
-    fn caller(&self, request: &HttpRequest) -> Option<IpAddr> {
+    pub(super) fn caller(&self, request: &HttpRequest) -> Option<IpAddr> {
         let peer = request.peer_addr()?.ip().to_canonical();
         let is_trusted = |address: &IpAddr| self.0.trusted_proxies.contains(address);
         if !is_trusted(&peer) {
@@ -135,7 +131,35 @@ impl Limits {
     }
 }
 
-fn keyed<K: std::hash::Hash + Eq + Clone>(per_second: f64, burst: u32, clock: &Clock) -> Option<Keyed<K>> {
+/// Counts one more of `key`.
+///
+/// # Errors
+/// 429 when there were too many, with the seconds until the next.
+pub(super) fn check<K: std::hash::Hash + Eq + Clone>(
+    limiter: Option<&Keyed<K>>,
+    key: &K,
+    clock: &Clock,
+    detail: &str,
+) -> Result<(), Problem> {
+    let Some(limiter) = limiter else {
+        return Ok(());
+    };
+    if limiter.len() > MANY {
+        limiter.retain_recent();
+    }
+    let Err(denied) = limiter.check_key(key) else {
+        return Ok(());
+    };
+    let wait = denied.wait_time_from(governor::clock::Clock::now(clock));
+    let seconds = (wait.as_secs_f64().ceil() as u64).max(1);
+    Err(Problem::too_many(format!("{detail} Try again in {seconds} s."), seconds))
+}
+
+pub(super) fn keyed<K: std::hash::Hash + Eq + Clone>(
+    per_second: f64,
+    burst: u32,
+    clock: &Clock,
+) -> Option<Keyed<K>> {
     if per_second <= 0.0 {
         return None;
     }

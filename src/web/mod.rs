@@ -11,6 +11,7 @@ pub mod etag;
 pub mod health;
 pub mod idempotency;
 pub mod limits;
+pub mod logins;
 pub mod openapi;
 pub mod page;
 pub mod pages;
@@ -33,8 +34,8 @@ use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::stand_in::StandIn;
 use crate::store::Store;
-use crate::vitals::Vitals;
 use crate::twilio::client::Client;
+use crate::vitals::Vitals;
 
 /// What every handler may use. Clones share it.
 #[derive(Clone)]

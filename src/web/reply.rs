@@ -93,6 +93,16 @@ impl Reply {
         self.location.as_deref()
     }
 
+    /// What it says.
+    pub fn body(&self) -> Option<&Value> {
+        self.body.as_ref()
+    }
+
+    /// What is told this once, for a page; none when the answer is said again.
+    pub fn secret(&self) -> Option<&SecretString> {
+        self.secret.as_ref().map(|Secret(secret)| secret)
+    }
+
     /// The status of the answer.
     pub fn status(&self) -> StatusCode {
         self.status

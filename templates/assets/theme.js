@@ -6,7 +6,9 @@
   var zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
   if (zone) document.cookie = "ese_zone=" + encodeURIComponent(zone) + ";path=/admin;max-age=31536000;samesite=lax";
   var dark = matchMedia("(prefers-color-scheme: dark)");
-  var chosen = function () { try { return localStorage.getItem(key); } catch (e) { return null; } };
+  // A choice of the button holds until the one of the profile changes: it is kept with that.
+  var set = root.dataset.theme;
+  var chosen = function () { try { var kept = (localStorage.getItem(key) || "").split("@"); return kept[1] === set ? kept[0] : null; } catch (e) { return null; } };
   function apply() {
     var want = chosen() || root.dataset.theme;
     var mode = want === "light" || want === "dark" ? want : dark.matches ? "dark" : "light";
@@ -18,7 +20,7 @@
   document.addEventListener("click", function (e) {
     if (!e.target.closest("[data-toggle-theme]")) return;
     var next = root.getAttribute("data-bs-theme") === "dark" ? "light" : "dark";
-    try { localStorage.setItem(key, next); } catch (e) { root.dataset.theme = next; }
+    try { localStorage.setItem(key, next + "@" + set); } catch (e) { root.dataset.theme = next; }
     apply();
   });
 })();

@@ -6,7 +6,7 @@ use reqwest::header::{COOKIE, LOCATION};
 use secrecy::ExposeSecret;
 use serde_json::json;
 
-use crate::support::{Engine, Wanted, quick_simulator};
+use crate::support::{Engine, Wanted, presets, quick_simulator};
 
 /// Somebody who is logged in, with a browser that follows nothing by itself.
 struct Viewer {
@@ -75,7 +75,8 @@ fn fields(form: &str) -> Vec<(String, String)> {
         } else if tag.starts_with("select") {
             select = attribute(tag, "name");
         } else if tag.starts_with("option") && tag.contains(" selected") {
-            let value = attribute(tag, "value").unwrap_or_else(|| piece.split_once('>').unwrap().1.to_owned());
+            let value =
+                attribute(tag, "value").unwrap_or_else(|| piece.split_once('>').unwrap().1.to_owned());
             found.extend(select.clone().map(|name| (name, value)));
         }
     }
@@ -166,7 +167,7 @@ async fn from_a_new_draft_to_a_result_by_its_pages() {
     let launched = viewer.submit(&page, &format!("{home}/launch"), &[]).await.is(303);
     assert_eq!(launched.location, home);
 
-    event_stream_engine::campaign::freeze_all(&engine.store).await.unwrap();
+    event_stream_engine::campaign::freeze_all(&engine.store, &presets(), true).await.unwrap();
     let page = viewer.get(&home).await.is(200).says("Running").says("Pause");
     let paused = viewer.submit(&page, &format!("{home}/pause"), &[]).await.is(303);
     assert_eq!(paused.location, home);
@@ -195,7 +196,8 @@ async fn a_double_click_launches_once() {
     let page = viewer.get(&format!("/admin/campaigns/{id}/review?look=1")).await.is(200);
     let action = format!("/admin/campaigns/{id}/launch");
     let (one, two) =
-        futures_util::future::join(viewer.submit(&page, &action, &[]), viewer.submit(&page, &action, &[])).await;
+        futures_util::future::join(viewer.submit(&page, &action, &[]), viewer.submit(&page, &action, &[]))
+            .await;
     let three = viewer.submit(&page, &action, &[]).await;
     for answer in [one, two, three] {
         assert_eq!(answer.is(303).location, format!("/admin/campaigns/{id}"));
@@ -233,11 +235,13 @@ async fn a_launch_to_many_asks_for_their_number_and_keeps_what_was_typed() {
 
 #[actix_web::test]
 async fn people_who_would_expire_have_to_be_accepted() {
-    let engine = Engine::start_with(Wanted { recipients_per_day: Some(1), ..Wanted::default() }).await;
+    let engine = Engine::start().await;
     engine.add_many(4).await;
+    // In Honolulu it is seven in the morning, in New York it is noon.
+    engine.add("+18085550101", Consent::OptIn, json!({})).await;
     let id = engine
         .draft(|plan| {
-            plan.rate_limit_per_second = Some(0.001);
+            plan.quiet_hours = json!({"start": "10:00", "end": "20:00"});
             plan.expires_after_hours = Some(0.5);
         })
         .await;
@@ -245,7 +249,8 @@ async fn people_who_would_expire_have_to_be_accepted() {
     let page = viewer.get(&format!("/admin/campaigns/{id}/review?look=1")).await.is(200);
     let page = page.says("Launch although");
     let action = format!("/admin/campaigns/{id}/launch");
-    let refused = viewer.submit(&page, &action, &[]).await.is(409).says("would not get it before the deadline");
+    let refused =
+        viewer.submit(&page, &action, &[]).await.is(409).says("4 of 5 people would not get it before the deadline");
     viewer.submit(&refused, &action, &[("accept_would_expire", "1")]).await.is(303);
     assert_eq!(engine.campaign(id).status.as_str(), "launching");
 }
@@ -299,15 +304,22 @@ async fn cancel_says_for_how_many_and_retry_takes_the_chosen_codes() {
         })
         .unwrap();
     if let Some(code) = failed.first() {
-        let page = viewer.get(&format!("{home}/retry?codes={code}")).await.is(200).says("Retry the chosen lines");
-        viewer.post(&format!("{home}/retry"), &strip(page.form(&format!("{home}/retry")), "codes")).await.is(422);
+        let page =
+            viewer.get(&format!("{home}/retry?codes={code}")).await.is(200).says("Retry the chosen lines");
+        viewer
+            .post(&format!("{home}/retry"), &strip(page.form(&format!("{home}/retry")), "codes"))
+            .await
+            .is(422);
         let before = engine.counts(id);
         viewer.submit(&page, &format!("{home}/retry"), &[]).await.is(303);
-        assert!(engine.counts(id).get("queued").copied().unwrap_or(0) > before.get("queued").copied().unwrap_or(0));
+        assert!(
+            engine.counts(id).get("queued").copied().unwrap_or(0)
+                > before.get("queued").copied().unwrap_or(0)
+        );
     }
     let other = engine.draft(|_| {}).await;
     engine.launch(other).await;
-    event_stream_engine::campaign::freeze_all(&engine.store).await.unwrap();
+    event_stream_engine::campaign::freeze_all(&engine.store, &presets(), true).await.unwrap();
     let home = format!("/admin/campaigns/{other}");
     let page = viewer.get(&format!("{home}/cancel")).await.is(200).says("Cancel for 6 people");
     viewer.submit(&page, &format!("{home}/cancel"), &[]).await.is(303);
@@ -325,17 +337,21 @@ async fn a_viewer_looks_with_masked_numbers_and_may_do_nothing() {
     engine.add("+14155550101", Consent::Unknown, json!({})).await;
     let id = engine.draft(|_| {}).await;
     engine.launch(id).await;
-    event_stream_engine::campaign::freeze_all(&engine.store).await.unwrap();
+    event_stream_engine::campaign::freeze_all(&engine.store, &presets(), true).await.unwrap();
     let viewer = Viewer::new(&engine, "viewer").await;
     let home = format!("/admin/campaigns/{id}");
     viewer.get("/admin/campaigns").await.is(200).lacks("/admin/campaigns/new\"");
     viewer.get(&home).await.is(200).lacks(">Pause<").lacks("/cancel");
     let list = viewer.get(&format!("{home}/messages")).await.is(200).says("··· ··01").lacks("5550101");
     list.lacks("messages.csv");
-    for path in ["review", "audience", "message", "schedule", "waterfall", "cancel", "retry", "rate", "messages.csv"] {
+    for path in
+        ["review", "audience", "message", "schedule", "waterfall", "cancel", "retry", "rate", "messages.csv"]
+    {
         viewer.get(&format!("{home}/{path}")).await.is(403);
     }
-    for path in ["launch", "pause", "resume", "cancel", "retry", "rate", "clone", "delete", "test", "audience"] {
+    for path in
+        ["launch", "pause", "resume", "cancel", "retry", "rate", "clone", "delete", "test", "audience"]
+    {
         viewer.post(&format!("{home}/{path}"), &[]).await.is(403);
     }
     assert_eq!(engine.campaign(id).status.as_str(), "running");

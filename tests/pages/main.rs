@@ -13,6 +13,17 @@
 mod support;
 
 mod campaigns;
+mod dashboard;
+mod desk;
+mod door;
 mod imports;
 mod inbox;
+mod live;
+mod monitoring;
+mod people;
+mod segments;
+mod settings;
+mod setup;
+mod templates;
 mod visitor;
+mod watch;

@@ -1,10 +1,10 @@
 //! Somebody with a browser, as far as HTTP goes: a session, pages as text, and their forms as they stand.
 
-use reqwest::header::{COOKIE, HeaderMap, LOCATION, SET_COOKIE};
+use event_stream_engine::store::{StoreError, operators, sessions};
+use reqwest::header::{COOKIE, HeaderMap, LOCATION};
+use secrecy::ExposeSecret;
 
 use crate::support::api::TestApp;
-
-const PASSWORD: &str = "correct horse battery";
 
 /// A logged-in operator, and the server that they look at.
 pub(crate) struct Visitor {
@@ -55,24 +55,18 @@ impl Visitor {
         Visitor::enter(self.app.clone(), "viewer").await
     }
 
-    async fn enter(app: std::sync::Arc<TestApp>, role: &'static str) -> Visitor {
-        let email = format!("{role}@example.com");
-        let (address, hash) = (email.clone(), hash());
-        app.store
-            .write::<_, _, event_stream_engine::store::StoreError>(move |tx| {
-                event_stream_engine::store::operators::insert(tx, &address, &hash, role)
+    pub(crate) async fn enter(app: std::sync::Arc<TestApp>, role: &'static str) -> Visitor {
+        let token = app
+            .store
+            .write::<_, _, StoreError>(move |tx| {
+                let email = format!("{role}@example.com");
+                operators::insert(tx, &email, "no password", role)?;
+                sessions::begin(tx, operators::find_by_email(tx.conn(), &email)?.unwrap().id)
             })
             .await
             .unwrap();
         let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        let mut visitor = Visitor { app, client, cookie: String::new() };
-        let fields = [("email", email.as_str()), ("password", PASSWORD)];
-        let answer = visitor.post("/admin/login", &owned(&fields)).await;
-        assert_eq!(answer.status, 303, "{}", answer.text);
-        let cookies = answer.headers.get_all(SET_COOKIE).iter().map(|value| value.to_str().unwrap());
-        let cookies: Vec<&str> = cookies.filter_map(|cookie| cookie.split(';').next()).collect();
-        visitor.cookie = cookies.join("; ");
-        visitor
+        Visitor { app, client, cookie: format!("ese_session={}", token.expose_secret()) }
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> Seen {
@@ -108,17 +102,6 @@ impl Visitor {
         fields.iter_mut().filter(|(name, _)| name == "_once").for_each(|(_, v)| *v = page.hidden("_once"));
         fields
     }
-}
-
-fn owned(fields: &[(&str, &str)]) -> Vec<(String, String)> {
-    fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
-}
-
-fn hash() -> String {
-    use argon2::password_hash::PasswordHasher;
-    let quick = argon2::Params::new(8, 1, 1, None).unwrap();
-    let argon2 = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, quick);
-    argon2.hash_password(PASSWORD.as_bytes()).unwrap().to_string()
 }
 
 impl Seen {

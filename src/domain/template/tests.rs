@@ -276,12 +276,15 @@ fn a_preview_shows_each_piece_and_what_is_missing_at_its_place() {
     let template = Template::parse("Hi {name|default(\"you\")}, {city}: {n|round(\"x\")} {{ok}}").unwrap();
     let context = json!({"n": 5});
     let shown = template.shown(context.as_object().unwrap());
-    assert_eq!(shown[..4], [
-        Shown::Text("Hi ".to_owned()),
-        Shown::Value("you".to_owned()),
-        Shown::Text(", ".to_owned()),
-        Shown::Missing("city".to_owned()),
-    ]);
+    assert_eq!(
+        shown[..4],
+        [
+            Shown::Text("Hi ".to_owned()),
+            Shown::Value("you".to_owned()),
+            Shown::Text(", ".to_owned()),
+            Shown::Missing("city".to_owned()),
+        ]
+    );
     assert!(matches!(&shown[5], Shown::Failed(source, _) if source.starts_with("n|round")), "{shown:?}");
     assert_eq!(shown[6], Shown::Text(" {ok}".to_owned()));
     let long = Template::parse(&"{a}".repeat(100)).unwrap();

@@ -9,13 +9,14 @@ use serde_json::json;
 use super::super::errors::ApiError;
 use super::super::message::{Message, Sid, rfc_2822};
 use super::super::{Inner, chance};
-use super::item::index_of;
 use super::enter_to_read;
+use super::item::index_of;
 
 /// What every picture shows.
 const PICTURE: &[u8] = include_bytes!("picture.png");
 /// What a file is that a stranger sends: nothing that should ever run on our pages.
-const HOSTILE: &[u8] = b"<svg xmlns=\"http://www.w3.org/2000/svg\"><script>document.title='owned'</script></svg>";
+const HOSTILE: &[u8] =
+    b"<svg xmlns=\"http://www.w3.org/2000/svg\"><script>document.title='owned'</script></svg>";
 /// Longest file that is made up, in bytes.
 const LONGEST: usize = 64 * 1024 * 1024;
 

@@ -8,7 +8,7 @@ use super::super::events::{self, NewEvent};
 use super::super::{StoreError, Tx, users};
 use crate::clock::Millis;
 use crate::domain::event::EventType;
-use crate::domain::user::checked_text;
+use crate::domain::user::check_attributes;
 
 /// Attributes by name, those alone that an import changed. One that is missing was not there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -103,7 +103,7 @@ fn change_from(before: &str, after: &str) -> Change {
 }
 
 /// Notes what import `import_id` changed about a person. `is_again`: an earlier row of the same import was about
-/// the same person, so that what stood before may be noted already.
+/// the same person, so that what stood before may be noted already. Returns whether it was not.
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
@@ -112,7 +112,7 @@ pub fn note_change(
     (import_id, user_id): (i64, i64),
     change: &(String, String),
     is_again: bool,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let earlier = if is_again { find_change(tx.conn, import_id, user_id)? } else { None };
     match earlier {
         None => {
@@ -121,6 +121,7 @@ pub fn note_change(
                     "INSERT INTO import_changes (user_id, import_id, before, after) VALUES (?1, ?2, ?3, ?4)",
                 )?
                 .execute((user_id, import_id, &change.0, &change.1))?;
+            Ok(true)
         }
         Some(earlier) => {
             let whole = earlier.and_then(change_from(&change.0, &change.1));
@@ -129,9 +130,9 @@ pub fn note_change(
                     "UPDATE import_changes SET before = ?3, after = ?4 WHERE user_id = ?1 AND import_id = ?2",
                 )?
                 .execute((user_id, import_id, text(&whole.before), text(&whole.after)))?;
+            Ok(false)
         }
     }
-    Ok(())
 }
 
 fn find_change(conn: &Connection, import_id: i64, user_id: i64) -> Result<Option<Change>, StoreError> {
@@ -274,7 +275,7 @@ pub fn restore(tx: &Tx<'_>, import_id: i64, user_id: i64) -> Result<Option<(bool
         return Ok(Some((false, leaves)));
     }
     // What was added since may leave no room for what was there before.
-    if checked_text(&attributes).is_err() {
+    if check_attributes(&attributes).is_err() {
         return Ok(Some((false, true)));
     }
     users::write_attributes(tx, user_id, &attributes)?;

@@ -100,21 +100,26 @@ pub fn set_encoding(
     Ok(changed > 0)
 }
 
-/// Queues a draft whose dry run of `revision` has ended. Its counters and issues begin anew. Returns false when
+/// Queues a draft whose dry run of `revision` has ended; from now on it is the import of `actor`. Its counters and issues begin anew. Returns false when
 /// it stands elsewhere: it was run, changed or discarded meanwhile.
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
-pub fn begin_run(tx: &Tx<'_>, id: i64, revision: i64, options: &Value) -> Result<bool, StoreError> {
+pub fn begin_run(
+    tx: &Tx<'_>,
+    (id, revision): (i64, i64),
+    options: &Value,
+    actor: &str,
+) -> Result<bool, StoreError> {
     let changed = tx
         .conn
         .prepare_cached(
             "UPDATE imports SET state = 'queued', options = ?3, revision = revision + 1, bytes_read = 0,
                                 rows = 0, created = 0, updated = 0, unchanged = 0, duplicates = 0,
-                                rejected = 0, reasons = '{}', details = '{}', started_at = NULL
+                                rejected = 0, reasons = '{}', details = '{}', started_at = NULL, actor = ?4
              WHERE id = ?1 AND revision = ?2 AND state = 'draft' AND checked_at IS NOT NULL",
         )?
-        .execute((id, revision, options.to_string()))?;
+        .execute((id, revision, options.to_string(), actor))?;
     if changed > 0 {
         tx.conn.prepare_cached("DELETE FROM import_issues WHERE import_id = ?1")?.execute([id])?;
         tx.wake_import();

@@ -133,6 +133,8 @@ pub struct Details {
     pub consent: u64,
     /// … who joined a topic.
     pub topics: u64,
+    /// People whose attributes are kept as they were, for the undo.
+    pub changes: u64,
     /// Rows that would have loosened a consent, which stayed as it was.
     pub consent_kept: u64,
     /// Of these, rows that changed nothing else.

@@ -170,6 +170,10 @@ pub struct TestSend {
     pub at: Millis,
 }
 
+const TEST_SENDS: &str = "SELECT m.user_id, u.phone, m.status, m.reason, m.error_code, m.created_at
+   FROM messages m JOIN users u ON u.id = m.user_id
+   WHERE m.id > ?1 AND +m.campaign_id = ?2 AND m.occasion GLOB 'test:*' ORDER BY m.id DESC LIMIT ?3";
+
 /// The newest test sends of a campaign, at most `limit`, looked for among the newest messages of all: a test is
 /// looked at within minutes.
 ///
@@ -184,11 +188,7 @@ pub fn test_sends(conn: &Connection, campaign_id: i64, limit: usize) -> Result<V
         .optional()?
         .flatten();
     let found = conn
-        .prepare_cached(
-            "SELECT m.user_id, u.phone, m.status, m.reason, m.error_code, m.created_at
-             FROM messages m JOIN users u ON u.id = m.user_id
-             WHERE m.id > ?1 AND m.campaign_id = ?2 AND m.occasion GLOB 'test:*' ORDER BY m.id DESC LIMIT ?3",
-        )?
+        .prepare_cached(TEST_SENDS)?
         .query_map((newest.unwrap_or(0) - NEWEST, campaign_id, limit as i64), |row| {
             Ok(TestSend {
                 user_id: row.get(0)?,
@@ -250,6 +250,7 @@ mod tests {
         for (sql, index) in [
             (ids_sql(0), "SEARCH campaigns USING INTEGER PRIMARY KEY"),
             (ids_sql(1), "SEARCH campaigns USING COVERING INDEX campaigns_status"),
+            (TEST_SENDS, "SEARCH m USING INTEGER PRIMARY KEY"),
         ] {
             let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
             let nulls = vec![rusqlite::types::Value::Null; statement.parameter_count()];

@@ -285,11 +285,8 @@ mod tests {
     fn pages_of_every_list_join_to_the_whole_newest_first_and_nobody_twice() {
         let conn = filled(240);
         for filter in FILTERS {
-            let whole: Vec<i64> = list(&conn, filter, Behind::NOTHING, 1_000)
-                .unwrap()
-                .iter()
-                .map(|row| row.user_id)
-                .collect();
+            let whole: Vec<i64> =
+                list(&conn, filter, Behind::NOTHING, 1_000).unwrap().iter().map(|row| row.user_id).collect();
             let expected = (1..=240_i64)
                 .filter(|i| match filter {
                     Filter::Open => i % 3 != 2,

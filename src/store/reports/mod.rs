@@ -1,11 +1,11 @@
 //! Read models: what lists, reports and those who watch the process look at, joined from several tables.
 
 pub mod attention;
+mod begun;
 pub mod campaigns;
 pub mod figures;
 pub mod found;
 pub mod happening;
-mod begun;
 pub mod heard;
 pub mod inbound;
 pub mod inbox;

@@ -42,9 +42,8 @@ pub fn preview(
     budget: Duration,
 ) -> Result<Preview, StoreError> {
     let end = Instant::now() + budget.min(READ_LIMIT);
-    let newest: i64 = conn
-        .prepare_cached("SELECT coalesce(max(id), 0) FROM users")?
-        .query_row([], |row| row.get(0))?;
+    let newest: i64 =
+        conn.prepare_cached("SELECT coalesce(max(id), 0) FROM users")?.query_row([], |row| row.get(0))?;
     let mut found = Preview { count: 0, is_whole: newest == 0, looked_at: 100.0, sample: Vec::new() };
     let (mut high, mut stretch) = (newest, FIRST_STRETCH);
     while high > 0 {
@@ -134,10 +133,7 @@ mod tests {
             (json!({"field": "phone", "operator": "equals", "value": "+12120000003"}), 1, Some(9)),
         ] {
             let predicate = predicate(&definition);
-            let found = store
-                .read(move |conn| preview(conn, &predicate, 10, LOOK))
-                .await
-                .unwrap();
+            let found = store.read(move |conn| preview(conn, &predicate, 10, LOOK)).await.unwrap();
             assert_eq!((found.count, found.is_whole), (expected, true), "{definition}");
             assert_eq!(found.sample.len() as i64, expected.min(10));
             assert_eq!(found.sample.first().map(|user| user.id), newest);
@@ -146,13 +142,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_stretch_is_searched_by_the_key() {
+        let (_dir, store) = of_people(10).await;
+        let sql = "EXPLAIN QUERY PLAN SELECT count(*) FROM users u
+                   WHERE u.id > 1 AND u.id <= 5 AND u.erased_at IS NULL AND (1)";
+        let plan: String =
+            store.read_here(|conn| Ok::<_, StoreError>(conn.query_row(sql, [], |row| row.get(3))?)).unwrap();
+        assert!(plan.contains("SEARCH u USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"), "{plan}");
+    }
+
+    #[tokio::test]
     async fn what_takes_too_long_is_more_than_and_not_an_error() {
         let (_dir, store) = of_people(10_000).await;
         let everybody = predicate(&json!({"all": []}));
-        let found = store
-            .read(move |conn| preview(conn, &everybody, 10, Duration::ZERO))
-            .await
-            .unwrap();
+        let found = store.read(move |conn| preview(conn, &everybody, 10, Duration::ZERO)).await.unwrap();
         assert_eq!((found.count, found.is_whole), (0, false));
         assert!(found.looked_at < 100.0);
         // A stretch in which SQLite is interrupted, as the limit of a read does, ends it too.

@@ -1,11 +1,14 @@
 //! Campaigns that are at work, come next or stand still: what a dashboard shows of them. By the index of live
 //! campaigns and the small tables of counts; the cost grows with the campaigns shown, not with their messages.
 
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::clock::Millis;
 use crate::store::StoreError;
 use crate::store::campaigns::{self, CampaignCount, CampaignSums};
+
+/// Among so many of the newest the one that ended last is looked for.
+const NEWEST: i64 = 200;
 
 /// A campaign with where its people are.
 #[derive(Clone, Debug)]
@@ -22,6 +25,8 @@ pub struct Running {
     pub launched_at: Option<Millis>,
     /// When it will.
     pub starts_at: Option<Millis>,
+    /// When it ended.
+    pub finished_at: Option<Millis>,
     /// Parts a second that it may send.
     pub rate_limit: Option<f64>,
     /// Its messages by state, reason and code.
@@ -58,9 +63,12 @@ pub struct Work {
     pub running: Vec<Running>,
     /// The next one that starts by itself.
     pub next: Option<Running>,
+    /// When none sends: the one that ended last.
+    pub last: Option<Running>,
 }
 
-const COLUMNS: &str = "id, name, status, trigger_type, launched_at, starts_at, rate_limit_per_second";
+const COLUMNS: &str =
+    "id, name, status, trigger_type, launched_at, starts_at, rate_limit_per_second, finished_at";
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<Running> {
     Ok(Running {
@@ -71,6 +79,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Running> {
         launched_at: row.get(4)?,
         starts_at: row.get(5)?,
         rate_limit: row.get(6)?,
+        finished_at: row.get(7)?,
         counts: Vec::new(),
         sums: CampaignSums::default(),
     })
@@ -104,7 +113,25 @@ pub fn work(conn: &Connection, limit: usize) -> Result<Work, StoreError> {
         .query_map([], from_row)?
         .next()
         .transpose()?;
-    Ok(Work { n: count(conn)?, running, next })
+    let last = if running.is_empty() { last(conn)? } else { None };
+    Ok(Work { n: count(conn)?, running, next, last })
+}
+
+/// The campaign that ended last, among the newest.
+fn last(conn: &Connection) -> Result<Option<Running>, StoreError> {
+    let found = conn
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM (SELECT {COLUMNS} FROM campaigns ORDER BY id DESC LIMIT {NEWEST})
+             WHERE status = 'finished' ORDER BY finished_at DESC LIMIT 1"
+        ))?
+        .query_row([], from_row)
+        .optional()?;
+    let Some(mut last) = found else {
+        return Ok(None);
+    };
+    last.counts = campaigns::counts(conn, last.id)?;
+    last.sums = campaigns::sums(conn, last.id)?;
+    Ok(Some(last))
 }
 
 /// How many campaigns send.

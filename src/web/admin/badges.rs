@@ -1,12 +1,12 @@
-//! The numbers beside the entries of the side bar, and whether the file is in safe hold: one read for everybody, at most
-//! once a second.
+//! The numbers beside the entries of the side bar: one read for everybody, at most once a second.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::attention::{self, Outside};
+use super::settings::setup::open_steps;
 use crate::store::reports::attention::{Attention, attention, imports_at_work};
-use crate::store::reports::running;
+use crate::store::reports::{self, Begun, running};
 use crate::store::{Connection, StoreError, conversations};
 use crate::web::State;
 
@@ -32,10 +32,10 @@ pub(super) struct Numbers {
     pub(super) imports: i64,
     /// What needs somebody.
     pub(super) attention: i64,
-    /// Set-up is not finished.
-    pub(super) is_set_up: bool,
-    /// The file sends nothing.
-    pub(super) is_held: bool,
+    /// Steps of set-up that are open.
+    pub(super) open_steps: usize,
+    /// What was begun with the file.
+    begun: Begun,
     /// What is known of the data file.
     pub(super) facts: Attention,
 }
@@ -48,12 +48,19 @@ impl Numbers {
             running => self.running,
             importing => self.imports,
             attention => self.attention,
-            setup => i64::from(!self.is_set_up),
+            setup => self.open_steps,
         }
     }
 }
 
 impl Badges {
+    /// The next page counts anew, however young the numbers are.
+    pub fn forget(&self) {
+        if let Ok(mut counted) = self.counting.try_lock() {
+            *counted = None;
+        }
+    }
+
     /// The last numbers, however old.
     pub(super) fn last(&self) -> Arc<Numbers> {
         Arc::clone(&self.last.lock().unwrap_or_else(PoisonError::into_inner))
@@ -70,7 +77,7 @@ impl Badges {
                     let outside = Outside::of(state);
                     let items = attention::items(&numbers.facts, &outside);
                     numbers.attention = i64::try_from(items.len()).unwrap_or(i64::MAX);
-                    numbers.is_set_up = outside.problem.is_none();
+                    numbers.open_steps = open_steps(&state.config.get(), &numbers.begun);
                     state.vitals.note_trouble(now, !items.is_empty());
                     *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(numbers);
                 }
@@ -88,7 +95,7 @@ fn count(conn: &Connection, now: i64) -> Result<Numbers, StoreError> {
         unread: conversations::unread(conn)?,
         running: running::count(conn)?,
         imports: imports_at_work(conn)?,
-        is_held: facts.held_since.is_some(),
+        begun: reports::begun(conn)?,
         facts,
         ..Numbers::default()
     })

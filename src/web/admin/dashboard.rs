@@ -15,7 +15,7 @@ use super::page::Page;
 use crate::clock::Millis;
 use crate::store::reports::attention::Attention;
 use crate::store::reports::figures::{self, Tally};
-use crate::store::reports::happening::{self, Happening, Wanted};
+use crate::store::reports::happening::{self, Happening};
 use crate::store::reports::running::{self, Running, Work};
 use crate::store::{Connection, StoreError};
 use crate::vitals::Latency;
@@ -26,6 +26,8 @@ const DAYS: i64 = 30;
 const DAY: Millis = 86_400_000;
 /// Campaigns that are shown; the others are a link.
 const MOST_RUNNING: usize = 4;
+/// Steps of set-up.
+const STEPS: usize = 8;
 /// The last events.
 const MOST_EVENTS: usize = 8;
 /// Things that need somebody and are shown.
@@ -39,7 +41,7 @@ struct Now {
 
 fn now(conn: &Connection) -> Result<Now, StoreError> {
     let work = running::work(conn, MOST_RUNNING)?;
-    let events = happening::list_before(conn, i64::MAX, &Wanted::default(), MOST_EVENTS)?.rows;
+    let events = happening::list_before(conn, i64::MAX, &happenings::news(), MOST_EVENTS)?.rows;
     Ok(Now { work, events })
 }
 
@@ -64,6 +66,8 @@ pub(super) async fn show(page: Page, state: Data<State>) -> Answer {
             section => "dashboard",
             is_new,
             is_set_up => outside.problem.is_none(),
+            done_steps => STEPS.saturating_sub(numbers.open_steps),
+            steps => STEPS,
             sum => tally(&sum),
             days => days.iter().map(|(day, one)| one_day(*day, one, page.now())).collect::<Vec<_>>(),
             currency => state.rules.get().prices.currency().as_str(),
@@ -101,6 +105,7 @@ fn parts(state: &State, found: &Now, items: &[Item], facts: &Attention, outside:
         running,
         n_running => found.work.n,
         more_running => found.work.n - i64::try_from(found.work.running.len()).unwrap_or(0),
+        last => found.work.last.as_ref().map(|last| card(state, last, outside.now)),
         next => found.work.next.as_ref().map(|next| context! {
             id => next.id, name => next.name.clone(), starts_at => next.starts_at,
         }),
@@ -158,6 +163,7 @@ pub(super) fn card(state: &State, campaign: &Running, now: Millis) -> Value {
         status => campaign.status.clone(),
         trigger => campaign.trigger_type.clone(),
         launched_at => campaign.launched_at,
+        finished_at => campaign.finished_at,
         last_at => campaign.sums.last_accepted_at,
         parts => parts.iter().map(|&(kind, label, n)| context! { kind, label, n }).collect::<Vec<_>>(),
         total,

@@ -192,7 +192,8 @@ impl Filled {
 
     /// Every field with its first value.
     pub(super) fn pairs(&self) -> Vec<(String, String)> {
-        let first = self.values.iter().filter_map(|(name, values)| Some((name.clone(), values.first()?.clone())));
+        let first =
+            self.values.iter().filter_map(|(name, values)| Some((name.clone(), values.first()?.clone())));
         first.collect()
     }
 

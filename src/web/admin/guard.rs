@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use actix_web::body::{BoxBody, MessageBody};
+use actix_web::cookie::time::Duration as CookieAge;
 use actix_web::cookie::{Cookie, SameSite};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -67,7 +68,7 @@ impl From<Failure> for Refusal {
 
 async fn admit(request: &ServiceRequest) -> Result<(), Refusal> {
     if *request.method() != Method::GET && *request.method() != Method::HEAD {
-        refuse_other_sites(request.headers())?;
+        refuse_other_sites(request)?;
     }
     let pattern = request.match_pattern().unwrap_or_default();
     let viewer = viewer(request).await?;
@@ -102,17 +103,35 @@ async fn admit(request: &ServiceRequest) -> Result<(), Refusal> {
     }
 }
 
-/// A request that changes something must come from a page of ours. Browsers say so; without the header the hidden
+/// A request that changes something must come from a page of ours. Browsers say so; without the headers the hidden
 /// field of the form decides alone.
-fn refuse_other_sites(headers: &HeaderMap) -> Result<(), Refusal> {
-    let site = headers.get(&SEC_FETCH_SITE).and_then(|value| value.to_str().ok());
-    match site {
-        None | Some("same-origin" | "none") => Ok(()),
-        Some(_) => Err(Failure::forbidden(
-            "This form was sent by another site. Open the page here and send it again.",
-        )
-        .into()),
+fn refuse_other_sites(request: &ServiceRequest) -> Result<(), Refusal> {
+    let header = |name: &HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let is_ours = match (header(&SEC_FETCH_SITE), header(&header::ORIGIN)) {
+        (Some(site), _) => site == "same-origin" || site == "none",
+        // Over plain http a browser says only from which origin a form comes.
+        (None, Some(origin)) => is_own_origin(request, origin),
+        (None, None) => true,
+    };
+    if is_ours {
+        return Ok(());
     }
+    let detail = "This form was sent by another site. Open the page here and send it again.";
+    Err(Failure::forbidden(detail).into())
+}
+
+/// Whether an origin is the address under which this request came, or the public one: a proxy may have changed the
+/// host.
+fn is_own_origin(request: &ServiceRequest, origin: &str) -> bool {
+    let host = request.headers().get(header::HOST).and_then(|value| value.to_str().ok());
+    let given = origin.split_once("://").map(|(_, host)| host);
+    if given.is_some() && given == host {
+        return true;
+    }
+    let state = request.app_data::<web::Data<State>>();
+    state.is_some_and(|state| {
+        state.config.get().server.public_base_url.origin().ascii_serialization() == origin
+    })
 }
 
 /// Who is logged in, if anybody.
@@ -126,12 +145,13 @@ async fn viewer(request: &ServiceRequest) -> Result<Option<Viewer>, Failure> {
     let now = state.store.clock().now();
     let (sought, csrf) = (token.clone(), super::form::csrf_of(&token));
     let found = state.store.read(move |conn| {
-        let held = hold::since(conn)?.is_some();
-        Ok::<_, StoreError>(sessions::find(conn, &sought, now)?.map(|session| (session, held)))
+        let session = sessions::find(conn, &sought, now)?;
+        Ok::<_, StoreError>(session.map(|session| (session, hold::since(conn))))
     });
-    let Some((session, is_held)) = found.await? else {
+    let Some((session, held_since)) = found.await? else {
         return Ok(None);
     };
+    let is_held = held_since?.is_some();
     if session.is_stale(now) {
         let (store, token_hash) = (state.store.clone(), session.token_hash);
         actix_web::rt::spawn(async move {
@@ -155,7 +175,8 @@ fn token(request: &HttpRequest, state: &State) -> Option<String> {
     let value = |name: &str| request.cookie(name).map(|cookie| cookie.value().to_owned());
     let is_public = || {
         let config = state.config.get();
-        let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let host =
+            request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
         let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
         config.server.public_base_url.host_str().is_some_and(|public| public.eq_ignore_ascii_case(name))
     };
@@ -208,6 +229,7 @@ pub(super) fn session_cookie(state: &State, token: &str) -> Cookie<'static> {
         .http_only(true)
         .secure(is_https(state))
         .same_site(SameSite::Lax)
+        .max_age(CookieAge::milliseconds(sessions::AGE_LIMIT))
         .finish()
 }
 

@@ -5,7 +5,7 @@ use minijinja::{Value, context};
 
 use super::words;
 use crate::domain::event::EventType;
-use crate::store::reports::happening::Happening;
+use crate::store::reports::happening::{Happening, Wanted};
 use crate::twilio::error::explain;
 
 /// What stands before a sentence, and its pattern. In a pattern `{who}` is the person, `{campaign}` the campaign,
@@ -158,7 +158,7 @@ fn of_system(kind: EventType, data: &serde_json::Value) -> Telling {
         _ if data.get("setting").is_some() => ("settings", "", "Setting {setting} was changed by {actor}"),
         _ if data.get("safe_hold").is_some() => ("shield", "warn", "Safe hold was switched by {actor}"),
         _ if data.get("api_key_id").is_some() => ("key", "", "API keys were changed by {actor}"),
-        _ if data.get("operator").is_some() => ("user", "", "Operators were changed by {actor}"),
+        _ if data.get("operator").is_some() => ("user", "", "Operator {operator}: {change}"),
         _ if data.get("webhook_endpoint_id").is_some() => {
             ("webhook", "", "Webhook endpoints were changed by {actor}")
         }
@@ -265,6 +265,15 @@ pub(super) const GROUPS: [(&str, &str, &[&str]); 8] = [
     ("campaigns", "Campaigns", &["campaign.", "trigger."]),
     ("system", "System", &["sender.", "account.", "admin.", "webhook.", "alert.", "content."]),
 ];
+
+/// What a short list shows: everything but alerts that say again what an event before them says.
+pub(super) fn news() -> Wanted {
+    use EventType as E;
+    let again =
+        [E::AlertCampaignFinished, E::AlertCampaignPaused, E::AlertSenderPaused, E::AlertAccountPaused];
+    let types = EventType::ALL.iter().filter(|kind| !again.contains(kind)).copied().collect();
+    Wanted { types, ..Wanted::default() }
+}
 
 /// The types of a group.
 pub(super) fn types_of(group: &str) -> Vec<EventType> {

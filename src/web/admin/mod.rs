@@ -7,8 +7,10 @@
 //! - `render` turns a template and values into HTML, with the words of `words` and the formats of `format`
 //! - `assets` are the files that pages load
 
+mod api_keys;
 mod assets;
 mod attention;
+mod audit;
 pub mod badges;
 pub mod campaigns;
 mod dashboard;
@@ -22,13 +24,18 @@ mod inbox;
 pub mod live;
 mod login;
 mod monitoring;
+mod operators;
 mod page;
+mod profile;
+mod proof;
 mod render;
 mod search;
 mod segments;
 pub mod settings;
+mod setup_link;
 mod templates;
 mod users;
+mod webhook_endpoints;
 mod words;
 
 use actix_web::HttpResponse;
@@ -275,8 +282,104 @@ routes! {
     "/logout" {
         post Viewer => login::leave,
     }
+    "/settings/profile" {
+        get Viewer => profile::show,
+        post Viewer => profile::save,
+    }
+    "/settings/profile/password" {
+        post Viewer => profile::set_password,
+    }
+    "/settings/profile/leave-others" {
+        post Viewer => profile::leave_others,
+    }
+    "/settings/profile/second-factor" {
+        get Viewer => profile::second_factor::show,
+        post Viewer => profile::second_factor::confirm,
+    }
+    "/settings/profile/second-factor/begin" {
+        post Viewer => profile::second_factor::begin,
+    }
+    "/settings/profile/second-factor/remove" {
+        post Viewer => profile::second_factor::remove,
+    }
+    "/settings/profile/recovery-codes" {
+        post Viewer => profile::second_factor::renew_codes,
+    }
+    "/settings/operators" {
+        get Admin => operators::list,
+        post Admin => operators::create,
+    }
+    "/settings/operators/new" {
+        get Admin => operators::new,
+    }
+    "/settings/operators/{id}" {
+        get Admin => operators::show,
+        post Admin => operators::set_role,
+    }
+    "/settings/operators/{id}/disable" {
+        post Admin => operators::disable,
+    }
+    "/settings/operators/{id}/enable" {
+        post Admin => operators::enable,
+    }
+    "/settings/operators/{id}/link" {
+        post Admin => operators::link,
+    }
+    "/settings/operators/{id}/second-factor/remove" {
+        post Admin => operators::remove_second_factor,
+    }
+    "/settings/operators/{id}/sign-out" {
+        post Admin => operators::sign_out,
+    }
+    "/settings/api-keys" {
+        get Admin => api_keys::list,
+        post Admin => api_keys::create,
+    }
+    "/settings/api-keys/new" {
+        get Admin => api_keys::new,
+    }
+    "/settings/api-keys/{id}/revoke" {
+        get Admin => api_keys::confirm_revoke,
+        post Admin => api_keys::revoke,
+    }
+    "/settings/webhook-endpoints" {
+        get Operator => webhook_endpoints::list,
+        post Admin => webhook_endpoints::create,
+    }
+    "/settings/webhook-endpoints/new" {
+        get Admin => webhook_endpoints::new,
+    }
+    "/settings/webhook-endpoints/{id}" {
+        get Operator => webhook_endpoints::show,
+        post Admin => webhook_endpoints::update,
+    }
+    "/settings/webhook-endpoints/{id}/switch" {
+        post Admin => webhook_endpoints::switch,
+    }
+    "/settings/webhook-endpoints/{id}/rotate" {
+        post Admin => webhook_endpoints::rotate,
+    }
+    "/settings/webhook-endpoints/{id}/test" {
+        post Admin => webhook_endpoints::deliveries::test,
+    }
+    "/settings/webhook-endpoints/{id}/remove" {
+        get Admin => webhook_endpoints::confirm_remove,
+        post Admin => webhook_endpoints::remove,
+    }
+    "/settings/webhook-endpoints/{id}/deliveries/{delivery}" {
+        get Operator => webhook_endpoints::deliveries::show,
+    }
+    "/settings/webhook-endpoints/{id}/deliveries/{delivery}/resend" {
+        post Admin => webhook_endpoints::deliveries::resend,
+    }
+    "/settings/audit" {
+        get Admin => audit::list,
+    }
+    "/inbox/{user_id}/media/{inbound_id}/{number}" {
+        get Viewer => inbox::attachment,
+    }
     "/settings" {
-        get Operator => settings::index,
+        get Viewer => settings::index,
     }
     "/settings/setup" {
         get Operator => settings::setup::show,
@@ -521,6 +624,11 @@ pub(super) fn configure(config: &mut ServiceConfig) {
                         .route(way("GET").to(login::show))
                         .route(way("POST").to(login::enter)),
                 )
+                .service(
+                    web::resource("/setup/{token}")
+                        .route(way("GET").to(setup_link::show))
+                        .route(way("POST").to(setup_link::take)),
+                )
                 .configure(mount)
                 .default_service(web::to(nothing_here)),
         );
@@ -532,7 +640,7 @@ async fn nothing_here() -> Result<&'static str, failure::Failure> {
 }
 
 /// Where the paths lie that need no login; `guard` asks.
-const OPEN: &[&str] = &["/admin/assets/{name}", "/admin/login"];
+const OPEN: &[&str] = &["/admin/assets/{name}", "/admin/login", "/admin/setup/{token}"];
 
 /// An answer that needs no page.
 fn see_other(location: &str) -> HttpResponse {

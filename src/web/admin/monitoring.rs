@@ -8,6 +8,7 @@ use actix_web::web::Data;
 use minijinja::{Value, context};
 
 use super::attention::{self, Item, Outside};
+use super::format::phone;
 use super::live::{self, Part, Topic};
 use super::page::Page;
 use super::{Answer, dashboard, happenings};
@@ -50,7 +51,7 @@ fn now(conn: &Connection, now: Millis) -> Result<Now, StoreError> {
         errors: figures::errors(conn, today - ERROR_DAYS + 1)?,
         errors_today: figures::errors(conn, today)?.iter().map(|(_, n)| n).sum(),
         senders: known,
-        events: happening::list_before(conn, i64::MAX, &Wanted::default(), FEW)?.rows,
+        events: happening::list_before(conn, i64::MAX, &happenings::news(), FEW)?.rows,
     })
 }
 
@@ -147,7 +148,7 @@ fn senders_value(state: &State, reading: &Reading, senders: &[(SenderRow, i64)],
         let configured = config.senders.iter().find(|one| one.address == sender.address);
         let pace = reading.paces.iter().find(|pace| pace.level == "sender" && pace.name == sender.address);
         context! {
-            address => sender.address.trim_start_matches("whatsapp:"),
+            address => phone(&sender.address, false),
             channel => sender.channel().as_str(),
             kind => sender.kind.clone(),
             is_paused => sender.is_paused(now),

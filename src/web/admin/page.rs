@@ -36,7 +36,7 @@ pub(super) struct Viewer {
     pub(super) proved_at: Millis,
     /// What the forms of this session hold.
     pub(super) csrf: String,
-    /// Whether the file was put back from a copy and sends nothing.
+    /// Whether nothing is sent, because the file was restored from a copy.
     pub(super) is_held: bool,
 }
 
@@ -75,7 +75,9 @@ impl Page {
             let text = percent_encoding::percent_decode_str(cookie.value()).decode_utf8().ok()?;
             Some(text.into_owned())
         };
-        let zone = cookie(ZONE).and_then(|name| TimeZone::get(&name).ok()).unwrap_or(TimeZone::UTC);
+        let chosen = viewer.as_ref().and_then(|viewer| viewer.operator.zone.clone());
+        let zone = chosen.or_else(|| cookie(ZONE)).and_then(|name| TimeZone::get(&name).ok());
+        let zone = zone.unwrap_or(TimeZone::UTC);
         Page {
             viewer,
             zone,
@@ -113,7 +115,8 @@ impl Page {
             operator: Operator {
                 id: 0,
                 email: String::new(),
-                password_hash: String::new(),
+                password_changed_at: None,
+                totp_enabled_at: None,
                 created_at: 0,
                 last_login_at: None,
                 disabled_at: None,
@@ -143,6 +146,8 @@ impl Page {
                 email => viewer.operator.email.clone(),
                 role => viewer.operator.role.as_str(),
             }),
+            theme => self.viewer.as_ref().map_or("auto", |viewer| viewer.operator.theme.as_str()),
+            has_shortcuts => self.viewer.as_ref().is_none_or(|viewer| viewer.operator.has_shortcuts),
             may_operate => self.may(Role::Operator),
             may_administer => self.may(Role::Admin),
             csrf => self.viewer.as_ref().map(|viewer| viewer.csrf.clone()),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::Answer;
 use crate::clock::Millis;
 use crate::store::api_keys::{self, ApiKey, Scope};
-use crate::store::{Connection, StoreError};
+use crate::store::{Connection, StoreError, Tx};
 use crate::web::State;
 use crate::web::auth::{Admin, Scoped};
 use crate::web::body::Fields;
@@ -20,7 +20,7 @@ use crate::web::reply::{Reply, time, time_or_null};
 /// Longest name, in characters.
 const MAX_NAME: usize = 100;
 
-fn shape(key: &ApiKey) -> Value {
+pub(in crate::web) fn shape(key: &ApiKey) -> Value {
     let scopes: Vec<&str> = key.scopes.iter().map(|scope| scope.as_str()).collect();
     json!({
         "id": key.id,
@@ -72,22 +72,48 @@ fn read_end(fields: &mut Fields, now: Millis) -> Option<Millis> {
 #[utoipa::path(post, path = "/api-keys", operation_id = "create_api_key", request_body = shapes::NewApiKey,
     responses((status = 201, body = shapes::CreatedApiKey)))]
 pub(super) async fn create(caller: Scoped<Admin>, state: Data<State>, post: Post) -> Answer {
-    let mut fields = post.body.fields()?;
-    let name = fields.required_name("name", MAX_NAME);
-    let scopes = read_scopes(&mut fields);
-    let expires_at = read_end(&mut fields, state.store.clock().now());
-    fields.finish()?;
+    let wish = KeyWish::read(post.body.fields()?, state.store.clock().now())?;
     let actor = caller.actor();
-    post.once
-        .write(&state.store, move |tx| {
-            let (id, secret) = api_keys::insert(tx, &name, &scopes, expires_at, &actor)?;
-            let key = find(tx.conn(), id)?;
-            Ok(Reply::created(format!("/api/v1/api-keys/{id}"), shape(&key)).with_secret(secret))
-        })
-        .await
+    post.once.write(&state.store, move |tx| wish.make(tx, &actor)).await
 }
 
-fn find(conn: &Connection, id: i64) -> Result<ApiKey, Problem> {
+/// A key that somebody asks for.
+#[derive(Debug)]
+pub(in crate::web) struct KeyWish {
+    name: String,
+    scopes: Vec<Scope>,
+    expires_at: Option<Millis>,
+}
+
+impl KeyWish {
+    /// Reads `name`, `scopes` and `expires_at`.
+    ///
+    /// # Errors
+    /// 422 with every field at fault.
+    pub(in crate::web) fn read(mut fields: Fields, now: Millis) -> Result<KeyWish, Problem> {
+        let name = fields.required_name("name", MAX_NAME);
+        let scopes = read_scopes(&mut fields);
+        let expires_at = read_end(&mut fields, now);
+        fields.finish()?;
+        Ok(KeyWish { name, scopes, expires_at })
+    }
+
+    /// Makes the key; the reply has its secret.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub(in crate::web) fn make(&self, tx: &Tx<'_>, actor: &str) -> Result<Reply, Problem> {
+        let (id, secret) = api_keys::insert(tx, &self.name, &self.scopes, self.expires_at, actor)?;
+        let key = find(tx.conn(), id)?;
+        Ok(Reply::created(format!("/api/v1/api-keys/{id}"), shape(&key)).with_secret(secret))
+    }
+}
+
+/// The key with this id.
+///
+/// # Errors
+/// 404.
+pub(in crate::web) fn find(conn: &Connection, id: i64) -> Result<ApiKey, Problem> {
     api_keys::find(conn, id)?.ok_or_else(|| Problem::not_found(format!("There is no API key {id}.")))
 }
 
@@ -99,19 +125,21 @@ fn find(conn: &Connection, id: i64) -> Result<ApiKey, Problem> {
     responses((status = 204), (status = 409, description = "`last_admin_key`: make another one first.")))]
 pub(super) async fn revoke(caller: Scoped<Admin>, state: Data<State>, id: Path<i64>, _: NoQuery) -> Answer {
     let (id, actor) = (id.into_inner(), caller.actor());
-    state
-        .store
-        .write(move |tx| {
-            let key = find(tx.conn(), id)?;
-            if key.revoked_at.is_none() && !others_administer(tx.conn(), id, tx.now())? {
-                let detail =
-                    "This is the last key with the scope admin that is in force. Make another one first.";
-                return Err(Problem::conflict(detail).with_code("last_admin_key"));
-            }
-            api_keys::revoke(tx, id, &actor)?;
-            Ok(Reply::no_content())
-        })
-        .await
+    state.store.write(move |tx| revoke_key(tx, id, &actor)).await
+}
+
+/// Refuses a key from now on.
+///
+/// # Errors
+/// 404, or 409 for the last one that can make keys.
+pub(in crate::web) fn revoke_key(tx: &Tx<'_>, id: i64, actor: &str) -> Result<Reply, Problem> {
+    let key = find(tx.conn(), id)?;
+    if key.revoked_at.is_none() && !others_administer(tx.conn(), id, tx.now())? {
+        let detail = "This is the last key with the scope admin that is in force. Make another one first.";
+        return Err(Problem::conflict(detail).with_code("last_admin_key"));
+    }
+    api_keys::revoke(tx, id, actor)?;
+    Ok(Reply::no_content())
 }
 
 /// Whether a key other than `id` can make keys.

@@ -66,7 +66,11 @@ pub(in crate::web) fn parse(name: &str, definition: &Value) -> Result<Definition
 ///
 /// # Errors
 /// 422 that names them.
-pub(in crate::web) fn check_names(conn: &Connection, name: &str, definition: &Definition) -> Result<(), Problem> {
+pub(in crate::web) fn check_names(
+    conn: &Connection,
+    name: &str,
+    definition: &Definition,
+) -> Result<(), Problem> {
     let mut errors = Vec::new();
     let mut missing = |message: String| errors.push(FieldError { field: name.to_owned(), message });
     for condition in definition.conditions() {
@@ -234,10 +238,7 @@ pub(super) async fn remove(_: Scoped<Write>, state: Data<State>, id: Path<i64>, 
 ///
 /// # Errors
 /// 422 for a topic or campaign that is not there.
-pub(in crate::web) async fn count(
-    state: &State,
-    definition: Definition,
-) -> Result<(Preview, u64), Problem> {
+pub(in crate::web) async fn count(state: &State, definition: Definition) -> Result<(Preview, u64), Problem> {
     let now = state.store.clock().now();
     let began = Instant::now();
     let found = state
@@ -266,7 +267,11 @@ pub(super) async fn preview(_: Scoped<Read>, state: Data<State>, body: Body) -> 
     let sample = state
         .store
         .read(move |conn| {
-            found.sample.iter().map(|user| users::shape(conn, user)).collect::<Result<Vec<Value>, StoreError>>()
+            found
+                .sample
+                .iter()
+                .map(|user| users::shape(conn, user))
+                .collect::<Result<Vec<Value>, StoreError>>()
         })
         .await?;
     let answer = json!({"count": people, "is_exact": is_exact, "sample": sample, "elapsed_ms": elapsed_ms});

@@ -78,7 +78,8 @@ pub(super) fn refuse_removal(conn: &Connection, removed: &[String]) -> Result<()
     for sender in senders::list(conn)?.iter().filter(|sender| removed.contains(&sender.address)) {
         let n = waiting(conn, sender)?;
         if n > 0 {
-            let text = format!("{n} messages wait for {}. Cancel them or let them go out first.", sender.address);
+            let text =
+                format!("{n} messages wait for {}. Cancel them or let them go out first.", sender.address);
             return Err(Problem::conflict(text).with_code("in_use"));
         }
     }

@@ -20,7 +20,7 @@ use crate::web::openapi::shapes::{Page, Paging, webhooks as shapes};
 use crate::web::page::{NoQuery, Query};
 use crate::web::reply::{Reply, time, time_or_null};
 
-fn shape(delivery: &Delivery) -> Value {
+pub(in crate::web) fn shape(delivery: &Delivery) -> Value {
     json!({
         "id": delivery.event_id,
         "message_id": format!("evt_{}", delivery.event_id),
@@ -37,7 +37,15 @@ fn shape(delivery: &Delivery) -> Value {
     })
 }
 
-fn find_delivery(conn: &Connection, endpoint_id: i64, event_id: i64) -> Result<Delivery, Problem> {
+/// The delivery of an event.
+///
+/// # Errors
+/// 404.
+pub(in crate::web) fn find_delivery(
+    conn: &Connection,
+    endpoint_id: i64,
+    event_id: i64,
+) -> Result<Delivery, Problem> {
     webhook_deliveries::find(conn, endpoint_id, event_id)?
         .ok_or_else(|| Problem::not_found(format!("There is no delivery {event_id} in the log.")))
 }
@@ -78,15 +86,19 @@ pub(super) async fn show(_: Scoped<Read>, state: Data<State>, path: Path<(i64, i
 pub(super) async fn test(caller: Scoped<Admin>, state: Data<State>, id: Path<i64>, post: Post) -> Answer {
     post.body.expect_nothing()?;
     let actor = caller.actor();
-    post.once
-        .write(&state.store, move |tx| {
-            let endpoint = find_enabled(tx.conn(), *id)?;
-            let data = Some(json!({"endpoint_id": endpoint.id, "actor": actor}));
-            let kind = EventType::WebhookTested;
-            let event_id = events::append(tx, kind, NewEvent { data, ..NewEvent::default() })?;
-            ask(tx, &endpoint, event_id, kind.as_str())
-        })
-        .await
+    post.once.write(&state.store, move |tx| try_out(tx, *id, &actor)).await
+}
+
+/// Asks for a trial of an endpoint.
+///
+/// # Errors
+/// 404, or 409 when it is disabled.
+pub(in crate::web) fn try_out(tx: &Tx<'_>, id: i64, actor: &str) -> Result<Reply, Problem> {
+    let endpoint = find_enabled(tx.conn(), id)?;
+    let data = Some(json!({"endpoint_id": endpoint.id, "actor": actor}));
+    let kind = EventType::WebhookTested;
+    let event_id = events::append(tx, kind, NewEvent { data, ..NewEvent::default() })?;
+    ask(tx, &endpoint, event_id, kind.as_str())
 }
 
 /// Sends an event again, under the same id.
@@ -104,18 +116,22 @@ pub(super) async fn resend(
 ) -> Answer {
     post.body.expect_nothing()?;
     let (id, event_id) = path.into_inner();
-    post.once
-        .write(&state.store, move |tx| {
-            let endpoint = find_enabled(tx.conn(), id)?;
-            let event = events::find(tx.conn(), event_id)?
-                .filter(|event| {
-                    event.kind != EventType::WebhookTested.as_str()
-                        || event.data.get("endpoint_id").is_some_and(|of| *of == id)
-                })
-                .ok_or_else(|| Problem::not_found(format!("The event {event_id} is not kept.")))?;
-            ask(tx, &endpoint, event_id, &event.kind)
+    post.once.write(&state.store, move |tx| send_again(tx, id, event_id)).await
+}
+
+/// Asks for an event again.
+///
+/// # Errors
+/// 404, or 409 when the endpoint is disabled.
+pub(in crate::web) fn send_again(tx: &Tx<'_>, id: i64, event_id: i64) -> Result<Reply, Problem> {
+    let endpoint = find_enabled(tx.conn(), id)?;
+    let event = events::find(tx.conn(), event_id)?
+        .filter(|event| {
+            event.kind != EventType::WebhookTested.as_str()
+                || event.data.get("endpoint_id").is_some_and(|of| *of == id)
         })
-        .await
+        .ok_or_else(|| Problem::not_found(format!("The event {event_id} is not kept.")))?;
+    ask(tx, &endpoint, event_id, &event.kind)
 }
 
 fn find_enabled(conn: &Connection, id: i64) -> Result<Endpoint, Problem> {

@@ -12,7 +12,7 @@ use crate::domain::webhook::address::MAX_URL;
 use crate::domain::webhook::is_known;
 use crate::publish::{check_url, system_lookup};
 use crate::store::webhook_endpoints::{self, Endpoint, MOST_ENDPOINTS, Wish};
-use crate::store::{Connection, StoreError, webhook_deliveries};
+use crate::store::{Connection, StoreError, Tx, webhook_deliveries};
 use crate::web::State;
 use crate::web::auth::{Admin, Read, Scoped};
 use crate::web::body::{Body, Fields};
@@ -29,7 +29,7 @@ const MAX_TYPES: usize = 100;
 /// Rows of a log that go in one write when its endpoint is removed.
 const FORGOTTEN_AT_ONCE: usize = 2_000;
 
-fn shape(conn: &Connection, endpoint: &Endpoint) -> Result<Value, StoreError> {
+pub(in crate::web) fn shape(conn: &Connection, endpoint: &Endpoint) -> Result<Value, StoreError> {
     Ok(json!({
         "id": endpoint.id,
         "url": endpoint.url,
@@ -52,13 +52,13 @@ fn shape(conn: &Connection, endpoint: &Endpoint) -> Result<Value, StoreError> {
 ///
 /// # Errors
 /// 404.
-pub(super) fn find(conn: &Connection, id: i64) -> Result<Endpoint, Problem> {
+pub(in crate::web) fn find(conn: &Connection, id: i64) -> Result<Endpoint, Problem> {
     webhook_endpoints::find(conn, id)?
         .ok_or_else(|| Problem::not_found(format!("There is no webhook endpoint {id}.")))
 }
 
 /// The fields that are given, over what holds so far.
-fn read_wish(fields: &mut Fields, before: Option<&Endpoint>) -> Wish {
+pub(in crate::web) fn read_wish(fields: &mut Fields, before: Option<&Endpoint>) -> Wish {
     let url = match before.filter(|_| !fields.has("url")) {
         Some(endpoint) => endpoint.url.clone(),
         None => read_url(fields),
@@ -101,7 +101,10 @@ fn read_types(fields: &mut Fields) -> Vec<String> {
 }
 
 /// Refuses a URL that leads into a private network, as it stands or by the name in it.
-async fn check(state: &State, url: &str) -> Result<(), Problem> {
+///
+/// # Errors
+/// 422 at `url`.
+pub(in crate::web) async fn check(state: &State, url: &str) -> Result<(), Problem> {
     let policy = state.config.get().webhooks.policy();
     let url = Url::parse(url).map_err(|error| Problem::field("url", error.to_string()))?;
     check_url(&policy, &url, system_lookup()).await.map_err(|why| Problem::field("url", why))
@@ -135,18 +138,21 @@ pub(super) async fn create(caller: Scoped<Admin>, state: Data<State>, post: Post
     fields.finish()?;
     check(&state, &wish.url).await?;
     let actor = caller.actor();
-    post.once
-        .write(&state.store, move |tx| {
-            if webhook_endpoints::count(tx.conn())? >= MOST_ENDPOINTS {
-                let detail = format!("There are {MOST_ENDPOINTS} endpoints already; remove one.");
-                return Err(Problem::conflict(detail).with_code("too_many"));
-            }
-            let (id, secret) = webhook_endpoints::insert(tx, &wish, &actor)?;
-            let shown = shape(tx.conn(), &find(tx.conn(), id)?)?;
-            let location = format!("/api/v1/webhook-endpoints/{id}");
-            Ok(Reply::created(location, shown).with_secret(secret))
-        })
-        .await
+    post.once.write(&state.store, move |tx| add(tx, &wish, &actor)).await
+}
+
+/// Adds an endpoint; the reply has its secret.
+///
+/// # Errors
+/// 409 when there are too many.
+pub(in crate::web) fn add(tx: &Tx<'_>, wish: &Wish, actor: &str) -> Result<Reply, Problem> {
+    if webhook_endpoints::count(tx.conn())? >= MOST_ENDPOINTS {
+        let detail = format!("There are {MOST_ENDPOINTS} endpoints already; remove one.");
+        return Err(Problem::conflict(detail).with_code("too_many"));
+    }
+    let (id, secret) = webhook_endpoints::insert(tx, wish, actor)?;
+    let shown = shape(tx.conn(), &find(tx.conn(), id)?)?;
+    Ok(Reply::created(format!("/api/v1/webhook-endpoints/{id}"), shown).with_secret(secret))
 }
 
 /// Shows a webhook endpoint.
@@ -163,15 +169,25 @@ pub(super) async fn show(_: Scoped<Read>, state: Data<State>, id: Path<i64>, _: 
 #[utoipa::path(patch, path = "/webhook-endpoints/{id}", operation_id = "update_webhook_endpoint",
     request_body = shapes::WebhookEndpointPatch, responses((status = 200, body = shapes::WebhookEndpoint)))]
 pub(super) async fn update(caller: Scoped<Admin>, state: Data<State>, id: Path<i64>, body: Body) -> Answer {
-    let patch = body.object()?;
-    let id = *id;
+    change(&state, *id, body.object()?, caller.actor()).await
+}
+
+/// Changes the fields of an endpoint that `patch` names.
+///
+/// # Errors
+/// 404, 422.
+pub(in crate::web) async fn change(
+    state: &State,
+    id: i64,
+    patch: Map<String, Value>,
+    actor: String,
+) -> Result<Reply, Problem> {
     let before = state.store.read(move |conn| find(conn, id)).await?;
     let wish = read_patch(patch.clone(), &before)?;
     // Also to enable it: what was public when it was set may lead elsewhere now.
     if wish.url != before.url || wish.is_enabled {
-        check(&state, &wish.url).await?;
+        check(state, &wish.url).await?;
     }
-    let actor = caller.actor();
     let shown = state.store.write(move |tx| {
         let endpoint = find(tx.conn(), id)?;
         let wish = read_patch(patch, &endpoint)?;
@@ -192,7 +208,14 @@ fn read_patch(patch: Map<String, Value>, before: &Endpoint) -> Result<Wish, Prob
 #[utoipa::path(delete, path = "/webhook-endpoints/{id}", operation_id = "delete_webhook_endpoint",
     responses((status = 204)))]
 pub(super) async fn remove(caller: Scoped<Admin>, state: Data<State>, id: Path<i64>, _: NoQuery) -> Answer {
-    let (id, actor) = (*id, caller.actor());
+    forget(&state, *id, caller.actor()).await
+}
+
+/// Removes an endpoint and its log.
+///
+/// # Errors
+/// 404.
+pub(in crate::web) async fn forget(state: &State, id: i64, actor: String) -> Result<Reply, Problem> {
     state.store.read(move |conn| find(conn, id)).await?;
     // A long log goes in steps, so that no webhook waits for it.
     loop {
@@ -221,12 +244,16 @@ pub(super) async fn remove(caller: Scoped<Admin>, state: Data<State>, id: Path<i
 pub(super) async fn rotate(caller: Scoped<Admin>, state: Data<State>, id: Path<i64>, post: Post) -> Answer {
     post.body.expect_nothing()?;
     let actor = caller.actor();
-    post.once
-        .write(&state.store, move |tx| {
-            find(tx.conn(), *id)?;
-            let secret: SecretString = webhook_endpoints::rotate(tx, *id, &actor)?;
-            let shown = shape(tx.conn(), &find(tx.conn(), *id)?)?;
-            Ok(Reply::ok(shown).with_secret(secret))
-        })
-        .await
+    post.once.write(&state.store, move |tx| renew_secret(tx, *id, &actor)).await
+}
+
+/// Makes a new secret; the reply has it.
+///
+/// # Errors
+/// 404.
+pub(in crate::web) fn renew_secret(tx: &Tx<'_>, id: i64, actor: &str) -> Result<Reply, Problem> {
+    find(tx.conn(), id)?;
+    let secret: SecretString = webhook_endpoints::rotate(tx, id, actor)?;
+    let shown = shape(tx.conn(), &find(tx.conn(), id)?)?;
+    Ok(Reply::ok(shown).with_secret(secret))
 }

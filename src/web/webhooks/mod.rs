@@ -74,7 +74,8 @@ async fn keep_status(state: &State, signed: Signed, named: Option<AttemptKey>) -
 /// `POST /webhooks/twilio/check`: our own round trip through the public address. 200 with the word that it brought;
 /// nothing is kept.
 async fn come_back(state: Data<State>, signed: Signed) -> Result<HttpResponse, Problem> {
-    let value = |name: &str| signed.params.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+    let value =
+        |name: &str| signed.params.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
     signed
         .check_account(value("AccountSid").unwrap_or_default(), &state.config.get())
         .map_err(Refusal::into_problem)?;

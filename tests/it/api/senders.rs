@@ -122,7 +122,8 @@ async fn a_sender_is_added_by_a_setting_and_taken_away_while_nothing_waits_for_i
     ] {
         assert_eq!(app.patch("/settings", &json!({key: value})).await.fields(), [key]);
     }
-    let locked = app.patch("/settings", &json!({"senders.whatsapp:+14155238886.kind": null})).await.problem(409);
+    let locked =
+        app.patch("/settings", &json!({"senders.whatsapp:+14155238886.kind": null})).await.problem(409);
     assert_eq!(locked["code"], "locked");
     app.add_user("+12125550101", "opt_in").await;
     let message = json!({"to": "+12125550101", "channel": "sms", "kind": "transactional", "body": "Hi"});

@@ -33,7 +33,7 @@ impl Shop {
         let path = draft.spool_path.clone().unwrap();
         let fingerprint = import::load_survey(&path, None, &[]).map_or([0; 32], |survey| survey.fingerprint());
         self.store
-            .write(move |tx| import::run_draft(tx, (id, revision), &options, &fingerprint))
+            .write(move |tx| import::run_draft(tx, (id, revision), &options, &fingerprint, "operator:2"))
             .await?;
         import::run_queued(&self.store, &Pace::default()).await.unwrap();
         Ok(self.row(id).await)
@@ -93,8 +93,10 @@ async fn a_dry_run_shows_what_the_file_would_do_and_the_run_does_it() {
     assert_eq!((samples[2].consent_after, samples[2].said.as_deref()), (Some(Consent::OptIn), Some("yes")));
 
     let run = shop.run_draft(&checked).await.unwrap();
-    assert_eq!(run.id, draft.id);
-    assert_eq!((run.state, run.tally.clone()), (ImportState::Finished, tally));
+    assert_eq!((run.id, run.actor.as_str()), (draft.id, "operator:2"));
+    assert_eq!(run.tally.details.changes, 1);
+    let counted = imports::Tally { details: imports::Details { changes: 0, ..run.tally.details }, ..run.tally };
+    assert_eq!((run.state, counted), (ImportState::Finished, tally));
     assert_eq!((shop.count_users().await, shop.spooled()), (5, 0));
     assert_eq!(shop.attributes("+94771100004").await["city"], "Jaffna");
     assert_eq!(shop.consent(BO).await, Consent::Stop);

@@ -86,6 +86,7 @@ async fn a_number_that_stands_twice_goes_back_to_where_it_stood_before_the_file(
         .await;
     assert_eq!(shop.attributes(ANA).await, json!({"city": "Jaffna", "plan": "a"}));
     assert_eq!(shop.count(CHANGES).await, 1, "nothing to go back to for whom the file brought");
+    assert_eq!(row.tally.details.changes, 1);
     assert_eq!(shop.undo(row.id).await, (1, 0));
     assert_eq!(shop.attributes(ANA).await, json!({"city": "Galle"}));
 }

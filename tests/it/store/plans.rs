@@ -101,6 +101,9 @@ fn hot_queries_go_by_their_index_and_walk_over_no_large_table() {
     check("attempts left pending", "attempts_open (outcome=?", |conn| {
         outcomes::pending_attempts(conn, i64::MAX).map(drop)
     });
+    check("attempts without an outcome", "attempts_open (outcome=?", |conn| {
+        lookups::count_open(conn).map(drop)
+    });
     check("attempts to look for", "attempts_look (look_at", |conn| lookups::due(conn, 1, 10).map(drop));
     check("whether something is under way to them", "messages_user (user_id=?)", |conn| {
         lookups::due(conn, 1, 10).map(drop)
@@ -206,4 +209,21 @@ fn no_row_that_is_written_builds_a_temporary_tree() {
             assert!(!opcodes.iter().any(|code| code == "OpenEphemeral"), "{sql}: {opcodes:?}");
         }
     }
+}
+
+#[test]
+fn what_the_pages_of_imports_read_is_found_by_its_keys() {
+    use event_stream_engine::store::imports::{self, Wanted};
+    check("the list", "imports USING INTEGER PRIMARY KEY", |conn| {
+        imports::list_all(conn, i64::MAX, 51).map(drop)
+    });
+    let wanted = Wanted { only_rejected: true, reason: Some("no_country".to_owned()) };
+    check("issues", "import_issues USING PRIMARY KEY", |conn| {
+        imports::issues_of(conn, 1, &wanted, (7, "a"), 51).map(drop)
+    });
+    check("drafts that are over", "imports_drafts", |conn| imports::old_drafts(conn, 0).map(drop));
+    check("changes to undo", "import_changes USING PRIMARY KEY", |conn| {
+        imports::changes_of(conn, 1, 7, 2_000).map(drop)
+    });
+    check("an undo", "import_undos USING INTEGER PRIMARY KEY", |conn| imports::find_undo(conn, 1).map(drop));
 }

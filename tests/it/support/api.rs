@@ -15,6 +15,7 @@ use event_stream_engine::live::Live;
 use event_stream_engine::metrics::Metrics;
 use event_stream_engine::store::api_keys::{self, Scope};
 use event_stream_engine::store::{Store, StoreError, StorePaths, senders};
+use event_stream_engine::web::admin::live::Watchers;
 use event_stream_engine::web::streams::Streams;
 use event_stream_engine::web::{self, State};
 use reqwest::Method;
@@ -140,6 +141,7 @@ impl TestApp {
         let (mut state, delivery) = app::state(store.clone(), loaded, setup, Metrics::default()).unwrap();
         state.rules.set(Rules { replies: Arc::default(), ..(*state.rules.get()).clone() });
         state.streams = streams.clone();
+        state.watchers = Watchers::new(Duration::from_millis(200), Duration::from_millis(100));
         let served = state.clone();
         let server = HttpServer::new(move || App::new().configure(web::configure(served.clone())))
             .workers(2)

@@ -205,12 +205,7 @@ impl Engine {
         let password = self.wanted.password.as_deref().unwrap_or(&self.wanted.simulator.auth_token);
         let sid = &self.wanted.simulator.account_sid;
         let client = client(base, sid, password);
-        CatchUp::new(
-            self.store.clone(),
-            client,
-            Live::new(KeywordTable::default()),
-            self.metrics.clone(),
-        )
+        CatchUp::new(self.store.clone(), client, Live::new(KeywordTable::default()), self.metrics.clone())
     }
 
     /// Restarts with the right password: what an operator does about 20003.

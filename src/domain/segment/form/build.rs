@@ -190,7 +190,8 @@ fn comparison(row: &Row, kind: &str, name: &str) -> Result<Value, (&'static str,
         words::Form::Texts => Some(list::split(&row.value).into_iter().map(Value::String).collect()),
         words::Form::Numbers => {
             let items = list::split(&row.value);
-            let numbers: Result<Vec<Option<Value>>, _> = items.iter().map(|item| number(item, "value")).collect();
+            let numbers: Result<Vec<Option<Value>>, _> =
+                items.iter().map(|item| number(item, "value")).collect();
             Some(numbers?.into_iter().flatten().collect())
         }
     };

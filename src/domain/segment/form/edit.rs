@@ -23,7 +23,8 @@ pub fn remove(rows: &[Row], index: usize) -> Vec<Row> {
     let mut rows = settled(rows);
     if index < rows.len() {
         let behind = end_of(&rows, index);
-        let from = if index == 0 && rows.first().is_some_and(|root| root.what.is_group()) { 1 } else { index };
+        let from =
+            if index == 0 && rows.first().is_some_and(|root| root.what.is_group()) { 1 } else { index };
         rows.drain(from..behind.max(from));
     }
     rows

@@ -36,7 +36,11 @@ fn every_kind_of_rule_has_fields_and_comes_back_as_it_was() {
         (json!({"attribute": "d", "operator": "before", "value": "2026-11-23"}), "before", "2026-11-23"),
         (json!({"attribute": "d", "operator": "within_last", "value": "030d"}), "within_last", "030"),
         (json!({"attribute": "x", "operator": "not_exists"}), "not_exists", ""),
-        (json!({"field": "consent", "operator": "in", "value": ["opt_in", "unknown"]}), "one_of", "opt_in, unknown"),
+        (
+            json!({"field": "consent", "operator": "in", "value": ["opt_in", "unknown"]}),
+            "one_of",
+            "opt_in, unknown",
+        ),
         (json!({"field": "topic", "operator": "equals", "value": "news"}), "is", "news"),
         (json!({"field": "phone", "operator": "starts_with", "value": "+1415"}), "starts_with", "+1415"),
         (json!({"field": "last_inbound_at", "operator": "exists"}), "exists", ""),
@@ -87,7 +91,11 @@ fn groups_come_back_as_they_were() {
         assert_eq!(through_a_form(&group), group);
     }
     let two = [Row::new(0, What::Not), Row::new(1, What::Json), Row::new(1, What::Json)];
-    assert_eq!(definition(&two, "d").definition, json!({"not": {"any": ["", ""]}}), "not of two is none of them");
+    assert_eq!(
+        definition(&two, "d").definition,
+        json!({"not": {"any": ["", ""]}}),
+        "not of two is none of them"
+    );
 }
 
 #[test]
@@ -249,38 +257,55 @@ fn leaf() -> impl Strategy<Value = Value> {
         any::<i64>().prop_map(|n| json!(n)),
         any::<f64>().prop_filter("finite", |n| n.is_finite()).prop_map(|n| json!(n)),
     ];
-    let scalar = prop_oneof![text.clone().prop_map(|t| json!(t)), number, any::<bool>().prop_map(|b| json!(b))];
+    let scalar =
+        prop_oneof![text.clone().prop_map(|t| json!(t)), number, any::<bool>().prop_map(|b| json!(b))];
     let value = prop_oneof![scalar.clone(), prop::collection::vec(scalar, 0..4).prop_map(Value::Array)];
     let operator = prop::sample::select(vec![
-        "equals", "not_equals", "in", "not_in", "contains", "starts_with", "exists", "not_exists", "gt", "gte", "lt",
-        "lte", "before", "after", "within_last",
+        "equals",
+        "not_equals",
+        "in",
+        "not_in",
+        "contains",
+        "starts_with",
+        "exists",
+        "not_exists",
+        "gt",
+        "gte",
+        "lt",
+        "lte",
+        "before",
+        "after",
+        "within_last",
     ]);
     let about = prop_oneof![
         text.clone().prop_map(|name| ("attribute", name)),
         prop::sample::select(vec!["phone", "country", "consent", "created_at", "last_inbound_at", "topic"])
             .prop_map(|name| ("field", name.to_owned())),
     ];
-    let comparison = (about, operator, prop::option::of(value)).prop_map(|((kind, name), operator, value)| {
-        let mut rule = json!({kind: name, "operator": operator});
-        if let Some(value) = value {
-            rule["value"] = value;
-        }
-        rule
-    });
+    let comparison =
+        (about, operator, prop::option::of(value)).prop_map(|((kind, name), operator, value)| {
+            let mut rule = json!({kind: name, "operator": operator});
+            if let Some(value) = value {
+                rule["value"] = value;
+            }
+            rule
+        });
     let span = prop::option::of("[0-9]{1,3}[mhdw]");
-    let engagement = (text.clone(), prop::option::of(1..99_i64), span.clone()).prop_map(|(name, id, span)| {
-        let mut rule = json!({"engagement": name});
-        put(&mut rule, "campaign_id", id.map(|id| json!(id)));
-        put(&mut rule, "within_last", span.map(|span| json!(span)));
-        rule
-    });
+    let engagement =
+        (text.clone(), prop::option::of(1..99_i64), span.clone()).prop_map(|(name, id, span)| {
+            let mut rule = json!({"engagement": name});
+            put(&mut rule, "campaign_id", id.map(|id| json!(id)));
+            put(&mut rule, "within_last", span.map(|span| json!(span)));
+            rule
+        });
     let trigger = (text.clone(), prop::option::of(1..9_u32), span).prop_map(|(name, n, span)| {
         let mut rule = json!({"trigger": name});
         put(&mut rule, "at_least", n.map(|n| json!(n)));
         put(&mut rule, "within_last", span.map(|span| json!(span)));
         rule
     });
-    let sample = (0.0001_f64..100.0, text).prop_map(|(p, seed)| json!({"sample": {"percent": p, "seed": seed}}));
+    let sample =
+        (0.0001_f64..100.0, text).prop_map(|(p, seed)| json!({"sample": {"percent": p, "seed": seed}}));
     prop_oneof![8 => comparison, 2 => engagement, 2 => trigger, 1 => sample]
 }
 

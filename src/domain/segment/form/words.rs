@@ -142,8 +142,12 @@ pub fn operators(what: What, kind: Option<Kind>) -> Vec<(&'static str, Vec<Choic
     let flat = |keys: &[&str]| vec![("", of(keys))];
     match what {
         What::Attribute => {
-            let mut groups =
-                vec![("Text", of(TEXT)), ("Number", of(NUMBER)), ("Date", of(TIME)), ("Yes or no", of(BOOLEAN))];
+            let mut groups = vec![
+                ("Text", of(TEXT)),
+                ("Number", of(NUMBER)),
+                ("Date", of(TIME)),
+                ("Yes or no", of(BOOLEAN)),
+            ];
             let first = match kind {
                 Some(Kind::Number) => "Number",
                 Some(Kind::Date) => "Date",
@@ -251,8 +255,11 @@ pub(super) fn sentence(row: &Row) -> String {
                 "failed" => "a message failed",
                 other => other,
             };
-            let campaign =
-                if row.campaign.is_empty() { String::new() } else { format!(" of campaign {}", row.campaign) };
+            let campaign = if row.campaign.is_empty() {
+                String::new()
+            } else {
+                format!(" of campaign {}", row.campaign)
+            };
             format!("{did}{campaign}{}", within())
         }
         What::Trigger => {

@@ -4,10 +4,10 @@ use actix_web::HttpRequest;
 use actix_web::web::Data;
 use minijinja::{Value, context};
 
-use super::{shown, view};
+use super::{named, shown};
 use crate::domain::campaign::CampaignStatus as State;
 use crate::store::reports::campaigns::{self as reports, CampaignView};
-use crate::store::{Connection, campaigns, templates, users};
+use crate::store::{Connection, StoreError, templates, users};
 use crate::web;
 use crate::web::admin::Answer;
 use crate::web::admin::page::Page;
@@ -87,19 +87,13 @@ fn find(
     (before, limit): (i64, usize),
     now: crate::clock::Millis,
 ) -> Result<Found, Problem> {
-    let mut rows = reports::list(conn, states, (before, limit), now)?;
-    for row in &mut rows {
-        if row.campaign.pause_reason.is_some() {
-            *row = view(conn, row.campaign.id, now)?;
-        }
-    }
-    let mut paused = Vec::new();
+    let list = |states: &[State], before, limit| -> Result<Vec<CampaignView>, StoreError> {
+        let rows = reports::list(conn, states, (before, limit), now)?;
+        Ok(rows.into_iter().map(|row| named(conn, row)).collect())
+    };
+    let rows = list(states, before, limit)?;
     // The notes stand on the first page alone.
-    if before == i64::MAX {
-        for campaign in campaigns::list(conn, Some(State::Paused), i64::MAX, NOTES)? {
-            paused.push(view(conn, campaign.id, now)?);
-        }
-    }
+    let paused = if before == i64::MAX { list(&[State::Paused], i64::MAX, NOTES)? } else { Vec::new() };
     let is_any = !rows.is_empty() || reports::is_any(conn)?;
     Ok(Found {
         rows,

@@ -39,11 +39,14 @@ async fn find(store: &Store, id: i64, now: Millis) -> Result<CampaignView, Failu
 }
 
 fn view(conn: &Connection, id: i64, now: Millis) -> Result<CampaignView, Problem> {
-    let found = reports::find(conn, id, now)?.map(|mut view| {
-        view.campaign.pause_reason = view.campaign.pause_reason.map(|reason| with_names(conn, &reason));
-        view
-    });
+    let found = reports::find(conn, id, now)?.map(|view| named(conn, view));
     found.ok_or_else(|| Problem::not_found(format!("There is no campaign {id}. It may have been deleted.")))
+}
+
+/// The same with who paused it by their address.
+fn named(conn: &Connection, mut view: CampaignView) -> CampaignView {
+    view.campaign.pause_reason = view.campaign.pause_reason.map(|reason| with_names(conn, &reason));
+    view
 }
 
 /// A sentence that names `operator:3`, with that operator's address instead.

@@ -13,13 +13,15 @@ use super::{find, find_draft, refusal, survey_of, with_import};
 use crate::import::{self, Column, Options, OptionsError, Survey};
 use crate::store::StoreError;
 use crate::store::imports::{self, ImportRow};
-use crate::store::topics;
+use crate::store::{attributes, topics};
 use crate::web::State;
 use crate::web::error::{FieldError, Problem};
 use crate::web::reply::Reply;
 
 /// What a column may be taken for; everything else is an attribute.
 const FIELDS: [&str; 4] = ["phone", "consent", "topics", "timezone"];
+/// Names of attributes that are suggested: those that most people have.
+const OFFERED: usize = 100;
 /// Encodings that are offered when the guess is wrong, with what they are called.
 pub(super) const ENCODINGS: &[(&str, &str)] = &[
     ("UTF-8", "UTF-8"),
@@ -56,12 +58,14 @@ async fn render(
     filled: &Filled,
 ) -> Answer {
     let fingerprint = survey.fingerprint();
-    let (topics, remembered) = state
+    let (topics, remembered, known) = state
         .store
         .read(move |conn| {
-            Ok::<_, StoreError>((topics::list(conn)?, imports::remembered(conn, &fingerprint)?))
+            let known = attributes::list(conn, OFFERED, 0)?;
+            Ok::<_, StoreError>((topics::list(conn)?, imports::remembered(conn, &fingerprint)?, known))
         })
         .await?;
+    let known: Vec<&str> = known.iter().map(|attribute| attribute.name.as_str()).collect();
     let columns: Vec<Value> = survey.columns.iter().enumerate().map(|(at, c)| column(at, c, draft)).collect();
     let names: Vec<&str> = topics.iter().map(|topic| topic.name.as_str()).collect();
     let encodings: Vec<Value> =
@@ -77,6 +81,7 @@ async fn render(
                 columns => values(columns),
                 topics => values(names),
                 encodings => values(encodings),
+                attributes => values(known),
                 remembered => remembered.map(|found| context! {
                     file_name => found.file_name, used_at => found.used_at,
                 }),

@@ -53,7 +53,7 @@ fn shape(import: &ImportRow) -> serde_json::Value {
         "rejected": tally.rejected,
         "details": tally.details,
         "only_same": tally.unchanged.saturating_sub(tally.details.only_kept),
-        "reasons": tally.reasons,
+        "reasons": by_count(&tally.reasons),
         "progress": import.progress(),
         "error": import.error,
         "created_at": import.created_at,
@@ -62,6 +62,13 @@ fn shape(import: &ImportRow) -> serde_json::Value {
         "finished_at": import.finished_at,
         "href": href(import),
     })
+}
+
+/// The most frequent reason first.
+fn by_count(reasons: &std::collections::BTreeMap<String, u64>) -> Vec<(&str, u64)> {
+    let mut counted: Vec<(&str, u64)> = reasons.iter().map(|(reason, n)| (reason.as_str(), *n)).collect();
+    counted.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+    counted
 }
 
 /// The page where an import stands.

@@ -177,9 +177,9 @@ pub(in crate::web::admin) async fn run(page: Page, state: Data<State>, id: Path<
         Ok(options) => {
             // A second click comes when the file is gone: what is remembered of its columns was kept by the first.
             let fingerprint = survey_of(&state, &draft).await.map_or([0; 32], |survey| survey.fingerprint());
-            let id = draft.id;
+            let (id, actor) = (draft.id, page.actor());
             once.write(&state.store, move |tx| {
-                import::run_draft(tx, (id, revision), &options, &fingerprint).map_err(refusal)?;
+                import::run_draft(tx, (id, revision), &options, &fingerprint, &actor).map_err(refusal)?;
                 Ok(Reply::created(format!("/admin/imports/{id}"), Value::Null))
             })
             .await

@@ -116,7 +116,13 @@ fn refuse_erased(conn: &Connection, user_id: i64) -> Result<(), Problem> {
 }
 
 /// Runs one small change, then goes to `location`.
-async fn change<F>(page: Page, state: Data<State>, form: Form, (location, said): (String, &str), run: F) -> Answer
+async fn change<F>(
+    page: Page,
+    state: Data<State>,
+    form: Form,
+    (location, said): (String, &str),
+    run: F,
+) -> Answer
 where
     F: FnOnce(&Tx<'_>, &str) -> Result<(), Problem> + Send + 'static,
 {
@@ -221,9 +227,10 @@ pub(in crate::web::admin) async fn judge(
 ) -> Answer {
     let user_id = *user_id;
     let given = form.text("judgement");
-    let judgement = given.as_deref().and_then(Judgement::parse).ok_or_else(|| {
-        Problem::field("judgement", "must be opt_out or not_opt_out")
-    })?;
+    let judgement = given
+        .as_deref()
+        .and_then(Judgement::parse)
+        .ok_or_else(|| Problem::field("judgement", "must be opt_out or not_opt_out"))?;
     let reason = match read_reason(&form) {
         Ok(reason) => reason,
         Err(problem) => return refused(&page, &state, user_id, &form, problem).await,
@@ -235,7 +242,9 @@ pub(in crate::web::admin) async fn judge(
         .write(&state.store, move |tx| match inbound::judge(tx, user_id, judgement, &reason, &actor) {
             Ok(()) => Ok(Reply::no_content()),
             Err(ReviewError::NotFound(id)) => Err(Problem::not_found(format!("There is no person {id}."))),
-            Err(ReviewError::Decided) => Err(Problem::conflict("Nothing waits for a decision here any more.")),
+            Err(ReviewError::Decided) => {
+                Err(Problem::conflict("Nothing waits for a decision here any more."))
+            }
             Err(ReviewError::Store(error)) => Err(Problem::from(error)),
         })
         .await;

@@ -24,9 +24,10 @@ impl From<AttachmentError> for Failure {
     fn from(error: AttachmentError) -> Failure {
         let (status, text) = match error {
             AttachmentError::Store(error) => return error.into(),
-            AttachmentError::NotFound => {
-                (StatusCode::NOT_FOUND, "There is no such attachment. Retention may have removed it.".to_owned())
-            }
+            AttachmentError::NotFound => (
+                StatusCode::NOT_FOUND,
+                "There is no such attachment. Retention may have removed it.".to_owned(),
+            ),
             AttachmentError::NoAccount => {
                 (StatusCode::CONFLICT, "Twilio keeps the attachment, and no account is set up.".to_owned())
             }
@@ -46,10 +47,7 @@ impl From<AttachmentError> for Failure {
 }
 
 /// Hands on one attachment.
-pub(in crate::web::admin) async fn attachment(
-    state: Data<State>,
-    path: Path<(i64, i64, usize)>,
-) -> Answer {
+pub(in crate::web::admin) async fn attachment(state: Data<State>, path: Path<(i64, i64, usize)>) -> Answer {
     let (user_id, inbound_id, number) = path.into_inner();
     let opened = state.attachments.open(user_id, inbound_id, number).await?;
     let shown = shown_as(&opened.content_type);

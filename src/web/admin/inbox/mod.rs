@@ -238,9 +238,10 @@ pub(super) async fn unmatched(page: Page, state: Data<State>, request: HttpReque
         state.store.read(move |conn| inbox::unmatched(conn, before, ROWS + 1)).await?;
     let has_more = rows.len() > ROWS;
     rows.truncate(ROWS);
-    let next = rows.last().filter(|_| has_more).map(|last| {
-        format!("/admin/inbox/unmatched?cursor={}", encode("unmatched", &[json!(last.id)]))
-    });
+    let next = rows
+        .last()
+        .filter(|_| has_more)
+        .map(|last| format!("/admin/inbox/unmatched?cursor={}", encode("unmatched", &[json!(last.id)])));
     let rows: Vec<Value> = rows.iter().map(show::unmatched).collect();
     page.show("inbox/unmatched.html", context! { title => "Unknown senders", section => "inbox", rows, next })
 }
@@ -366,12 +367,7 @@ impl Whole {
 }
 
 /// One conversation, with the list beside it.
-pub(super) async fn show(
-    page: Page,
-    state: Data<State>,
-    user_id: Path<i64>,
-    request: HttpRequest,
-) -> Answer {
+pub(super) async fn show(page: Page, state: Data<State>, user_id: Path<i64>, request: HttpRequest) -> Answer {
     let mut query = Query::of(&request)?;
     let view = View {
         tab: query.choice("filter", Tab::parse, &TABS).unwrap_or(Tab::Open),

@@ -61,8 +61,10 @@ pub(super) fn row(page: &Page, row: &Listed, tab: Tab, selected: Option<i64>) ->
         _ => false,
     };
     let words = if is_ours { &row.said } else { &row.heard };
-    let excerpt = words.as_ref().and_then(|words| words.excerpt.clone()).filter(|text| !text.trim().is_empty());
-    let attachment = words.as_ref().and_then(|words| words.attachment.as_deref()).map(|kind| Sort::of(kind).word());
+    let excerpt =
+        words.as_ref().and_then(|words| words.excerpt.clone()).filter(|text| !text.trim().is_empty());
+    let attachment =
+        words.as_ref().and_then(|words| words.attachment.as_deref()).map(|kind| Sort::of(kind).word());
     let state = match (row.is_held, row.consent.as_str()) {
         (true, _) => Some("review"),
         (false, state @ ("stop" | "unknown")) => Some(state),

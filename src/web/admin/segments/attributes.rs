@@ -19,11 +19,7 @@ const VALUES: usize = 5;
 /// Names and values that are suggested at once.
 pub(super) const SUGGESTED: usize = 20;
 
-pub(in crate::web::admin) async fn catalogue(
-    page: Page,
-    state: Data<State>,
-    request: HttpRequest,
-) -> Answer {
+pub(in crate::web::admin) async fn catalogue(page: Page, state: Data<State>, request: HttpRequest) -> Answer {
     let mut query = Query::of(&request)?;
     let sought = query.text("q").unwrap_or_default().trim().to_owned();
     let number = query.integer("page").unwrap_or(1).clamp(1, 1_000) as usize;
@@ -60,7 +56,11 @@ pub(in crate::web::admin) async fn catalogue(
         },
         rows => rows.iter().map(|row| shown(row, standing.people, is_masked)).collect::<Vec<_>>(),
     };
-    if page.is_htmx { page.part("segments/_attributes.html", values) } else { page.show("segments/attributes.html", values) }
+    if page.is_htmx {
+        page.part("segments/_attributes.html", values)
+    } else {
+        page.show("segments/attributes.html", values)
+    }
 }
 
 fn shown(row: &AttributeRow, people: i64, is_masked: bool) -> Value {

@@ -16,10 +16,10 @@ use super::offers::{Offers, nodes};
 use super::{USES, may_change, shown_uses};
 use crate::domain::segment::Definition;
 use crate::domain::segment::form::What;
+use crate::store::StoreError;
 use crate::store::reports::preview::Preview;
 use crate::store::reports::uses;
 use crate::store::users::User;
-use crate::store::StoreError;
 use crate::web::State;
 use crate::web::api::segments as api;
 use crate::web::error::Problem;
@@ -119,6 +119,7 @@ fn pairs(words: &[(&'static str, &'static str)]) -> Vec<Value> {
 pub(in crate::web::admin) async fn build(page: Page, state: Data<State>, posted: Form) -> Answer {
     let mut draft = Draft::posted(&posted)?;
     let action = posted.text("do").unwrap_or_default();
+    draft.adapts = action == "look";
     let faults = draft.act(&action);
     if !page.is_htmx {
         let counted = match action.as_str() {
@@ -135,7 +136,10 @@ pub(in crate::web::admin) async fn build(page: Page, state: Data<State>, posted:
             Ok::<_, StoreError>((offers, draft))
         })
         .await?;
-    page.part("segments/_builder.html", context! { editor => draft.value(&offers, &faults, may_change(&page)) })
+    page.part(
+        "segments/_builder.html",
+        context! { editor => draft.value(&offers, &faults, may_change(&page)) },
+    )
 }
 
 /// How many people the draft means, and ten of them.
@@ -174,7 +178,9 @@ async fn counted(page: &Page, state: &State, draft: &Draft) -> Result<Value, Fai
     };
     let people: i64 = state
         .store
-        .read(|conn| Ok::<_, StoreError>(crate::store::users::counts(conn)?.into_iter().map(|(_, n)| n).sum()))
+        .read(|conn| {
+            Ok::<_, StoreError>(crate::store::users::counts(conn)?.into_iter().map(|(_, n)| n).sum())
+        })
         .await?;
     Ok(shown_count(page, &found, (people, elapsed_ms), draft))
 }
@@ -218,11 +224,12 @@ fn shown_person(user: &User, used: &[&str], is_masked: bool) -> Value {
 
 fn unfinished(faults: &Faults) -> Value {
     debug_assert!(!faults.is_empty(), "a draft without faults can be counted");
-    let rows = faults.rows.values().flatten().cloned();
-    let lines = faults.lines.iter().map(|(line, message)| match line {
-        Some(line) => format!("Line {line}: {message}"),
-        None => message.clone(),
-    });
-    let messages: Vec<String> = rows.chain(lines).chain(faults.summary.clone()).take(5).collect();
+    let plain = faults.rows.values().flatten().chain(&faults.summary).map(|message| (None, message));
+    let lines = faults.lines.iter().map(|(line, message)| (*line, message));
+    let messages: Vec<Value> = plain
+        .chain(lines)
+        .take(5)
+        .map(|(line, message)| context! { line, message => message.clone() })
+        .collect();
     context! { is_unfinished => true, messages }
 }

@@ -21,6 +21,8 @@ pub(super) struct Draft {
     pub(super) is_json: bool,
     pub(super) rows: Vec<Row>,
     pub(super) json: String,
+    /// A rule that nobody finished takes the operator that fits its attribute.
+    pub(super) adapts: bool,
 }
 
 /// What is wrong with a draft, at its places.
@@ -54,6 +56,7 @@ impl Draft {
             is_json: false,
             rows: form::rows(definition),
             json: String::new(),
+            adapts: false,
         }
     }
 
@@ -79,6 +82,7 @@ impl Draft {
             is_json,
             rows: if is_json { Vec::new() } else { form::settled(&rows) },
             json: posted.raw("json").unwrap_or_default().to_owned(),
+            adapts: false,
         })
     }
 
@@ -137,7 +141,8 @@ impl Draft {
             if fault.field == "name" {
                 faults.name = Some(message);
             } else if self.is_json {
-                let key = fault.field.rsplit('.').next().filter(|key| *key != fault.field).unwrap_or_default();
+                let key =
+                    fault.field.rsplit('.').next().filter(|key| *key != fault.field).unwrap_or_default();
                 let named = if key.is_empty() { message } else { format!("{key}: {message}") };
                 faults.lines.push((form::line_of(&lines, &fault.field), named));
             } else {

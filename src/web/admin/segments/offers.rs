@@ -40,6 +40,9 @@ impl Offers {
                 _ => None,
             };
             let kind = known.as_ref().map(|known| known.kinds.main());
+            if draft.adapts && row.what == What::Attribute && row.value.is_empty() && row.operator == "is" {
+                row.operator.clear();
+            }
             complete(row, kind);
             kinds.push(kind);
             values.push(match known {
@@ -56,7 +59,8 @@ impl Offers {
             .collect();
         let topics = topics::list(conn)?.into_iter().take(TOPICS).map(|topic| topic.name).collect();
         let has_messages = draft.rows.iter().any(|row| row.what == What::Engagement);
-        let campaigns = if has_messages { campaigns::list(conn, None, i64::MAX, CAMPAIGNS)? } else { Vec::new() };
+        let campaigns =
+            if has_messages { campaigns::list(conn, None, i64::MAX, CAMPAIGNS)? } else { Vec::new() };
         let campaigns = campaigns
             .into_iter()
             .map(|campaign| context! { id => campaign.id.to_string(), name => campaign.plan.name })
@@ -122,8 +126,10 @@ fn node(index: usize, row: &Row, inside: Vec<Value>, offers: &Offers, faults: &F
     let operators: Vec<Value> = form::operators(row.what, kind)
         .into_iter()
         .map(|(name, choices)| {
-            let choices: Vec<Value> =
-                choices.into_iter().map(|choice| context! { key => choice.key, words => choice.words }).collect();
+            let choices: Vec<Value> = choices
+                .into_iter()
+                .map(|choice| context! { key => choice.key, words => choice.words })
+                .collect();
             context! { name, choices }
         })
         .collect();

@@ -7,9 +7,9 @@ use actix_web::HttpRequest;
 use actix_web::web::Data;
 use minijinja::{Value, context};
 
-use super::super::{Answer, guard};
 use super::super::form::{Filled, Form};
 use super::super::page::Page;
+use super::super::{Answer, guard};
 use super::fields::{Change, Field};
 use super::section::{filled, refill, save_fields, values};
 use super::sections::{ACCOUNT, ACCOUNT_MORE, PUBLIC_URL};
@@ -98,14 +98,17 @@ pub(super) async fn save_account(
     look(state).await;
     Ok(match unasked {
         Some(why) => format!("Saved, but Twilio could not be asked: {why}."),
-        None if is_other => "Saved. Twilio knows the account, and messages go out with it from now on.".to_owned(),
+        None if is_other => {
+            "Saved. Twilio knows the account, and messages go out with it from now on.".to_owned()
+        }
         None => "Saved. It holds from now on.".to_owned(),
     })
 }
 
 /// Asks Twilio whether it knows the account of `config`. `Some`: it could not be asked.
 async fn ask(config: &Config) -> Result<Option<String>, Problem> {
-    let client = config.twilio.client().map_err(|error| Problem::field("twilio.api_base", error.to_string()))?;
+    let client =
+        config.twilio.client().map_err(|error| Problem::field("twilio.api_base", error.to_string()))?;
     let Some(client) = client else {
         return Ok(None);
     };
@@ -115,7 +118,10 @@ async fn ask(config: &Config) -> Result<Option<String>, Problem> {
     };
     match client.look_at_account().await {
         Ok(seen) if seen.status == "active" => Ok(None),
-        Ok(seen) => Err(Problem::field("twilio.account_sid", format!("Twilio says that this account is {}", seen.status))),
+        Ok(seen) => Err(Problem::field(
+            "twilio.account_sid",
+            format!("Twilio says that this account is {}", seen.status),
+        )),
         Err(error @ LookupError::Refused { http_status: 401 | 403, .. }) => {
             Err(Problem::field(secret, refusal(config, &error)))
         }
@@ -129,12 +135,8 @@ async fn ask(config: &Config) -> Result<Option<String>, Problem> {
 /// Looks at everything, and keeps what was found for whoever asks.
 pub(super) async fn look(state: &State) {
     let (config, client) = (state.config.get(), state.twilio.get());
-    let patient = Patient {
-        config: &config,
-        store: &state.store,
-        client: client.as_ref().as_ref(),
-        is_serving: true,
-    };
+    let patient =
+        Patient { config: &config, store: &state.store, client: client.as_ref().as_ref(), is_serving: true };
     let found = patient.look().await;
     state.checkup.set(Some(Arc::new(found)));
 }
@@ -151,11 +153,20 @@ pub(super) fn checkup_value(state: &State) -> Value {
             context! {
                 title => finding.topic.title(),
                 verdict => finding.verdict.as_str(),
-                text => finding.text.clone(),
+                text => capital(&finding.text),
             }
         })
         .collect();
     context! { at => at, findings => findings }
+}
+
+/// With a capital, unless it begins with a path or an address.
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    match chars.next() {
+        Some(first) if !text.starts_with("http") => first.to_uppercase().chain(chars).collect(),
+        _ => text.to_owned(),
+    }
 }
 
 /// Looks again.

@@ -75,7 +75,9 @@ fn name_at(at: Millis) -> String {
 /// A name that is one of ours, and leads nowhere else.
 fn is_name(name: &str) -> bool {
     let inner = name.strip_prefix("ese-").and_then(|rest| rest.strip_suffix(".db"));
-    inner.is_some_and(|inner| inner.len() == 20 && inner.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'))
+    inner.is_some_and(|inner| {
+        inner.len() == 20 && inner.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    })
 }
 
 struct Copy {
@@ -199,7 +201,12 @@ pub(in crate::web::admin) async fn download(state: Data<State>, name: Path<Strin
 }
 
 /// Deletes a copy.
-pub(in crate::web::admin) async fn remove(page: Page, state: Data<State>, name: Path<String>, _form: Form) -> Answer {
+pub(in crate::web::admin) async fn remove(
+    page: Page,
+    state: Data<State>,
+    name: Path<String>,
+    _form: Form,
+) -> Answer {
     let path = named(&state, &name)?;
     std::fs::remove_file(&path).map_err(|error| StoreError::Internal(error.to_string()))?;
     page.go_to(HERE, &format!("{name} is deleted."))
@@ -246,7 +253,9 @@ async fn try_release(state: &State, form: &Form, actor: &str) -> Result<String, 
         )),
         Release::Waiting(n) => Err(Problem::field(
             "waiting",
-            format!("{n} single messages wait from before the copy was made, and may have been sent since. Say what becomes of them"),
+            format!(
+                "{n} single messages wait from before the copy was made, and may have been sent since. Say what becomes of them"
+            ),
         )),
     }
 }
@@ -258,7 +267,13 @@ mod tests {
     #[test]
     fn a_name_leads_to_a_copy_and_nowhere_else() {
         assert!(is_name(&name_at(1_795_000_000_000)));
-        for name in ["ese.db", "../ese.db", "ese-../../../../etc/pw.db", "ese-2026-11-23T10-12-36Z.db-wal", "ese-2026/11/23T10-12-36Z.db"] {
+        for name in [
+            "ese.db",
+            "../ese.db",
+            "ese-../../../../etc/pw.db",
+            "ese-2026-11-23T10-12-36Z.db-wal",
+            "ese-2026/11/23T10-12-36Z.db",
+        ] {
             assert!(!is_name(name), "{name}");
         }
     }

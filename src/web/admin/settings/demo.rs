@@ -9,11 +9,13 @@ use std::time::Duration;
 use actix_web::HttpRequest;
 use actix_web::web::Data;
 use minijinja::context;
+use secrecy::ExposeSecret;
 use serde_json::{Value as Json, json};
 
 use super::super::Answer;
 use super::super::form::Form;
 use super::super::page::Page;
+use crate::config::Config;
 use crate::domain::phone::Channel;
 use crate::import::{self, NewImport, Options, Spool, spool_dir};
 use crate::stand_in::ACCOUNT_SID;
@@ -31,17 +33,15 @@ const PEOPLE: &str = include_str!("../../../commands/demo/people.csv");
 /// Fictional, as the numbers of the people are.
 const SENDER: &str = "+18885550100";
 const BODY: &str = "Hi {name|default(\"there\")}, our {city} store opens early on Friday. Reply STOP to opt out.";
-/// How long messages under way get to come to their end before everything goes, in steps of 100 ms.
+/// How often it is tried: what was under way may be written in the same moment, and counts what is gone.
+const TRIES: usize = 5;
+/// How long messages under way get to come to their end before everything goes.
 const STEPS: usize = 50;
+const STEP: Duration = Duration::from_millis(100);
 
 /// Keys that lead to the simulator, and are taken away with the demo data.
-const KEYS: [&str; 5] = [
-    "twilio.account_sid",
-    "twilio.auth_token",
-    "twilio.api_base",
-    "twilio.content_base",
-    "twilio.simulator",
-];
+const KEYS: [&str; 5] =
+    ["twilio.account_sid", "twilio.auth_token", "twilio.api_base", "twilio.content_base", "twilio.simulator"];
 
 /// Whether demo data can be loaded, as far as the configuration tells.
 pub(super) fn may_load(state: &State) -> bool {
@@ -63,7 +63,8 @@ pub(in crate::web::admin) async fn load(
     let token = format!("{:032x}", rand::random::<u128>());
     let inbound = format!("{base}/webhooks/twilio/inbound");
     let started = state.stand_in.start(0, &token, &inbound).await;
-    let address = started.map_err(|error| StoreError::Internal(format!("the simulator did not start: {error}")))?;
+    let address =
+        started.map_err(|error| StoreError::Internal(format!("the simulator did not start: {error}")))?;
     let patch = patch(&state, address.as_str(), &token, &base);
     let by = By::operator(page.actor());
     let also: Also = Arc::new(|tx| {
@@ -78,7 +79,8 @@ pub(in crate::web::admin) async fn load(
         return Err(problem.into());
     }
     fill(&state, &page.actor()).await?;
-    let said = "The demo data is on its way: 1,000 people, a segment, a text and a draft. Nothing is really sent.";
+    let said =
+        "The demo data is on its way: 1,000 people, a segment, a text and a draft. Nothing is really sent.";
     page.go_to("/admin/settings/setup", said)
 }
 
@@ -156,6 +158,31 @@ pub(in crate::web::admin) async fn confirm(page: Page, state: Data<State>) -> An
     page.show("settings/demo.html", values)
 }
 
+async fn empty(state: &State, by: &By, patch: &Patch) -> Result<(), Problem> {
+    let mut tried = 0;
+    loop {
+        let emptied: Also = Arc::new(|tx| Ok(demo::remove(tx)?));
+        match change(state, by, IfMatch::of_version(None), patch.clone(), Some(emptied)).await {
+            Ok(_) => return Ok(()),
+            Err(problem) if tried == TRIES || !problem.status().is_server_error() => return Err(problem),
+            Err(_) => {
+                tried += 1;
+                tokio::time::sleep(STEP).await;
+            }
+        }
+    }
+}
+
+/// As before: the simulator stands in again.
+async fn go_on(state: &State, config: &Config) {
+    let inbound = format!("{}/webhooks/twilio/inbound", config.server.public_base_url.as_str().trim_end_matches('/'));
+    let (port, token) = (config.twilio.api_base.port().unwrap_or_default(), &config.twilio.auth_token);
+    if let Err(error) = state.stand_in.start(port, token.expose_secret(), &inbound).await {
+        tracing::error!(error = %error, "the simulator of this process did not start again");
+    }
+    state.twilio.set(config.twilio.client().ok().flatten());
+}
+
 pub(in crate::web::admin) async fn remove(page: Page, state: Data<State>, _form: Form) -> Answer {
     if state.store.read(demo::loaded_at).await?.is_none() {
         return page.go_to("/admin/settings/setup", "There is no demo data here.");
@@ -166,7 +193,7 @@ pub(in crate::web::admin) async fn remove(page: Page, state: Data<State>, _form:
         if state.store.read(lookups::count_open).await? == 0 {
             break;
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(STEP).await;
     }
     let mut patch: Patch = KEYS.iter().map(|key| ((*key).to_owned(), Json::Null)).collect();
     let loaded = state.in_force.get();
@@ -175,12 +202,11 @@ pub(in crate::web::admin) async fn remove(page: Page, state: Data<State>, _form:
         .into_iter()
         .chain(["kind", "rate_per_second"].map(|field| format!("senders.{SENDER}.{field}")));
     patch.extend(beside.filter(is_set).map(|key| (key, Json::Null)));
-    let by = By::operator(page.actor());
-    let emptied: Also = Arc::new(|tx| Ok(demo::remove(tx)?));
-    if let Err(problem) = change(&state, &by, IfMatch::of_version(None), patch, Some(emptied)).await {
-        state.twilio.set(loaded.config.twilio.client().ok().flatten());
+    // No receipt comes any more while everything goes.
+    state.stand_in.stop().await;
+    if let Err(problem) = empty(&state, &By::operator(page.actor()), &patch).await {
+        go_on(&state, &loaded.config).await;
         return Err(problem.into());
     }
-    state.stand_in.stop().await;
     page.go_to("/admin/settings/setup", "The demo data is gone. Logins and settings are still here.")
 }

@@ -141,6 +141,11 @@ impl Field {
         if self.kind != Kind::Entries && loaded.locked_by(self.key).is_some() {
             return;
         }
+        // A box that is off is not posted; any other field that is missing was not on the page.
+        let is_box = matches!(self.kind, Kind::Switch | Kind::Secret);
+        if form.raw(self.key).is_none() && !is_box {
+            return;
+        }
         let raw = form.raw(self.key).unwrap_or_default().trim();
         let wanted = match self.kind {
             Kind::Secret => {
@@ -261,7 +266,8 @@ impl Change {
 
     /// Sets what differs from what is in force; the default takes the setting away.
     fn set(&mut self, key: &str, wanted: Json, shown: Option<&Shown>) {
-        let is_same = |value: &Json| *value == wanted || value.as_f64().is_some_and(|n| Some(n) == wanted.as_f64());
+        let is_same =
+            |value: &Json| *value == wanted || value.as_f64().is_some_and(|n| Some(n) == wanted.as_f64());
         if shown.is_some_and(|shown| is_same(&shown.value)) {
             return;
         }
@@ -281,7 +287,10 @@ mod tests {
             ("US = 0.0083", Some(("US", json!(0.0083)))),
             ("\"+1787\" = 0.05", Some(("+1787", json!(0.05)))),
             ("* = 1", Some(("*", json!(1)))),
-            ("DE = { marketing = 0.14, service = 0.005 }", Some(("DE", json!({"marketing": 0.14, "service": 0.005})))),
+            (
+                "DE = { marketing = 0.14, service = 0.005 }",
+                Some(("DE", json!({"marketing": 0.14, "service": 0.005}))),
+            ),
             ("US", None),
             ("= 3", None),
             ("US = dear", None),

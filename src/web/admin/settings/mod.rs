@@ -15,10 +15,12 @@ pub(super) mod topics;
 
 use super::Answer;
 use super::page::Page;
+use crate::store::operators::Role;
 
 pub use backup::Backups;
 
-/// The first section: set-up, which says what is left to do.
+/// The first section that the viewer may see: set-up, which says what is left to do, or their own login.
 pub(super) async fn index(page: Page) -> Answer {
-    page.go_to("/admin/settings/setup", "")
+    let first = if page.may(Role::Operator) { "setup" } else { "profile" };
+    page.go_to(&format!("/admin/settings/{first}"), "")
 }

@@ -41,7 +41,8 @@ fn days_text(value: &Json) -> String {
 fn read_lines(text: &str) -> Result<Map<String, Json>, String> {
     let mut lines = Map::new();
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        let days = line.split_once(char::is_whitespace).and_then(|(name, rest)| Some((name, read_days(rest)?)));
+        let days =
+            line.split_once(char::is_whitespace).and_then(|(name, rest)| Some((name, read_days(rest)?)));
         let Some((name, days)) = days else {
             return Err(format!("{line:?} is not a prefix and its hours, such as: +1 mon_sat 09:00-20:00"));
         };
@@ -69,7 +70,9 @@ fn filled(loaded: &Loaded) -> Filled {
     let own: String = keys
         .iter()
         .filter(|(_, shown)| is_own(shown))
-        .filter_map(|(key, shown)| Some(format!("{}  {}\n", key.strip_prefix(REGIONS)?, days_text(&shown.value))))
+        .filter_map(|(key, shown)| {
+            Some(format!("{}  {}\n", key.strip_prefix(REGIONS)?, days_text(&shown.value)))
+        })
         .collect();
     let chosen = KINDS.map(|key| (key, loaded.value_of(key).as_str().unwrap_or_default().to_owned()));
     Filled::with(chosen.into_iter().chain([("regions", own)]))
@@ -171,14 +174,17 @@ pub(in crate::web::admin) async fn save_preset(page: Page, state: Data<State>, f
     let patch = match read_lines(form.raw("lines").unwrap_or_default()) {
         _ if name.is_empty() => Err(Problem::field("name", "give it a name")),
         _ if is_removed => Ok(Json::Null),
-        Ok(lines) if lines.is_empty() => Err(Problem::field("lines", "give at least one line, such as: * daily 08:00-21:00")),
+        Ok(lines) if lines.is_empty() => {
+            Err(Problem::field("lines", "give at least one line, such as: * daily 08:00-21:00"))
+        }
         Ok(lines) => Ok(Json::Object(lines)),
         Err(message) => Err(Problem::field("lines", message)),
     };
     let saved = match patch {
         Ok(value) => {
             let patch = Patch::from([(format!("{PRESETS}{name}"), value)]);
-            let named = |key: &String| if key.starts_with(PRESETS) { "lines".to_owned() } else { key.clone() };
+            let named =
+                |key: &String| if key.starts_with(PRESETS) { "lines".to_owned() } else { key.clone() };
             write(&page, &state, patch).await.map_err(|problem| problem.map_fields(named))
         }
         Err(problem) => Err(problem),

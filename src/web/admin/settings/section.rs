@@ -4,12 +4,12 @@ use actix_web::HttpRequest;
 use actix_web::web::Data;
 use minijinja::{Value, context};
 
-use super::fields::{Change, Field, Kind, keys};
-use super::sections::{self, Section};
 use super::super::Answer;
 use super::super::failure::Failure;
 use super::super::form::{Filled, Form};
 use super::super::page::Page;
+use super::fields::{Change, Field, Kind, keys};
+use super::sections::{self, Section};
 use crate::config::Loaded;
 use crate::web::State;
 use crate::web::api::settings::{Also, By, change};

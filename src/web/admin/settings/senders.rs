@@ -23,16 +23,21 @@ const HERE: &str = "/admin/settings/senders";
 /// The span of the limit on people, in milliseconds.
 const DAY: i64 = 86_400_000;
 
-/// Kinds of senders, with what is said about each.
-pub(super) const KINDS: &[(&str, &str)] = &[
-    ("long_code", "Plain number, 1 part a second"),
-    ("ten_dlc", "US 10DLC, registered number"),
-    ("toll_free", "Toll-free, 3 parts a second"),
-    ("short_code", "Short code, 100 parts a second"),
-    ("service", "Messaging Service (MG…)"),
-    ("whatsapp", "WhatsApp sender"),
-    ("sandbox", "WhatsApp sandbox, 1 message in 3 seconds"),
+/// Kinds of senders, with their names and what is usual for each.
+pub(super) const KINDS: &[(&str, &str, &str)] = &[
+    ("long_code", "Plain number", "1 part a second"),
+    ("ten_dlc", "US 10DLC number", "1 part a second"),
+    ("toll_free", "Toll-free number", "3 parts a second"),
+    ("short_code", "Short code", "100 parts a second"),
+    ("service", "Messaging Service (MG…)", "1 part a second"),
+    ("whatsapp", "WhatsApp sender", "80 a second, 250 new people a day"),
+    ("sandbox", "WhatsApp sandbox", "one message in 3 seconds"),
 ];
+
+/// What a kind is called.
+pub(super) fn kind_name(kind: &str) -> Option<&'static str> {
+    KINDS.iter().find(|(word, ..)| *word == kind).map(|(_, name, _)| *name)
+}
 
 fn key(address: &str, field: &str) -> String {
     format!("senders.{address}.{field}")
@@ -60,7 +65,11 @@ fn read(form: &Form, address: &str, with_kind: bool) -> Result<Patch, Problem> {
             return Ok(Json::Null);
         };
         let text = text.replace(',', ".");
-        let read = if whole { text.parse::<i64>().ok().map(Json::from) } else { text.parse::<f64>().ok().map(Json::from) };
+        let read = if whole {
+            text.parse::<i64>().ok().map(Json::from)
+        } else {
+            text.parse::<f64>().ok().map(Json::from)
+        };
         read.ok_or_else(|| Problem::field(field, "must be a number"))
     };
     patch.insert(key(address, "rate_per_second"), number("rate_per_second", false)?);
@@ -76,7 +85,10 @@ pub(super) async fn add(page: &Page, state: &State, form: &Form) -> Result<Strin
     let kind = form.text("kind").unwrap_or_default();
     let address = address_of(&form.text("address").unwrap_or_default(), &kind);
     if address.is_empty() || address.contains('.') {
-        return Err(Problem::field("address", "a number such as +1 415 555 0110, or MG… for a Messaging Service"));
+        return Err(Problem::field(
+            "address",
+            "a number such as +1 415 555 0110, or MG… for a Messaging Service",
+        ));
     }
     if state.in_force.get().config.senders.iter().any(|sender| sender.address == address) {
         return Err(Problem::field("address", "is a sender already"));
@@ -153,10 +165,10 @@ fn row(
     context! {
         id => sender.id,
         address => sender.address.trim_start_matches("whatsapp:"),
-        kind => KINDS.iter().find(|(kind, _)| *kind == sender.kind).map(|(_, label)| *label),
+        kind => kind_name(&sender.kind),
         channel => sender.channel().as_str(),
         is_configured => configured.is_some(),
-        rate => configured.map(Sender::rate_per_second),
+        rate => configured.map(|one| one.rate_per_second().to_string()),
         most => configured.and_then(Sender::recipients_per_day),
         people => people,
         waiting => waiting,
@@ -215,14 +227,17 @@ pub(in crate::web::admin) async fn save(page: Page, state: Data<State>, id: Path
     };
     match saved {
         Ok(()) => page.go_to(HERE, "Saved. It holds from now on."),
-        Err(problem) => {
-            render_one(&page, &state.in_force.get(), &sender, &Filled::refused(&form, problem)?)
-        }
+        Err(problem) => render_one(&page, &state.in_force.get(), &sender, &Filled::refused(&form, problem)?),
     }
 }
 
 /// Stops a sender until somebody lets it go on, or lets it go on.
-pub(in crate::web::admin) async fn pause(page: Page, state: Data<State>, id: Path<i64>, form: Form) -> Answer {
+pub(in crate::web::admin) async fn pause(
+    page: Page,
+    state: Data<State>,
+    id: Path<i64>,
+    form: Form,
+) -> Answer {
     let sender = find(&state, *id).await?;
     let (is_pause, actor) = (form.is_on("pause"), page.actor());
     let written = state.store.write::<_, _, StoreError>(move |tx| match is_pause {
@@ -234,7 +249,12 @@ pub(in crate::web::admin) async fn pause(page: Page, state: Data<State>, id: Pat
 }
 
 /// Takes away a sender that was added here and for which nothing waits.
-pub(in crate::web::admin) async fn remove(page: Page, state: Data<State>, id: Path<i64>, _form: Form) -> Answer {
+pub(in crate::web::admin) async fn remove(
+    page: Page,
+    state: Data<State>,
+    id: Path<i64>,
+    _form: Form,
+) -> Answer {
     let sender = find(&state, *id).await?;
     let fields = ["kind", "rate_per_second", "recipients_per_day"];
     let patch = fields.into_iter().map(|field| (key(&sender.address, field), Json::Null)).collect();

@@ -5,9 +5,9 @@ use actix_web::HttpRequest;
 use actix_web::web::Data;
 use minijinja::{Value, context};
 
-use super::super::{Answer, guard};
 use super::super::form::{Filled, Form};
 use super::super::page::Page;
+use super::super::{Answer, guard};
 use super::account::{checkup_value, save_account};
 use super::fields::{Field, locked};
 use super::section::{filled, values};
@@ -152,8 +152,8 @@ fn facts(state: &State, loaded: &Loaded, begun: &Begun) -> Value {
     let sender = config.senders.first().map(|sender| {
         context! {
             address => sender.address.trim_start_matches("whatsapp:"),
-            kind => senders::KINDS.iter().find(|(kind, _)| *kind == sender.kind.as_str()).map(|(_, label)| *label),
-            rate => sender.rate_per_second(),
+            kind => senders::kind_name(sender.kind.as_str()),
+            rate => sender.rate_per_second().to_string(),
             most => sender.recipients_per_day(),
             others => config.senders.len() - 1,
         }

@@ -59,7 +59,12 @@ pub(in crate::web::admin) async fn create(page: Page, state: Data<State>, form: 
     }
 }
 
-pub(in crate::web::admin) async fn save(page: Page, state: Data<State>, name: Path<String>, form: Form) -> Answer {
+pub(in crate::web::admin) async fn save(
+    page: Page,
+    state: Data<State>,
+    name: Path<String>,
+    form: Form,
+) -> Answer {
     let saved = match read(&form) {
         Ok((new_name, is_open)) => {
             state.store.write(move |tx| shared::change(tx, &name, Some(new_name), Some(is_open))).await
@@ -72,7 +77,12 @@ pub(in crate::web::admin) async fn save(page: Page, state: Data<State>, name: Pa
     }
 }
 
-pub(in crate::web::admin) async fn remove(page: Page, state: Data<State>, name: Path<String>, form: Form) -> Answer {
+pub(in crate::web::admin) async fn remove(
+    page: Page,
+    state: Data<State>,
+    name: Path<String>,
+    form: Form,
+) -> Answer {
     let shown = name.clone();
     match state.store.write(move |tx| shared::delete(tx, &name)).await {
         Ok(()) => page.go_to(HERE, &format!("The topic {shown} is gone.")),

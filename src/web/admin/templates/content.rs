@@ -37,7 +37,8 @@ pub(in crate::web::admin) async fn list(page: Page, state: Data<State>, request:
             let mut rows = contents::list(conn, status.map(Approval::as_str), paging.before, paging.fetch())?;
             let has_more = rows.len() > paging.limit;
             rows.truncate(paging.limit);
-            let next = rows.last().filter(|_| has_more).map(|row| encode("content_templates", &[json!(row.id)]));
+            let next =
+                rows.last().filter(|_| has_more).map(|row| encode("content_templates", &[json!(row.id)]));
             Ok::<_, StoreError>((rows, next))
         })
         .await?;
@@ -63,7 +64,8 @@ fn shown(row: &ContentRow) -> Value {
             .map(|(name, sample)| context! { name => name.clone(), sample => sample.as_str().unwrap_or_default() })
             .collect()
     });
-    let types: Vec<String> = row.types.as_object().map_or_else(Vec::new, |types| types.keys().cloned().collect());
+    let types: Vec<String> =
+        row.types.as_object().map_or_else(Vec::new, |types| types.keys().cloned().collect());
     context! {
         sid => row.sid.clone(),
         name => row.friendly_name.clone(),
@@ -121,7 +123,11 @@ async fn one(page: &Page, state: &State, sid: &str, filled: &Filled) -> Answer {
 }
 
 pub(super) fn categories() -> Vec<Value> {
-    let words = Category::WORDS.into_iter().zip(["Utility: about something the person did", "Marketing: offers and news", "Authentication: codes to log in"]);
+    let words = Category::WORDS.into_iter().zip([
+        "Utility: about something the person did",
+        "Marketing: offers and news",
+        "Authentication: codes to log in",
+    ]);
     words.map(|(value, label)| context! { value, label }).collect()
 }
 

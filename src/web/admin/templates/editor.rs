@@ -68,6 +68,7 @@ struct Draft {
     channel: Option<Channel>,
     body: String,
     has_media: bool,
+    locale: Option<String>,
     content_sid: Option<String>,
     content_variables: Map<String, Json>,
 }
@@ -83,6 +84,7 @@ impl Draft {
             channel: value("channel").and_then(|word| word.parse().ok()),
             body: value("body").unwrap_or_default(),
             has_media: filled("media_urls").is_some(),
+            locale: filled("locale"),
             content_sid: filled("content_sid"),
             content_variables: variables.collect(),
         }
@@ -109,14 +111,17 @@ impl Draft {
     fn variables(&self) -> Vec<String> {
         let mut names = Template::parse(&self.body).map(|text| text.variables().to_vec()).unwrap_or_default();
         if let Ok(content) = ContentVariables::parse(&self.content_variables) {
-            names.extend(content.variables().into_iter().filter(|name| !names.contains(name)).collect::<Vec<_>>());
+            names.extend(
+                content.variables().into_iter().filter(|name| !names.contains(name)).collect::<Vec<_>>(),
+            );
         }
         names
     }
 
     fn can_render(&self, context: &Map<String, Json>) -> bool {
         let body = Template::parse(&self.body).is_ok_and(|text| text.render(context).is_ok());
-        let content = ContentVariables::parse(&self.content_variables).is_ok_and(|c| c.render(context).is_ok());
+        let content =
+            ContentVariables::parse(&self.content_variables).is_ok_and(|c| c.render(context).is_ok());
         body && (content || self.content_sid.is_none())
     }
 }
@@ -236,7 +241,8 @@ async fn look_at(
     let seen = look::look(message, &reader, rules.introduction.as_deref(), &rules.prices);
     let is_masked = page.is_masked();
     let name = user.as_ref().and_then(|user| {
-        let name = ["name", "first_name", "firstname", "full_name"].iter().find_map(|key| user.attributes.get(*key));
+        let name =
+            ["name", "first_name", "firstname", "full_name"].iter().find_map(|key| user.attributes.get(*key));
         name.and_then(Json::as_str).map(|name| fit_for(name, is_masked))
     });
     Ok(context! {
@@ -244,6 +250,7 @@ async fn look_at(
         is_whatsapp => draft.is_whatsapp(),
         has_content => draft.content_sid.is_some(),
         has_media => draft.has_media,
+        locale => draft.locale.clone(),
         warnings => crate::domain::template::warnings(&draft.body),
         holders,
         person => user.map(|user| context! {
@@ -314,7 +321,10 @@ pub(super) async fn show(page: &Page, state: &State, row: Option<TemplateRow>, f
             state
                 .store
                 .read(move |conn| {
-                    Ok::<_, StoreError>((uses::of_template(conn, id, USES)?, templates::versions(conn, id, VERSIONS)?))
+                    Ok::<_, StoreError>((
+                        uses::of_template(conn, id, USES)?,
+                        templates::versions(conn, id, VERSIONS)?,
+                    ))
                 })
                 .await?
         }
@@ -333,7 +343,7 @@ pub(super) async fn show(page: &Page, state: &State, row: Option<TemplateRow>, f
         variables,
         contents,
         content,
-        look => looked,
+        view => looked,
         uses => shown_uses(&used),
         versions,
         may_change => may_change(page),
@@ -368,7 +378,7 @@ pub(super) async fn preview(page: &Page, state: &State, row: &TemplateRow, perso
         title => row.name.clone(),
         section => "templates",
         template => shown(row),
-        look => looked,
+        view => looked,
         may_change => may_change(page),
     };
     page.show("templates/preview.html", values)
@@ -377,15 +387,18 @@ pub(super) async fn preview(page: &Page, state: &State, row: &TemplateRow, perso
 /// What follows the typing: the phone, or the fields of the Content template that was chosen. Without scripts the
 /// whole page, with nothing lost.
 pub(in crate::web::admin) async fn draft(page: Page, state: Data<State>, posted: Form) -> Answer {
-    let draft = Draft::posted(&posted);
     let action = posted.text("do").unwrap_or_default();
     let number = |name: &str| posted.text(name).and_then(|text| text.parse::<i64>().ok());
+    let row = match number("id") {
+        Some(id) => Some(state.store.read(move |conn| api::find(conn, id)).await?),
+        None => None,
+    };
+    // Fields that may not be changed are not posted: then it is the text that is kept.
+    let draft = match &row {
+        Some(row) if posted.raw("body").is_none() => Draft::of_row(row),
+        _ => Draft::posted(&posted),
+    };
     if !page.is_htmx {
-        let id = number("id");
-        let row = match id {
-            Some(id) => Some(state.store.read(move |conn| api::find(conn, id)).await?),
-            None => None,
-        };
         let form = Filled::with(posted.pairs().map(|(name, value)| (name, value.to_owned())));
         return show(&page, &state, row, form).await;
     }
@@ -393,7 +406,7 @@ pub(in crate::web::admin) async fn draft(page: Page, state: Data<State>, posted:
         let (_, contents, content) = offers(&state, draft.content_sid.clone()).await?;
         let form = Filled::with(posted.pairs().map(|(name, value)| (name, value.to_owned())));
         let values = context! { form => form.value(), contents, content, may_change => may_change(&page),
-                                is_whatsapp => draft.is_whatsapp() };
+        is_whatsapp => draft.is_whatsapp() };
         return page.part("templates/_content.html", values);
     }
     let wanted = Wanted {
@@ -402,7 +415,7 @@ pub(in crate::web::admin) async fn draft(page: Page, state: Data<State>, posted:
         phone: posted.text("who").filter(|_| action == "who"),
     };
     let looked = look_at(&page, &state, draft, wanted).await?;
-    page.part("templates/_look.html", context! { look => looked })
+    page.part("templates/_look.html", context! { view => looked })
 }
 
 #[cfg(test)]

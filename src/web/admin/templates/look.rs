@@ -67,7 +67,8 @@ pub(super) fn look(
             }
         }
     }
-    let introduction = introduction.filter(|_| reader.is_first && !message.has_content);
+    let is_empty = stretches.iter().all(|(kind, text)| *kind != "missing" && text.trim().is_empty());
+    let introduction = introduction.filter(|_| reader.is_first && !message.has_content && !is_empty);
     if let Some(introduction) = introduction {
         introduce(&mut stretches, introduction);
     }
@@ -88,7 +89,7 @@ pub(super) fn look(
         encoding => is_sms.then(|| count.encoding.as_str()),
         parts => is_sms.then_some(parts),
         left => is_sms.then(|| left(count)),
-        is_empty => text.trim().is_empty(),
+        is_empty,
         price => price(parts),
         currency => prices.currency().as_str(),
         has_prices => !prices.is_empty(),
@@ -286,7 +287,10 @@ mod tests {
         let body = format!("It’s ☕ {}", "a".repeat(100));
         let found = seen(Channel::Sms, &body);
         assert!(told(&found).starts_with("It<dear ’>s <dear ☕> a"));
-        assert_eq!((&found["encoding"], &found["parts"], &found["plain_parts"]), (&json!("UCS-2"), &json!(2), &json!(1)));
+        assert_eq!(
+            (&found["encoding"], &found["parts"], &found["plain_parts"]),
+            (&json!("UCS-2"), &json!(2), &json!(1))
+        );
         assert_eq!((&found["price"], &found["plain_price"]), (&json!(20_000), &json!(10_000)));
         assert_eq!(found["dear"][0]["plain"], json!("'"));
         assert_eq!(found["dear"][1]["name"], json!("an emoji"));
@@ -300,7 +304,8 @@ mod tests {
         let introduction =
             Introduction { sender_name: "Kettle".to_owned(), opt_out_line: "Reply STOP to end.".to_owned() };
         let reader = Reader { is_first: true, ..ana() };
-        let message = Message { channel: Channel::Sms, body: "Hi {name} ", has_media: false, has_content: false };
+        let message =
+            Message { channel: Channel::Sms, body: "Hi {name} ", has_media: false, has_content: false };
         let found = look(message, &reader, Some(&introduction), &prices());
         let found = serde_json::to_value(found).unwrap();
         let whole: String =

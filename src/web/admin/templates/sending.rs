@@ -108,7 +108,12 @@ fn form(page: &Page, state: &State, row: &TemplateRow, filled: &Filled, sent: Op
     page.show_as(filled.status(), "templates/test.html", values)
 }
 
-pub(in crate::web::admin) async fn send(page: Page, state: Data<State>, id: Path<i64>, posted: Form) -> Answer {
+pub(in crate::web::admin) async fn send(
+    page: Page,
+    state: Data<State>,
+    id: Path<i64>,
+    posted: Form,
+) -> Answer {
     let row = state.store.read(move |conn| api::find(conn, *id)).await?;
     let outcome = match read(&posted, &row, &state) {
         Err(problem) => Err(problem),
@@ -154,7 +159,7 @@ fn read(posted: &Form, row: &TemplateRow, state: &State) -> Result<campaign::Sin
     });
     let message = message_api::read_new(Fields::of(body)?, state.store.clock().now())?;
     let typed = posted.text("confirm").unwrap_or_default();
-    if matches!(&message.to, campaign::Recipient::Phone(phone) if confirms(phone, &typed)) {
+    if message.to.phone().is_some_and(|phone| confirms(phone, &typed)) {
         return Ok(message);
     }
     let wrong = if typed.is_empty() {
@@ -199,9 +204,15 @@ mod tests {
     #[test]
     fn a_number_is_confirmed_by_its_last_digits() {
         let phone = Phone::from_e164("+14155550101").unwrap();
-        for (typed, is_right) in
-            [("0101", true), ("01 01", true), ("5550101", true), ("+14155550101", true), ("101", false), ("0102", false), ("", false)]
-        {
+        for (typed, is_right) in [
+            ("0101", true),
+            ("01 01", true),
+            ("5550101", true),
+            ("+14155550101", true),
+            ("101", false),
+            ("0102", false),
+            ("", false),
+        ] {
             assert_eq!(confirms(&phone, typed), is_right, "{typed}");
         }
     }
@@ -210,7 +221,10 @@ mod tests {
     fn variables_of_a_path_stand_inside_each_other() {
         let flat = json!({"name": "Ana", "address.city": "Kandy", "address.zip": "8", "name.x": "y"});
         let found = nested(flat.as_object().unwrap().clone());
-        assert_eq!(Json::Object(found), json!({"name": {"x": "y"}, "address": {"city": "Kandy", "zip": "8"}}));
+        assert_eq!(
+            Json::Object(found),
+            json!({"name": {"x": "y"}, "address": {"city": "Kandy", "zip": "8"}})
+        );
     }
 
     #[test]
