@@ -48,6 +48,16 @@
     }).catch(function () { location.assign(link.href); });
   });
 
+  // The number in the side bar is that of this page.
+  document.addEventListener("live:swapped", function (event) {
+    var badge = document.querySelector('#nav a[href="/admin/inbox"] .n');
+    if (!badge || !event.detail || event.detail.id !== "inbox-lead") return;
+    var n = event.detail.dataset.unread;
+    badge.firstChild.data = n;
+    badge.title = n + " unread";
+    badge.hidden = n === "0";
+  });
+
   if (!box) return;
 
   function messages() { return document.getElementById("inbox-messages"); }

@@ -249,8 +249,11 @@ async fn people_who_would_expire_have_to_be_accepted() {
     let page = viewer.get(&format!("/admin/campaigns/{id}/review?look=1")).await.is(200);
     let page = page.says("Launch although");
     let action = format!("/admin/campaigns/{id}/launch");
-    let refused =
-        viewer.submit(&page, &action, &[]).await.is(409).says("4 of 5 people would not get it before the deadline");
+    let refused = viewer
+        .submit(&page, &action, &[])
+        .await
+        .is(409)
+        .says("4 of 5 people would not get it before the deadline");
     viewer.submit(&refused, &action, &[("accept_would_expire", "1")]).await.is(303);
     assert_eq!(engine.campaign(id).status.as_str(), "launching");
 }

@@ -158,6 +158,7 @@ impl Listing {
             rows, next, tabs => tabs.to_vec(), tab => tab.as_str(),
             has_unmatched => self.has_unmatched,
             lead => lead(self.unread, self.review),
+            unread => counted(self.unread),
             live => match selected {
                 Some(user_id) => format!("/admin/live/inbox?filter={}&person={user_id}", tab.as_str()),
                 None => format!("/admin/live/inbox?filter={}", tab.as_str()),

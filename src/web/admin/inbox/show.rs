@@ -12,7 +12,7 @@ use crate::domain::attachment::{Sort, shown_as};
 use crate::domain::gate::{Reason, Verdict};
 use crate::domain::phone::{Channel, Phone};
 use crate::domain::plan::MAX_BODY;
-use crate::domain::template::Template;
+use crate::domain::template::{ContentVariables, RenderError, Template};
 use crate::domain::timezone::{candidates, zone_by_name};
 use crate::store::conversations::State;
 use crate::store::operators::Role;
@@ -343,7 +343,6 @@ pub(super) fn rendered(body: &str, values: &Map<String, Json>) -> (String, bool)
 
 /// A template in the picker, with fields for what the person lacks.
 fn offered(template: &TemplateRow, values: &Map<String, Json>) -> Value {
-    let (text, is_whole) = rendered(&template.text.body, values);
     let is_there = |name: &str| {
         let mut found = values.get(name.split('.').next().unwrap_or(name));
         for part in name.split('.').skip(1) {
@@ -351,11 +350,18 @@ fn offered(template: &TemplateRow, values: &Map<String, Json>) -> Value {
         }
         found.is_some_and(|value| !value.is_null() && value.as_str() != Some(""))
     };
-    let lacks: Vec<String> = if is_whole && template.text.content_sid.is_none() {
-        Vec::new()
-    } else {
-        variables(&template.text).into_iter().filter(|name| !is_there(name) && !name.contains('.')).collect()
-    };
+    let unknown = variables(&template.text).into_iter().filter(|name| !is_there(name) && !name.contains('.'));
+    // What has a fallback needs no field: it is filled in without one.
+    let (mut lacks, mut shown) = (Vec::new(), values.clone());
+    for name in unknown {
+        let mut without = values.clone();
+        without.insert(name.clone(), Json::Null);
+        if !fills(template, &without, &name) {
+            shown.insert(name.clone(), json!(format!("[{name}]")));
+            lacks.push(name);
+        }
+    }
+    let (text, _) = rendered(&template.text.body, &shown);
     let known = template.text.known.as_ref();
     context! {
         id => template.id,
@@ -366,6 +372,23 @@ fn offered(template: &TemplateRow, values: &Map<String, Json>) -> Value {
         is_content => template.text.content_sid.is_some(),
         locale => template.text.locale.clone(),
     }
+}
+
+/// Whether the template can be filled in without `name`, as far as that goes.
+fn fills(template: &TemplateRow, values: &Map<String, Json>, name: &str) -> bool {
+    let lacks_it = |missing: &[String]| missing.iter().any(|one| one == name);
+    let is_missing_in_body = match Template::parse(&template.text.body).map(|body| body.render(values)) {
+        Ok(Err(RenderError::Missing(missing))) => lacks_it(&missing),
+        _ => false,
+    };
+    let is_missing_in_content = match ContentVariables::parse(&template.text.content_variables) {
+        Ok(content) => match content.render(values) {
+            Err(RenderError::Missing(missing)) => lacks_it(&missing),
+            _ => false,
+        },
+        Err(_) => false,
+    };
+    !is_missing_in_body && !is_missing_in_content
 }
 
 /// A few facts that fit beside a conversation: the first ones of one line each, but for those told already.
