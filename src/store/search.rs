@@ -113,9 +113,8 @@ pub fn should_wait(conn: &Connection) -> Result<bool, StoreError> {
 /// [`StoreError`] from SQLite.
 pub fn catch_up(tx: &Tx<'_>, limit: usize) -> Result<bool, StoreError> {
     let after = through(tx.conn)?;
-    let mut people = tx
-        .conn
-        .prepare_cached("SELECT id, search_words FROM users WHERE id > ?1 ORDER BY id LIMIT ?2")?;
+    let mut people =
+        tx.conn.prepare_cached("SELECT id, search_words FROM users WHERE id > ?1 ORDER BY id LIMIT ?2")?;
     let mut people = people.query((after, limit as i64))?;
     let mut insert = insert(tx.conn)?;
     let (mut last, mut taken) = (after, 0);
@@ -285,10 +284,7 @@ mod tests {
                 while catch_up(tx, 7).unwrap() {}
                 assert_eq!(backlog(tx.conn()).unwrap(), 0);
                 tx.conn()
-                    .execute(
-                        "INSERT INTO user_words (user_words, rank) VALUES ('integrity-check', 1)",
-                        [],
-                    )
+                    .execute("INSERT INTO user_words (user_words, rank) VALUES ('integrity-check', 1)", [])
                     .expect("the index has the words of every row and no others");
             })
             .await;
