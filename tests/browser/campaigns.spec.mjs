@@ -1,14 +1,14 @@
 // Campaigns in a real browser: from a new one to its result by keyboard alone, live; every page passes axe at three
 // widths, light and dark, without an error in the console and without scrolling sideways.
 //
-// The server under test has people, a template and a simulator, as `ese demo` makes them; ESE_TEST_URL,
-// ESE_TEST_EMAIL and ESE_TEST_PASSWORD say where and who.
+// The server under test has people, a template and a simulator, as `ese demo` makes them; PAGES_URL,
+// PAGES_EMAIL and PAGES_PASSWORD say where and who.
 import { expect, test } from "@playwright/test";
 import AxeBuilder from "@axe-core/playwright";
 
-const base = process.env.ESE_TEST_URL ?? "http://127.0.0.1:8080";
-const email = process.env.ESE_TEST_EMAIL ?? "admin@example.com";
-const password = process.env.ESE_TEST_PASSWORD ?? "correct horse battery";
+const base = process.env.PAGES_URL ?? "http://127.0.0.1:8080";
+const email = process.env.PAGES_EMAIL ?? "admin@example.com";
+const password = process.env.PAGES_PASSWORD ?? "correct horse battery";
 
 async function enter(page) {
   await page.goto(`${base}/admin/login`);

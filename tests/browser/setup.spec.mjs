@@ -1,13 +1,13 @@
 // Set-up and settings in a real browser: every section passes axe at three widths, light and dark, without an error
 // in the console; the checklist is walked by keyboard alone; demo data comes and goes.
 //
-// ESE_TEST_URL, ESE_TEST_EMAIL and ESE_TEST_PASSWORD say where and who; the last test wants an empty data file.
+// PAGES_URL, PAGES_EMAIL and PAGES_PASSWORD say where and who; the last test wants an empty data file.
 import { expect, test } from "@playwright/test";
 import AxeBuilder from "@axe-core/playwright";
 
-const base = process.env.ESE_TEST_URL ?? "http://127.0.0.1:8080";
-const email = process.env.ESE_TEST_EMAIL ?? "admin@example.com";
-const password = process.env.ESE_TEST_PASSWORD ?? "correct horse battery";
+const base = process.env.PAGES_URL ?? "http://127.0.0.1:8080";
+const email = process.env.PAGES_EMAIL ?? "admin@example.com";
+const password = process.env.PAGES_PASSWORD ?? "correct horse battery";
 const sections = ["setup", "twilio", "senders", "topics", "keywords", "first-message", "quiet-hours", "prices", "delivery", "retention", "backup", "demo"];
 
 async function enter(page) {

@@ -3,10 +3,10 @@
 /// A page of somebody who is logged in. Address and operator come from the environment.
 export async function enter(context) {
   const page = await context.newPage();
-  const base = process.env.ESE_URL ?? "http://127.0.0.1:8080";
+  const base = process.env.PAGES_URL ?? "http://127.0.0.1:8080";
   await page.goto(new URL("/admin/login", base).href);
-  await page.getByLabel("E-mail").fill(process.env.ESE_EMAIL ?? "admin@example.com");
-  await page.getByLabel("Password").fill(process.env.ESE_PASSWORD ?? "correct horse battery");
+  await page.getByLabel("E-mail").fill(process.env.PAGES_EMAIL ?? "admin@example.com");
+  await page.getByLabel("Password").fill(process.env.PAGES_PASSWORD ?? "correct horse battery");
   await page.getByRole("button", { name: "Log in" }).click();
   await page.waitForURL((url) => !url.pathname.startsWith("/admin/login"));
   // Paths alone lead to the same server, whatever the runner's configuration says.
