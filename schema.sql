@@ -68,7 +68,7 @@ CREATE TABLE users (
   CHECK (phone IS NOT NULL OR channel_address IS NOT NULL OR erased_at IS NOT NULL)
 ) STRICT;
 -- Who waits for a decision, by when they wrote.
-CREATE INDEX users_on_review ON users (coalesce(last_inbound_at, 0), id) WHERE hold IS NOT NULL;
+CREATE INDEX users_held ON users (coalesce(last_inbound_at, 0), id) WHERE hold IS NOT NULL;
 
 -- The few who are looked for by their state.
 CREATE INDEX users_reviewed ON users (id) WHERE hold IS NOT NULL;

@@ -199,7 +199,7 @@ pub fn by_number(
         if national != digits {
             is_all &= begin_with(conn, &format!("+39{digits}"), &mut found)?;
         }
-        is_all &= end_with(conn, national, &mut found)?;
+        is_all &= end_with(conn, digits, &mut found)?;
     }
     is_all &= found.len() <= MOST_NUMBERS;
     Ok((found.into_iter().rev().take(MOST_NUMBERS).collect(), is_all))
@@ -361,7 +361,8 @@ mod tests {
             ("712", &[5]),
             ("(415) 555-0101", &[3]),
             ("0101", &[3, 2]),
-            ("00101", &[2]),
+            ("000101", &[]),
+            ("70000101", &[2]),
             ("550101", &[3]),
             ("06 1234", &[4]),
             ("345678", &[5, 4]),

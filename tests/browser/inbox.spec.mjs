@@ -81,6 +81,8 @@ test("a draft survives a reload, Ctrl+Enter sends it, and e closes: by keyboard 
   const from = somebody(), mark = `draft ${next}`;
   await write(from, mark);
   await page.goto(`${base}/admin/inbox`);
+  await expect(page.locator("[data-live-word]").first()).toHaveText("Live");
+  await page.waitForTimeout(500);
   await page.keyboard.press("j");
   await expect(page.locator(".conv a").first()).toBeFocused();
   await page.keyboard.press("Enter");

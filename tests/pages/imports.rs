@@ -85,7 +85,7 @@ async fn a_file_is_looked_at_comes_in_and_its_changes_are_undone() {
     assert_eq!(answer.status, 303, "{}", answer.text);
     let id = id_in(answer.location());
     let columns = visitor.get(answer.location()).await;
-    for words in ["5 rows", "Ana", "Check 5 rows", "phone numbers"] {
+    for words in ["5 rows", "Ana", "Check 5 rows"] {
         assert!(columns.text.contains(words), "{words} in {}", columns.text);
     }
     let told = as_it_stands(&columns);
@@ -98,7 +98,7 @@ async fn a_file_is_looked_at_comes_in_and_its_changes_are_undone() {
     let review = check(&visitor, &columns, id).await;
     for words in [
         "Dry run. Nothing is saved yet.",
-        "Import 3 people",
+        "Import 4 people",
         "<b>city</b> Galle → Kandy",
         "has STOP since",
         "opted in: “yes” in column newsletter",
@@ -126,7 +126,7 @@ async fn a_file_is_looked_at_comes_in_and_its_changes_are_undone() {
     assert_eq!(spooled(&visitor), 0);
 
     let report = visitor.get(&format!("/admin/imports/{id}")).await;
-    for words in ["Undo attribute changes", "Download 1 rejected rows", "Number shortened by Excel"] {
+    for words in ["Undo attribute changes", "Download 1 rejected row<", "Number shortened by Excel"] {
         assert!(report.text.contains(words), "{words} in {}", report.text);
     }
     let sheet = visitor.get(&format!("/admin/imports/{id}/rejected.csv")).await;
@@ -137,7 +137,7 @@ async fn a_file_is_looked_at_comes_in_and_its_changes_are_undone() {
     );
 
     let ask = visitor.get(&format!("/admin/imports/{id}/undo")).await;
-    assert!(ask.text.contains("Undo the changes of 1 person"), "{}", ask.text);
+    assert!(ask.text.contains("Undo the changes of 2 people"), "{}", ask.text);
     let undo = ask.form_to(&format!("/admin/imports/{id}/undo"));
     for _ in 0..2 {
         assert_eq!(visitor.post(&format!("/admin/imports/{id}/undo"), &undo).await.status, 303);
@@ -147,7 +147,7 @@ async fn a_file_is_looked_at_comes_in_and_its_changes_are_undone() {
     assert_eq!(import::run_undos(&visitor.app.store, &Pace::default()).await.unwrap(), 1);
     assert_eq!(city(&visitor).await, "Galle");
     let report = visitor.get(&format!("/admin/imports/{id}")).await;
-    assert!(report.text.contains("1 person has their attributes back."), "{}", report.text);
+    assert!(report.text.contains("2 people have their attributes back."), "{}", report.text);
     assert!(visitor.get("/admin/imports").await.text.contains("people.csv"));
 }
 
@@ -208,7 +208,7 @@ async fn names_headers_and_cells_of_strangers_are_only_text() {
          {evil},{evil},x,x\n\
          +94771100009,{evil},x,x\n"
     );
-    let answer = upload(&visitor, &format!("..\\..\\{evil}.csv"), file.as_bytes()).await;
+    let answer = upload(&visitor, "..\\..\\<script>alert(1).csv", file.as_bytes()).await;
     let id = id_in(answer.location());
     let columns = visitor.get(answer.location()).await;
     let review = check(&visitor, &columns, id).await;

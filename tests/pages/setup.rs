@@ -120,7 +120,7 @@ async fn an_empty_file_sends_after_three_forms_without_a_restart() {
     refused.is(422).says("20003").says(SID).lacks("a-wrong-token");
     assert!(running.app.setup.get().problem.is_some());
     desk.post("/settings/twilio", &account(TOKEN)).await.is(303);
-    desk.get("/settings/setup").await.says("4 of 8 done").says("SIMULATOR").says("leads here").lacks(TOKEN);
+    desk.get("/settings/setup").await.says("Number, or MG").says("SIMULATOR").says("leads here").lacks(TOKEN);
     let sender = [("address", "+1 500 555 0006"), ("kind", "long_code"), ("rate_per_second", "50")];
     desk.post("/settings/setup/sender", &sender).await.is(303);
     assert_eq!(running.app.setup.get().problem, None);

@@ -159,6 +159,7 @@ fn row(act: &Act, names: &HashMap<String, String>) -> Value {
 fn plain(value: &Json) -> String {
     match value {
         Json::String(text) => text.clone(),
+        Json::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
         other => other.to_string(),
     }
 }
