@@ -71,6 +71,7 @@ CREATE TABLE users (
 CREATE INDEX users_held ON users (coalesce(last_inbound_at, 0), id) WHERE hold IS NOT NULL;
 
 -- The few who are looked for by their state.
+CREATE INDEX users_reviewed ON users (id) WHERE hold IS NOT NULL;
 CREATE INDEX users_unreachable ON users (id) WHERE reachable = 0;
 CREATE INDEX users_suppressed ON users (id) WHERE suppressed = 1;
 CREATE INDEX users_opted_out ON users (id) WHERE consent = 'opt_out';
@@ -643,6 +644,7 @@ CREATE TABLE webhook_deliveries (
   CHECK ((next_at IS NOT NULL) = (status = 'pending'))
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX webhook_deliveries_pending ON webhook_deliveries (endpoint_id, next_at) WHERE status = 'pending';
+CREATE INDEX webhook_deliveries_failed ON webhook_deliveries (endpoint_id, event_id) WHERE status = 'failed';
 
 -- Counts that pages show, written in the transaction that changes the rows they count.
 CREATE TABLE campaign_counts (

@@ -142,7 +142,7 @@ impl Account {
             tracing::error!(error = %error, "no client can be made for the account that was set");
             None
         };
-        let client = client(after).map_or_else(|error| usable(error), |client| client);
+        let client = client(after).unwrap_or_else(usable);
         if client.is_some() && after.delivery.catch_up {
             // Before anything can go out: what people wrote to this account has to be heard first.
             self.store.gaps().watch();

@@ -46,7 +46,7 @@ pub(super) async fn run(config: Config, action: Action) -> Result<()> {
 }
 
 async fn add(config: &Config, email: &str, role: &str, password_stdin: bool) -> Result<()> {
-    let email = read_email(email).map_err(|why| anyhow::anyhow!("{email:?} {why}"))?;
+    let email = read_email(email).map_err(|why| anyhow::anyhow!("{email:?}: {why}"))?;
     let role = Role::parse(role).context("there is no such role")?;
     let typed = if password_stdin { read_password()? } else { ask_password(&email)? };
     let hash = Password::choose(&typed, &email)?.hash()?;

@@ -2,7 +2,7 @@
 
 use secrecy::ExposeSecret;
 
-use super::{Config, ConfigError, Sender, SenderKind, wrong};
+use super::{Config, ConfigError, Sender, SenderKind, Twilio, wrong};
 use crate::twilio::client::is_loopback;
 
 impl Config {
@@ -31,12 +31,6 @@ impl Config {
             return Err(wrong("webhooks.timeout_seconds: must be from 1 to 60"));
         }
         positive("webhooks.log_days", f64::from(self.webhooks.log_days))?;
-        let base = &self.twilio.api_base;
-        if self.twilio.simulator && !(is_loopback(base) && base.port().is_some()) {
-            return Err(wrong(format!(
-                "twilio.simulator: api_base has to be an address on this machine with a port, not {base}"
-            )));
-        }
         if self.twilio.content_sync_minutes > 1_440 {
             return Err(wrong("twilio.content_sync_minutes: must be from 0 (never) to 1440"));
         }
@@ -53,17 +47,7 @@ impl Config {
                 "server.public_base_url: give scheme, host and path alone; Twilio refuses hosts with an underscore",
             ));
         }
-        let sid = &self.twilio.account_sid;
-        let is_sid = sid.len() == 34
-            && sid.strip_prefix("AC").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_hexdigit()));
-        if !sid.is_empty() && !is_sid {
-            return Err(wrong(format!(
-                "twilio.account_sid: {sid:?} is no account SID; it is AC and 32 hexadecimal digits"
-            )));
-        }
-        if self.twilio.api_key_sid.is_empty() != self.twilio.api_key_secret.expose_secret().is_empty() {
-            return Err(wrong("twilio.api_key_sid and twilio.api_key_secret go together: give both or none"));
-        }
+        self.twilio.validate()?;
         let mut seen = Vec::new();
         for (number, sender) in self.senders.iter().enumerate() {
             sender.validate(number + 1)?;
@@ -71,6 +55,29 @@ impl Config {
                 return Err(wrong(format!("senders: {} is given twice", sender.address)));
             }
             seen.push(&sender.address);
+        }
+        Ok(())
+    }
+}
+
+impl Twilio {
+    fn validate(&self) -> Result<(), ConfigError> {
+        let base = &self.api_base;
+        if self.simulator && !(is_loopback(base) && base.port().is_some()) {
+            return Err(wrong(format!(
+                "twilio.simulator: api_base has to be an address on this machine with a port, not {base}"
+            )));
+        }
+        let sid = &self.account_sid;
+        let is_sid = sid.len() == 34
+            && sid.strip_prefix("AC").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_hexdigit()));
+        if !sid.is_empty() && !is_sid {
+            return Err(wrong(format!(
+                "twilio.account_sid: {sid:?} is no account SID; it is AC and 32 hexadecimal digits"
+            )));
+        }
+        if self.api_key_sid.is_empty() != self.api_key_secret.expose_secret().is_empty() {
+            return Err(wrong("twilio.api_key_sid and twilio.api_key_secret go together: give both or none"));
         }
         Ok(())
     }

@@ -64,14 +64,10 @@ impl Poller {
     /// [`StoreError`] when the store can't be read or written; the next tick begins where this one ended.
     pub async fn tick(&self) -> Result<Polled, StoreError> {
         let mut polled = Polled::default();
-        let client = self.client.get();
-        let Some(client) = client.as_ref() else {
+        let (client, most) = (self.client.get(), self.patience.most(MESSAGES));
+        let Some(client) = client.as_ref().as_ref().filter(|_| most > 0) else {
             return Ok(polled);
         };
-        let most = self.patience.most(MESSAGES);
-        if most == 0 {
-            return Ok(polled);
-        }
         let until = self.store.clock().now() - OVERDUE;
         let (start, found, mut place) = self
             .store

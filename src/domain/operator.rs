@@ -78,7 +78,7 @@ pub fn read_email(text: &str) -> Result<String, &'static str> {
         return Err("an e-mail address has at most 254 characters");
     }
     if name.is_empty() || !has_dot || name.chars().any(is_odd) || domain.chars().any(is_odd) {
-        return Err("is no e-mail address; one looks like ana@example.com");
+        return Err("this is no e-mail address; one looks like ana@example.com");
     }
     Ok(text.to_owned())
 }

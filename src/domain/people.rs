@@ -110,6 +110,8 @@ impl PeopleFilter {
                 errors.push(error(name, format!("at most {MAX_VALUE} characters")));
             } else if let Some(attribute) = name.strip_prefix("attribute.") {
                 filter.attributes.push((attribute.to_owned(), value.to_owned()));
+            } else if pairs.iter().filter(|(other, _)| other == name).count() > 1 {
+                errors.push(error(name, "given twice"));
             } else if !value.is_empty()
                 && let Err(message) = filter.set(name, value)
             {
@@ -276,5 +278,6 @@ mod tests {
             assert_eq!(errors[0].field, name, "{errors:?}");
         }
         assert!(PeopleFilter::read(&pairs(&[("q", &"x".repeat(201))])).is_err());
+        assert!(PeopleFilter::read(&pairs(&[("consent", "stop"), ("consent", "opt_in")])).is_err());
     }
 }

@@ -73,16 +73,8 @@ pub fn checked_text(attributes: &Map<String, Value>) -> Result<String, Attribute
 }
 
 /// Attributes that say what a person is called, the whole name first. Imports write headers so.
-const NAMES: [&str; 8] = [
-    "name",
-    "full_name",
-    "first_name",
-    "given_name",
-    "last_name",
-    "family_name",
-    "surname",
-    "nickname",
-];
+const NAMES: [&str; 8] =
+    ["name", "full_name", "first_name", "given_name", "last_name", "family_name", "surname", "nickname"];
 /// Longest text of names, in characters: more is nobody's name.
 const MAX_NAMES: usize = 160;
 

@@ -24,7 +24,10 @@ use std::path::Path;
 use serde::Serialize;
 
 pub use columns::Field;
-pub use drafts::{DRAFT_DAYS, DraftError, NewDraft, check, discard_draft, draft, keep_survey, read_again, run_draft, sweep_drafts};
+pub use drafts::{
+    DRAFT_DAYS, DraftError, NewDraft, check, discard_draft, draft, keep_survey, read_again, run_draft,
+    sweep_drafts,
+};
 pub use file::{FileError, Format, Layout, survey};
 pub use options::{ConsentOptions, Mode, Options, OptionsError};
 pub use rejected::{issues_csv_header, issues_csv_lines, rejected_csv_header, rejected_csv_lines};

@@ -38,10 +38,7 @@ pub fn rejected_csv_header(columns: &[String]) -> String {
 /// One line for each row that was not taken: its cells as they stood, then why, so that whoever mends them can
 /// choose the same file again.
 pub fn rejected_csv_lines(columns: &[String], issues: &[Issue]) -> String {
-    issues
-        .iter()
-        .map(|issue| line(cells(columns, issue).chain([shielded(&issue.message)])))
-        .collect()
+    issues.iter().map(|issue| line(cells(columns, issue).chain([shielded(&issue.message)]))).collect()
 }
 
 fn cells(columns: &[String], issue: &Issue) -> impl Iterator<Item = String> {

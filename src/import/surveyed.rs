@@ -145,7 +145,8 @@ pub fn survey_file(path: &Path, encoding: Option<&str>, regions: &[String]) -> R
         ));
     }
     let rows = first_rows(path, &layout)?;
-    let cells = |at: usize| rows.iter().filter_map(move |row| row.cells.get(at)).filter(|c| **c != Cell::Blank);
+    let cells =
+        |at: usize| rows.iter().filter_map(move |row| row.cells.get(at)).filter(|c| **c != Cell::Blank);
     let phone = columns::phone_by_name(&layout.header)
         .or_else(|| (0..layout.header.len()).find(|at| kind_of(cells(*at)) == Kind::Phone));
     let fields = columns::guess(&layout, phone);
@@ -157,7 +158,9 @@ pub fn survey_file(path: &Path, encoding: Option<&str>, regions: &[String]) -> R
         let guess = match field {
             Field::Attribute(_) if kind == Kind::Empty || name == WHY => None,
             Field::Attribute(_)
-                if is_consent && !has_consent && !found.iter().any(|c| c.guess.as_deref() == Some("consent")) =>
+                if is_consent
+                    && !has_consent
+                    && !found.iter().any(|c| c.guess.as_deref() == Some("consent")) =>
             {
                 Some("consent".to_owned())
             }
@@ -271,7 +274,9 @@ fn kind_of_cell(cell: &Cell) -> Kind {
         return Kind::Number;
     }
     let day = text.get(..10).unwrap_or_default();
-    if day.parse::<jiff::civil::Date>().is_ok() && text.chars().all(|c| !c.is_alphabetic() || "TZ".contains(c)) {
+    if day.parse::<jiff::civil::Date>().is_ok()
+        && text.chars().all(|c| !c.is_alphabetic() || "TZ".contains(c))
+    {
         return Kind::Date;
     }
     Kind::Text
@@ -306,7 +311,8 @@ fn region_of<'a>(cells: impl Iterator<Item = &'a Cell>, regions: &[String]) -> O
     }
     let mut tried: Vec<(&str, usize)> = abroad.into_iter().collect();
     tried.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    let candidates = tried.iter().map(|(region, _)| *region).chain(regions.iter().map(String::as_str)).take(8);
+    let candidates =
+        tried.iter().map(|(region, _)| *region).chain(regions.iter().map(String::as_str)).take(8);
     let fits = |region: &str| national.iter().filter(|n| Phone::parse(n, Some(region)).is_ok()).count();
     let mut best: Option<(&str, usize)> = None;
     for region in candidates {

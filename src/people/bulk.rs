@@ -308,7 +308,8 @@ mod tests {
                 topics::insert(tx, "news", false)?;
                 let news = topics::find(tx.conn(), "news")?.unwrap();
                 for i in 1..=23 {
-                    let city = json!({"name": format!("P{i}"), "city": if i > 20 { "Kandy" } else { "Galle" }});
+                    let city =
+                        json!({"name": format!("P{i}"), "city": if i > 20 { "Kandy" } else { "Galle" }});
                     let state = match i {
                         1 => Consent::Stop,
                         2 => Consent::OptOut,

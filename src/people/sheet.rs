@@ -7,9 +7,9 @@ use serde_json::{Map, Value};
 
 use crate::clock::Millis;
 use crate::domain::people::PeopleFilter;
+use crate::store::Store;
 use crate::store::messages::rfc3339;
 use crate::store::reports::people::{self, Budget, Order, PersonRow, Wanted, WantedError};
-use crate::store::Store;
 
 /// People of one read.
 const PAGE: usize = 500;
@@ -74,7 +74,9 @@ impl Sheet {
         while asked < ASKED && names.len() < MOST_COLUMNS {
             let (rows, reached) = page(&self.store, &self.filter, (self.now, place)).await?;
             asked += rows.len();
-            names.extend(rows.into_iter().flat_map(|row| row.user.attributes.into_iter().map(|(name, _)| name)));
+            names.extend(
+                rows.into_iter().flat_map(|row| row.user.attributes.into_iter().map(|(name, _)| name)),
+            );
             match reached {
                 Some(reached) => place = reached,
                 None => break,

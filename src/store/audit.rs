@@ -68,12 +68,7 @@ pub fn page(
         Some(since) => last_before(conn, since)?,
         None => 0,
     };
-    let by_actor = if wanted.actor.is_some() { "actor = ?3 AND" } else { "?3 IS NULL AND" };
-    let sql = format!(
-        "SELECT event_id, actor, type FROM audit
-         WHERE {by_actor} event_id < ?1 AND event_id > ?2 ORDER BY event_id DESC LIMIT {WINDOW}"
-    );
-    let mut statement = conn.prepare_cached(&sql)?;
+    let mut statement = conn.prepare_cached(&acts(wanted.actor.is_some()))?;
     let mut rows = statement.query((before, low, &wanted.actor))?;
     let (mut found, mut looked, mut last) = (Vec::new(), 0, None);
     while let Some(row) = rows.next()? {
@@ -94,18 +89,25 @@ pub fn page(
     Ok(Slice { rows: found, reached: last.filter(|_| looked == WINDOW) })
 }
 
+/// The acts between two events, of one actor or of all, newest first.
+fn acts(of_one: bool) -> String {
+    let by_actor = if of_one { "actor = ?3 AND" } else { "?3 IS NULL AND" };
+    format!(
+        "SELECT event_id, actor, type FROM audit
+         WHERE {by_actor} event_id < ?1 AND event_id > ?2 ORDER BY event_id DESC LIMIT {WINDOW}"
+    )
+}
+
+/// The last act before a moment.
+const LAST_BEFORE: &str = "SELECT event_id FROM audit WHERE at < ?1 ORDER BY at DESC, event_id DESC LIMIT 1";
+
 fn read(row: &Row<'_>) -> rusqlite::Result<(i64, String, String)> {
     Ok((row.get(0)?, row.get(1)?, row.get(2)?))
 }
 
 /// The last act before `at`, 0 if there is none.
 fn last_before(conn: &Connection, at: Millis) -> Result<i64, StoreError> {
-    Ok(conn
-        .prepare_cached("SELECT event_id FROM audit WHERE at < ?1 ORDER BY at DESC, event_id DESC LIMIT 1")?
-        .query_map([at], |row| row.get(0))?
-        .next()
-        .transpose()?
-        .unwrap_or(0))
+    Ok(conn.prepare_cached(LAST_BEFORE)?.query_map([at], |row| row.get(0))?.next().transpose()?.unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -115,6 +117,31 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use serde_json::json;
+
+    #[tokio::test]
+    async fn no_page_walks_over_all_acts() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(StorePaths::inside(dir.path()), Clock::system()).unwrap();
+        let plan = |sql: &str| -> String {
+            let steps = store.read_here(|conn| -> Result<Vec<String>, StoreError> {
+                let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
+                let mut rows = statement.raw_query();
+                let mut steps = Vec::new();
+                while let Some(row) = rows.next()? {
+                    steps.push(row.get(3)?);
+                }
+                Ok(steps)
+            });
+            steps.unwrap().join("; ")
+        };
+        assert_eq!(plan(&acts(false)), "SEARCH audit USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)");
+        assert!(
+            plan(&acts(true)).starts_with("SEARCH audit USING INDEX audit_actor (actor=?"),
+            "{}",
+            plan(&acts(true))
+        );
+        assert_eq!(plan(LAST_BEFORE), "SEARCH audit USING COVERING INDEX audit_at (at<?)");
+    }
 
     async fn append(store: &Store, kind: EventType, data: Value) {
         let event = NewEvent { data: Some(data), ..NewEvent::default() };

@@ -136,9 +136,8 @@ pub fn newest(conn: &Connection, limit: usize) -> Result<Vec<BulkRow>, StoreErro
 /// # Errors
 /// [`StoreError`] from SQLite.
 pub fn next_running(conn: &Connection, after: i64) -> Result<Option<BulkRow>, StoreError> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM bulk_actions WHERE state = 'running' AND id > ?1 ORDER BY id LIMIT 1"
-    );
+    let sql =
+        format!("SELECT {COLUMNS} FROM bulk_actions WHERE state = 'running' AND id > ?1 ORDER BY id LIMIT 1");
     Ok(conn.prepare_cached(&sql)?.query_row([after], from_row).optional()?)
 }
 

@@ -22,6 +22,11 @@ const KEPT: &[&str] = &[
     "operators",
     "sessions",
     "api_keys",
+    "audit",
+    "one_time_links",
+    "recovery_codes",
+    "canned_replies",
+    "import_mappings",
 ];
 
 /// Tables that are emptied, and those whose rows are set to 0 or kept in part.
@@ -51,9 +56,28 @@ const EMPTIED: &[&str] = &[
     "daily_counts",
     "daily_spending",
     "idempotency_keys",
+    "attributes",
+    "attribute_examples",
+    "attribute_values",
+    "bulk_actions",
+    "campaign_pace",
+    "conversations",
+    "daily_errors",
+    "import_changes",
+    "import_undos",
+    "replies",
 ];
 /// Treated on their own below.
-const IN_PART: &[&str] = &["cursors", "events", "user_counts"];
+const IN_PART: &[&str] = &[
+    "cursors",
+    "events",
+    "user_counts",
+    "attribute_walks",
+    "user_words",
+    "user_words_config",
+    "user_words_data",
+    "user_words_idx",
+];
 
 /// Marks the file.
 ///
@@ -98,6 +122,11 @@ pub fn remove(tx: &Tx<'_>) -> Result<(), StoreError> {
     }
     conn.execute("DELETE FROM events WHERE type <> 'admin.changed'", [])?;
     conn.execute("UPDATE user_counts SET n = 0", [])?;
+    conn.execute("INSERT INTO user_words (user_words) VALUES ('delete-all')", [])?;
+    conn.execute(
+        "UPDATE attribute_walks SET changes = changes + 1, seen_changes = -1, as_of = NULL, people = 0, is_cut = 0",
+        [],
+    )?;
     conn.execute("UPDATE senders SET recipients = 0, recipients_after = 0", [])?;
     conn.execute("UPDATE account SET pause_reason = NULL, paused_until = NULL", [])?;
     // Walks through what is gone begin anew; when the last backup was made is still true.

@@ -10,7 +10,7 @@ use crate::domain::event::EventType;
 pub use crate::domain::operator::{Role, Theme};
 
 /// Operators of one file: the list is one page.
-pub const MOST_OPERATORS: i64 = 500;
+pub const MOST_OPERATORS: i64 = 100;
 
 /// An operator, without what they log in with.
 #[derive(Clone, Debug)]

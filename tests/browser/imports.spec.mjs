@@ -2,9 +2,9 @@
 // changes are undone. By mouse, by keyboard alone, and on three widths in light and dark.
 import { test, expect } from "@playwright/test";
 
-const base = process.env.ESE_TEST_URL ?? "http://127.0.0.1:8080";
-const email = process.env.ESE_TEST_EMAIL ?? "admin@example.com";
-const password = process.env.ESE_TEST_PASSWORD ?? "correct horse battery";
+const base = process.env.PAGES_URL ?? "http://127.0.0.1:8080";
+const email = process.env.PAGES_EMAIL ?? "admin@example.com";
+const password = process.env.PAGES_PASSWORD ?? "correct horse battery";
 
 // Numbers of this run alone: the file of the server may be an old one.
 const run = String(Date.now() % 1_000_000).padStart(6, "0");

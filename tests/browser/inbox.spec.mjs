@@ -1,15 +1,15 @@
 // The inbox in a real browser: live within a second, the reading position, the draft, answers by mouse, by keyboard
 // alone and without scripts, review, and what every page must be at three widths, in light and dark.
-// ESE_SIMULATOR is where the stand-in for Twilio listens, ESE_SENDER the number that people write to.
+// PAGES_SIMULATOR is where the stand-in for Twilio listens, PAGES_SENDER the number that people write to.
 import { expect, test } from "@playwright/test";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 
-const base = process.env.ESE_URL ?? "http://127.0.0.1:8080";
-const email = process.env.ESE_EMAIL ?? "admin@example.com";
-const password = process.env.ESE_PASSWORD ?? "correct horse battery";
-const simulator = process.env.ESE_SIMULATOR ?? "http://127.0.0.1:9010";
-const sender = process.env.ESE_SENDER ?? "+18885550100";
+const base = process.env.PAGES_URL ?? "http://127.0.0.1:8080";
+const email = process.env.PAGES_EMAIL ?? "admin@example.com";
+const password = process.env.PAGES_PASSWORD ?? "correct horse battery";
+const simulator = process.env.PAGES_SIMULATOR ?? "http://127.0.0.1:9010";
+const sender = process.env.PAGES_SENDER ?? "+18885550100";
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 // Somebody new for every test: the file of the server may be an old one.

@@ -4,9 +4,9 @@ import { test, expect } from "@playwright/test";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 
-const base = process.env.ESE_URL ?? "http://127.0.0.1:8080";
-const email = process.env.ESE_EMAIL ?? "admin@example.com";
-const password = process.env.ESE_PASSWORD ?? "correct horse battery";
+const base = process.env.PAGES_URL ?? "http://127.0.0.1:8080";
+const email = process.env.PAGES_EMAIL ?? "admin@example.com";
+const password = process.env.PAGES_PASSWORD ?? "correct horse battery";
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 // A name of this run alone: the file of the server may be an old one.

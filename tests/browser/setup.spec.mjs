@@ -1,14 +1,13 @@
 // Set-up and settings in a real browser: every section passes axe at three widths, light and dark, without an error
 // in the console; the checklist is walked by keyboard alone; demo data comes and goes.
 //
-// The server under test has an empty data file and one admin; ESE_TEST_URL, ESE_TEST_EMAIL and ESE_TEST_PASSWORD say
-// where and who.
+// PAGES_URL, PAGES_EMAIL and PAGES_PASSWORD say where and who; the last test wants an empty data file.
 import { expect, test } from "@playwright/test";
 import AxeBuilder from "@axe-core/playwright";
 
-const base = process.env.ESE_TEST_URL ?? "http://127.0.0.1:8080";
-const email = process.env.ESE_TEST_EMAIL ?? "admin@example.com";
-const password = process.env.ESE_TEST_PASSWORD ?? "correct horse battery";
+const base = process.env.PAGES_URL ?? "http://127.0.0.1:8080";
+const email = process.env.PAGES_EMAIL ?? "admin@example.com";
+const password = process.env.PAGES_PASSWORD ?? "correct horse battery";
 const sections = ["setup", "twilio", "senders", "topics", "keywords", "first-message", "quiet-hours", "prices", "delivery", "retention", "backup", "demo"];
 
 async function enter(page) {
@@ -68,8 +67,10 @@ test("the current step is filled in by keyboard alone, and a refusal stands besi
 test("demo data comes with a banner and goes again", async ({ page }) => {
   await enter(page);
   await page.goto(`${base}/admin/settings/setup`);
-  await page.getByRole("button", { name: "Load the demo data" }).click();
-  await expect(page.getByText("SIMULATOR")).toBeVisible();
+  const load = page.getByRole("button", { name: "Load the demo data" });
+  test.skip((await load.count()) === 0, "the data file is not empty");
+  await load.click();
+  await expect(page.getByText("SIMULATOR", { exact: true })).toBeVisible();
   await expect(async () => {
     await page.goto(`${base}/admin/settings/setup`);
     await expect(page.getByText("996 people are here.")).toBeVisible({ timeout: 500 });
@@ -79,5 +80,5 @@ test("demo data comes with a banner and goes again", async ({ page }) => {
   await page.getByRole("link", { name: "Remove the demo data…" }).click();
   await page.getByRole("button", { name: /^Remove 996 people/ }).click();
   await expect(page.getByText("The demo data is gone.")).toBeVisible();
-  await expect(page.getByText("SIMULATOR")).toHaveCount(0);
+  await expect(page.getByText("SIMULATOR", { exact: true })).toHaveCount(0);
 });

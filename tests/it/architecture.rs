@@ -101,8 +101,8 @@ const MAY_IMPORT: [(&str, &[&str]); 24] = [
     (
         "web",
         &[
-            "import", "campaign", "content", "inbound", "people", "privacy", "publish", "store", "twilio", "domain",
-            "clock", "config", "live", "metrics", "stand_in", "vitals",
+            "import", "campaign", "content", "inbound", "people", "privacy", "publish", "store", "twilio",
+            "domain", "clock", "config", "live", "metrics", "stand_in", "vitals",
         ],
     ),
     (

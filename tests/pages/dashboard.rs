@@ -163,7 +163,7 @@ async fn codes_that_end_messages_are_counted_by_day_in_the_write_that_ends_them(
     let id = engine.draft(|_| {}).await;
     engine.launch(id).await;
     engine.drain().await;
-    for (message, code) in [(1, "30003"), (2, "30003"), (3, "30007")] {
+    for (message, code) in [(1, "30005"), (2, "30005"), (3, "30007")] {
         let sid: String = engine.value(&format!("SELECT sid FROM attempts WHERE message_id = {message}"));
         let news = [("MessageSid", sid.as_str()), ("MessageStatus", "undelivered"), ("ErrorCode", code)];
         assert_eq!(engine.callback(message, 1, &news).await, 200);

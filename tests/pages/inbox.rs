@@ -255,7 +255,8 @@ async fn the_window_of_whatsapp_closes_to_the_millisecond_and_leaves_templates()
     let sent = mara.post(&path, &[("template_id", &template), (&field, "20418")]).await;
     assert_eq!(sent.status, 303, "{}", sent.text);
     assert_eq!(mara.post(&path, &[("template_id", "x")]).await.status, 422);
-    let kinds: String = value(&app, "SELECT group_concat(kind || ' ' || coalesce(body, variables)) FROM messages");
+    let kinds: String =
+        value(&app, "SELECT group_concat(kind || ' ' || coalesce(body, variables)) FROM messages");
     assert_eq!(kinds, "reply in time,transactional {\"order\":\"20418\"}");
 }
 
@@ -284,7 +285,10 @@ async fn an_opt_out_in_other_words_is_decided_with_a_reason_that_the_ledger_keep
     }
     let (samir, lena) = (user_id(&app, samir), user_id(&app, lena));
     let queued = app
-        .post("/messages", &json!({"to": "+14155550102", "channel": "sms", "body": "x", "kind": "transactional"}))
+        .post(
+            "/messages",
+            &json!({"to": "+14155550102", "channel": "sms", "body": "x", "kind": "transactional"}),
+        )
         .await
         .expect(202);
     assert_eq!(queued["status"], "queued");
@@ -340,7 +344,9 @@ async fn what_strangers_send_is_text_and_viewers_see_no_number() {
     for desk in [&mara, &tom] {
         for path in ["/admin/inbox", &thread, "/admin/inbox/unmatched", "/admin/inbox/replies"] {
             let page = desk.page(path).await;
-            for raw in ["<script>alert", "<img src=x", "evil.example", "javascript:", "<b>x</b>", "<i>y</i>", "49 "] {
+            for raw in
+                ["<script>alert", "<img src=x", "evil.example", "javascript:", "<b>x</b>", "<i>y</i>", "49 "]
+            {
                 assert!(!page.contains(raw), "{raw} on {path}: {page}");
             }
         }
@@ -375,7 +381,8 @@ async fn attachments_come_from_twilio_alone_and_do_nothing_in_our_name() {
     ))
     .await;
     let tom = Desk::open(&app, "tom", "viewer").await;
-    let kinds = ["image/png", "image/svg+xml", "text/html", "audio/ogg", "video/mp4 40000000", "image/gif 9000000"];
+    let kinds =
+        ["image/png", "image/svg+xml", "text/html", "audio/ogg", "video/mp4 40000000", "image/gif 9000000"];
     let told = simulator
         .inbound_message(Inbound {
             media: kinds.map(str::to_owned).to_vec(),
@@ -418,7 +425,10 @@ async fn attachments_come_from_twilio_alone_and_do_nothing_in_our_name() {
         let seen = fetch(number).await;
         assert_eq!(seen.status, 200, "{number}: {}", seen.text);
         let header = |name: &str| seen.headers[name].to_str().unwrap().to_owned();
-        assert_eq!((header("content-type").as_str(), header("content-disposition").as_str()), (kind, disposition));
+        assert_eq!(
+            (header("content-type").as_str(), header("content-disposition").as_str()),
+            (kind, disposition)
+        );
         assert_eq!(header("x-content-type-options"), "nosniff");
         assert_eq!(header("content-security-policy"), "default-src 'none'; sandbox");
         assert!(header("cache-control").starts_with("private"));
@@ -508,7 +518,8 @@ async fn a_new_message_is_on_the_page_within_a_second() {
         let all = async {
             loop {
                 let is_there = |id: &&str| {
-                    text.split("\n\n").any(|frame| frame.starts_with(&format!("event: {id}\n")) && frame.contains(wanted))
+                    text.split("\n\n")
+                        .any(|frame| frame.starts_with(&format!("event: {id}\n")) && frame.contains(wanted))
                 };
                 if parts.iter().all(is_there) {
                     return;

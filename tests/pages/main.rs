@@ -12,6 +12,7 @@
 #[path = "../it/support/mod.rs"]
 mod support;
 
+mod browser;
 mod campaigns;
 mod dashboard;
 mod desk;

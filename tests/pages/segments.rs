@@ -127,7 +127,7 @@ async fn json_goes_both_ways_and_its_faults_name_their_line() {
     let wrong = [("mode", "json"), ("json", text), ("name", "By hand")];
     desk.post("/segments", &wrong).await.is(422).says("data-line=\"3\"").says("is like").says("By hand");
     let broken = [("mode", "json"), ("json", "{\"all\":\n[}"), ("name", "By hand"), ("do", "rules")];
-    desk.post("/segments/build", &broken).await.is(200).says("data-line=\"2\"").says("This is no JSON");
+    desk.post("/segments/build", &broken).await.is(422).says("data-line=\"2\"").says("This is no JSON");
     let mixed = json!({"all": [{"attribute": "x", "operator": "in", "value": [1, "a"]}, {"not": {"attribute": "y", "operator": "exists"}}]});
     let text = mixed.to_string();
     let right = [("mode", "json"), ("json", text.as_str()), ("name", "By hand")];

@@ -13,8 +13,17 @@ async fn admin() -> (TestApp, Desk) {
 }
 
 const PATHS: [&str; 11] = [
-    "setup", "twilio", "senders", "topics", "keywords", "first-message", "quiet-hours", "prices", "delivery",
-    "retention", "backup",
+    "setup",
+    "twilio",
+    "senders",
+    "topics",
+    "keywords",
+    "first-message",
+    "quiet-hours",
+    "prices",
+    "delivery",
+    "retention",
+    "backup",
 ];
 
 #[actix_web::test]
@@ -53,12 +62,15 @@ async fn only_an_admin_comes_to_settings_and_no_other_site_posts_to_them() {
 #[actix_web::test]
 async fn a_setting_holds_at_once_and_what_is_wrong_keeps_the_input() {
     let (app, desk) = admin().await;
-    let saved = desk.post("/settings/delivery", &[
-        ("delivery.account_rate_per_second", "40"),
-        ("delivery.max_in_flight", "256"),
-        ("delivery.max_attempts", "9"),
-        ("delivery.uncertain_policy", "hold"),
-    ]);
+    let saved = desk.post(
+        "/settings/delivery",
+        &[
+            ("delivery.account_rate_per_second", "40"),
+            ("delivery.max_in_flight", "256"),
+            ("delivery.max_attempts", "9"),
+            ("delivery.uncertain_policy", "hold"),
+        ],
+    );
     assert_eq!(saved.await.is(303).location, "/admin/settings/delivery");
     let config = app.state.config.get();
     assert_eq!(config.delivery.account_rate_per_second, 40.0);
@@ -88,9 +100,12 @@ async fn tables_of_ones_own_are_lines_and_a_line_that_goes_is_taken_away() {
     let (app, desk) = admin().await;
     let sms = |text: &'static str| [("prices.sms", text)];
     desk.post("/settings/prices", &sms("DE = 0.09\n\"+1787\" = 0.05\n")).await.is(303);
-    desk.post("/settings/prices", &[("prices.whatsapp", "DE = { marketing = 0.14, utility = 0.06, service = 0.005 }")])
-        .await
-        .is(303);
+    desk.post(
+        "/settings/prices",
+        &[("prices.whatsapp", "DE = { marketing = 0.14, utility = 0.06, service = 0.005 }")],
+    )
+    .await
+    .is(303);
     let page = desk.get("/settings/prices").await;
     page.says("+1787 = 0.05").says("marketing = 0.14");
     desk.post("/settings/prices", &sms("DE = 0.08")).await.is(303);
@@ -118,7 +133,15 @@ async fn quiet_hours_are_lines_of_prefix_and_hours() {
     desk.post("/settings/quiet-hours/preset", &gone).await.is(422);
     desk.post("/settings/quiet-hours", &[("quiet_hours.marketing", "house"), ("regions", "")]).await.is(303);
     desk.post("/settings/quiet-hours/preset", &gone).await.is(303);
-    assert!(app.state.in_force.get().settings.values.keys().all(|key| !key.contains("late") && !key.contains("DE")));
+    assert!(
+        app.state
+            .in_force
+            .get()
+            .settings
+            .values
+            .keys()
+            .all(|key| !key.contains("late") && !key.contains("DE"))
+    );
 }
 
 #[actix_web::test]
@@ -167,7 +190,8 @@ async fn a_copy_is_made_downloaded_and_deleted_and_a_name_leads_nowhere_else() {
     let (app, desk) = admin().await;
     desk.post("/settings/backup/make", &[]).await.is(303);
     let name = "ese-2026-11-23T12-00-00Z.db";
-    until("the copy", async || desk.get("/settings/backup").await.text.contains(&format!("backup/{name}\""))).await;
+    until("the copy", async || desk.get("/settings/backup").await.text.contains(&format!("backup/{name}\"")))
+        .await;
     desk.get("/settings/backup").await.says("The last good copy was made");
     assert!(desk.bytes(&format!("/settings/backup/{name}")).await.starts_with(b"SQLite format 3\0"));
     for name in ["ese.db", "..%2Fese.db", "ese-2026-11-23T12-00-01Z.db", "ese.key"] {

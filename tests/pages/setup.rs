@@ -63,7 +63,8 @@ impl Running {
 
     async fn api(&self, method: &str, path: &str, body: &Value) -> Value {
         let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
-        let request = self.client.request(method, format!("{}/api/v1{path}", self.base)).bearer_auth(&self.key);
+        let request =
+            self.client.request(method, format!("{}/api/v1{path}", self.base)).bearer_auth(&self.key);
         request.json(body).send().await.unwrap().json().await.unwrap_or_default()
     }
 
@@ -97,7 +98,12 @@ async fn an_empty_file_sends_after_three_forms_without_a_restart() {
     let loaded = bare(dir.path(), &[]);
     let running = Running::start(loaded.clone()).await;
     let desk = Desk::new(&running.app.store, &running.base, "admin").await;
-    desk.get("/settings/setup").await.is(200).says("2 of 8 done").says("Twilio account").says("Load the demo data");
+    desk.get("/settings/setup")
+        .await
+        .is(200)
+        .says("2 of 8 done")
+        .says("Twilio account")
+        .says("Load the demo data");
     let twilio = simulator(TOKEN).await;
     let simulated = twilio.base_url();
     let account = |token| {
@@ -114,19 +120,22 @@ async fn an_empty_file_sends_after_three_forms_without_a_restart() {
     refused.is(422).says("20003").says(SID).lacks("a-wrong-token");
     assert!(running.app.setup.get().problem.is_some());
     desk.post("/settings/twilio", &account(TOKEN)).await.is(303);
-    desk.get("/settings/setup").await.says("4 of 8 done").says("SIMULATOR").says("leads here").lacks(TOKEN);
+    desk.get("/settings/setup").await.says("Number, or MG").says("SIMULATOR").says("leads here").lacks(TOKEN);
     let sender = [("address", "+1 500 555 0006"), ("kind", "long_code"), ("rate_per_second", "50")];
     desk.post("/settings/setup/sender", &sender).await.is(303);
     assert_eq!(running.app.setup.get().problem, None);
     running.sends_through(&twilio, "+12125550101").await;
 
     // Another token, at another Twilio: what is sent from now on goes there.
-    let (other_token, other) = ("fedcba9876543210fedcba9876543210", simulator("fedcba9876543210fedcba9876543210").await);
+    let (other_token, other) =
+        ("fedcba9876543210fedcba9876543210", simulator("fedcba9876543210fedcba9876543210").await);
     let base = other.base_url();
     let moved = [("twilio.account_sid", SID), ("twilio.api_base", &base), ("twilio.content_base", &base)];
     let unseen = desk.post("/settings/twilio", &moved).await;
     unseen.is(422).says("not sent to another address unseen");
-    let moved = [&moved[..], &[("twilio.auth_token", other_token), ("server.public_base_url", &running.base)]].concat();
+    let moved =
+        [&moved[..], &[("twilio.auth_token", other_token), ("server.public_base_url", &running.base)]]
+            .concat();
     desk.post("/settings/twilio", &moved).await.is(303);
     running.sends_through(&other, "+12125550102").await;
     assert_eq!(twilio.messages().len(), 1);
@@ -163,7 +172,8 @@ async fn an_account_that_is_fixed_is_shown_locked_and_stays() {
     let desk = Desk::new(&app.store, &app.base, "admin").await;
     let page = desk.get("/settings/twilio").await;
     page.is(200).says("set in config.toml").says("disabled").lacks("\"token\"");
-    let fields = [("twilio.account_sid", "AC00000000000000000000000000000002"), ("twilio.auth_token", "other")];
+    let fields =
+        [("twilio.account_sid", "AC00000000000000000000000000000002"), ("twilio.auth_token", "other")];
     desk.post("/settings/twilio", &fields).await;
     assert_eq!(app.state.config.get().twilio.account_sid, SID);
     assert_eq!(app.state.config.get().twilio.auth_token.expose_secret(), "token");
@@ -226,11 +236,14 @@ async fn demo_data_runs_a_campaign_and_goes_again_and_never_meets_a_real_account
     let real = [("twilio.account_sid", "AC00000000000000000000000000000002"), ("twilio.auth_token", TOKEN)];
     desk.post("/settings/twilio", &real).await.is(409).says("Remove the demo data first");
     running.app.stop().await;
-    let fixed = bare(dir.path(), &[
-        ("ESE_TWILIO__ACCOUNT_SID", "AC00000000000000000000000000000002"),
-        ("ESE_TWILIO__AUTH_TOKEN", TOKEN),
-        ("ESE_TWILIO__API_BASE", "https://api.twilio.com"),
-    ]);
+    let fixed = bare(
+        dir.path(),
+        &[
+            ("ESE_TWILIO__ACCOUNT_SID", "AC00000000000000000000000000000002"),
+            ("ESE_TWILIO__AUTH_TOKEN", TOKEN),
+            ("ESE_TWILIO__API_BASE", "https://api.twilio.com"),
+        ],
+    );
     let refused = App::start(fixed, Clock::system()).await.err().unwrap().to_string();
     assert!(refused.contains("holds demo data"), "{refused}");
     // It goes on after a restart, and goes when it is asked to.

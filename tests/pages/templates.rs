@@ -95,7 +95,7 @@ async fn a_template_is_written_looked_at_saved_changed_and_deleted() {
         .says("Edit version 1 again");
     desk.get("/templates/1?version=1").await.is(200).says("value=\"2\"");
     let late = desk.post("/templates/1", &other).await;
-    late.is(412).says("Somebody changed this template meanwhile").says("Hello {name}");
+    late.is(422).says("Somebody changed this template meanwhile").says("Hello {name}");
 
     desk.get("/templates/1/delete").await.is(200).says("No campaign uses it");
     desk.post("/templates/1/delete", &[]).await.is(303);
@@ -113,8 +113,8 @@ async fn the_phone_marks_what_is_missing_and_what_doubles_the_price() {
     let page = desk.get(&format!("/templates/1/preview?person={ana}")).await;
     page.is(200).says("<mark class=\"missing\">{city}</mark>").says("would get nothing");
     page.says("<mark>☕</mark>").says("an emoji, U+2615");
-    page.says("2 parts instead of 1")
-        .says("$0.0158 instead of $0.0079")
+    page.says("3 parts instead of 1")
+        .says("$0.0237 instead of $0.0079")
         .says("Ana &lt;i&gt;")
         .lacks("Ana <i>");
     let quotes = [("name", "x"), ("channel", "sms"), ("body", "It’s on")];

@@ -12,8 +12,8 @@ use super::super::StoreError;
 use crate::clock::Millis;
 
 /// How long the spans of a campaign are at first, in seconds.
-pub const FIRST_SPAN: i64 = 10;
-/// Spans of one campaign, at most: two hours of the shortest.
+pub const FIRST_SPAN: i64 = 1;
+/// Spans of one campaign, at most: twelve minutes of the shortest.
 pub const MOST_SPANS: i64 = 720;
 
 /// Messages of one span.
@@ -179,11 +179,11 @@ mod tests {
     #[test]
     fn what_happens_within_a_span_is_added_up() {
         let conn = file();
-        for (at, pace) in [(1_000, one(3, 0)), (9_999, one(2, 1)), (10_000, one(0, 4)), (12_000, one(0, 0))] {
+        for (at, pace) in [(1_000, one(3, 0)), (1_999, one(2, 1)), (2_000, one(0, 4)), (5_000, one(0, 0))] {
             add(&conn, 7, at, pace).unwrap();
         }
-        let span = |at, handed_over, delivered| Span { at, seconds: 10, handed_over, delivered };
-        assert_eq!(spans(&conn, 7).unwrap(), [span(0, 5, 1), span(10_000, 0, 4)]);
+        let span = |at, handed_over, delivered| Span { at, seconds: 1, handed_over, delivered };
+        assert_eq!(spans(&conn, 7).unwrap(), [span(1_000, 5, 1), span(2_000, 0, 4)]);
         assert_eq!(spans(&conn, 8).unwrap(), []);
     }
 
@@ -215,7 +215,7 @@ mod tests {
             add(&conn, 7, second * 1_000, one(10, 0)).unwrap();
         }
         assert_eq!(rate_now(&conn, 7, 60_000).unwrap(), Some(10.0));
-        assert_eq!(rate_now(&conn, 7, 75_000).unwrap(), Some(200.0 / 35.0));
+        assert_eq!(rate_now(&conn, 7, 75_000).unwrap(), Some(5.0));
         assert_eq!(rate_now(&conn, 7, 300_000).unwrap(), None);
         // One that began two seconds ago did not stand still before.
         add(&conn, 8, 60_000, one(20, 0)).unwrap();

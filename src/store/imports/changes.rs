@@ -368,11 +368,27 @@ mod tests {
         )
         .unwrap();
         for (now, expected, told) in [
-            (json!({"city": "Kandy", "tier": "gold", "plan": "a"}), json!({"city": "Galle", "tier": "basic"}), (true, false)),
-            (json!({"city": "Jaffna", "tier": "gold", "plan": "a"}), json!({"city": "Jaffna", "tier": "basic"}), (true, true)),
-            (json!({"city": "Jaffna", "tier": "none", "plan": 1}), json!({"city": "Jaffna", "tier": "none", "plan": 1}), (false, true)),
+            (
+                json!({"city": "Kandy", "tier": "gold", "plan": "a"}),
+                json!({"city": "Galle", "tier": "basic"}),
+                (true, false),
+            ),
+            (
+                json!({"city": "Jaffna", "tier": "gold", "plan": "a"}),
+                json!({"city": "Jaffna", "tier": "basic"}),
+                (true, true),
+            ),
+            (
+                json!({"city": "Jaffna", "tier": "none", "plan": 1}),
+                json!({"city": "Jaffna", "tier": "none", "plan": 1}),
+                (false, true),
+            ),
             // Somebody put it back by hand already.
-            (json!({"city": "Galle", "tier": "basic"}), json!({"city": "Galle", "tier": "basic"}), (false, false)),
+            (
+                json!({"city": "Galle", "tier": "basic"}),
+                json!({"city": "Galle", "tier": "basic"}),
+                (false, false),
+            ),
             (json!({"name": "Ana"}), json!({"name": "Ana"}), (false, true)),
         ] {
             let mut attributes = map(now.clone());

@@ -26,9 +26,7 @@ pub struct Remembered {
 /// [`StoreError`] from SQLite.
 pub fn remembered(conn: &Connection, fingerprint: &[u8; 32]) -> Result<Option<Remembered>, StoreError> {
     Ok(conn
-        .prepare_cached(
-            "SELECT file_name, options, used_at FROM import_mappings WHERE fingerprint = ?1",
-        )?
+        .prepare_cached("SELECT file_name, options, used_at FROM import_mappings WHERE fingerprint = ?1")?
         .query_row([fingerprint], |row| {
             Ok(Remembered {
                 file_name: row.get(0)?,

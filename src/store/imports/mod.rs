@@ -29,11 +29,11 @@ pub use drafts::{
 pub use issues::{
     Issue, MAX_ISSUES, NewIssue, Wanted, count_issues, insert_issue, issue_columns, issues, issues_of,
 };
+pub use mappings::{Remembered, remember, remembered};
 pub use people::{
     Known, NewPerson, Rows, find_known, has_suppressions, is_ledger_of, join, jsonb, last_word, membership,
     suppressed_by,
 };
-pub use mappings::{Remembered, remember, remembered};
 pub use rehearsal::Rehearsal;
 pub use work::{Place, advance, finish, start};
 
@@ -321,10 +321,8 @@ pub fn list(conn: &Connection, before: i64, limit: usize) -> Result<Vec<ImportRo
         "SELECT {COLUMNS} FROM imports WHERE id < ?1 AND state NOT IN ('draft', 'checking')
          ORDER BY id DESC LIMIT ?2"
     );
-    let found = conn
-        .prepare_cached(&sql)?
-        .query_map((before, limit as i64), from_row)?
-        .collect::<Result<_, _>>()?;
+    let found =
+        conn.prepare_cached(&sql)?.query_map((before, limit as i64), from_row)?.collect::<Result<_, _>>()?;
     Ok(found)
 }
 

@@ -84,7 +84,8 @@ impl Wanted {
     /// # Errors
     /// Names the topic or the segment that is not there.
     pub fn of(conn: &Connection, filter: &PeopleFilter, now: Millis) -> Result<Wanted, WantedError> {
-        let unread = |what: &str| StoreError::Internal(format!("a filter that was read does not read: {what}"));
+        let unread =
+            |what: &str| StoreError::Internal(format!("a filter that was read does not read: {what}"));
         let mut definitions = filter.conditions().map_err(|errors| unread(&format!("{errors:?}")))?;
         if let Some(id) = filter.segment_id {
             definitions.push(definition(conn, id)?);
@@ -124,7 +125,10 @@ fn definition(conn: &Connection, id: i64) -> Result<Definition, WantedError> {
         if let Condition::Topic(names) = condition {
             for name in names {
                 if topics::find(conn, name)?.is_none() {
-                    return Err(missing(format!("The segment {:?} names a topic that is gone.", segment.name)));
+                    return Err(missing(format!(
+                        "The segment {:?} names a topic that is gone.",
+                        segment.name
+                    )));
                 }
             }
         }
@@ -136,9 +140,10 @@ fn definition(conn: &Connection, id: i64) -> Result<Definition, WantedError> {
 fn road(conn: &Connection, filter: &PeopleFilter) -> Result<(Road, bool), WantedError> {
     let topic = match &filter.topic {
         None => None,
-        Some(name) => Some(topics::find(conn, name)?.ok_or_else(|| {
-            WantedError::Missing("topic", format!("There is no topic “{name}”."))
-        })?),
+        Some(name) => Some(
+            topics::find(conn, name)?
+                .ok_or_else(|| WantedError::Missing("topic", format!("There is no topic “{name}”.")))?,
+        ),
     };
     if let Some(text) = &filter.q {
         return Ok(match Typed::read(text) {
@@ -229,7 +234,7 @@ fn statement(wanted: &Wanted, order: Order, place: i64) -> (String, Vec<SqlValue
         ),
         Road::Marked(_) | Road::Out(_) => {
             let (index, is_in) = match &wanted.road {
-                Road::Marked(Mark::Held) => ("users_held", "u.hold IS NOT NULL"),
+                Road::Marked(Mark::Held) => ("users_reviewed", "u.hold IS NOT NULL"),
                 Road::Marked(Mark::Unreachable) => ("users_unreachable", "u.reachable = 0"),
                 Road::Marked(Mark::Suppressed) => ("users_suppressed", "u.suppressed = 1"),
                 Road::Out(Consent::OptOut) => ("users_opted_out", "u.consent = 'opt_out'"),

@@ -133,7 +133,10 @@ pub fn page_of(
             .into_iter()
             .map(|inbound| Entry::Inbound(Box::new(inbound)))
             .collect(),
-        ledger::list(conn, user_id, place.consent, of(Show::Consent))?.into_iter().map(Entry::Consent).collect(),
+        ledger::list(conn, user_id, place.consent, of(Show::Consent))?
+            .into_iter()
+            .map(Entry::Consent)
+            .collect(),
         other_events(conn, (user_id, show), place.event, fetch)?.into_iter().map(Entry::Event).collect(),
     ];
     let mut entries = merge(sources, fetch);
@@ -184,8 +187,7 @@ fn other_events(
         let rows = events::of_user(conn, user_id, before, wanted)?;
         let is_end = rows.len() < wanted;
         before = rows.last().map_or(before, |last| last.id);
-        let is_wanted =
-            |event: &Event| !TOLD_ELSEWHERE.contains(&event.kind.as_str()) && show.takes(event);
+        let is_wanted = |event: &Event| !TOLD_ELSEWHERE.contains(&event.kind.as_str()) && show.takes(event);
         found.extend(rows.into_iter().filter(is_wanted));
         if is_end || found.len() >= wanted {
             return Ok(found);

@@ -159,6 +159,7 @@ fn row(act: &Act, names: &HashMap<String, String>) -> Value {
 fn plain(value: &Json) -> String {
     match value {
         Json::String(text) => text.clone(),
+        Json::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
         other => other.to_string(),
     }
 }
@@ -178,6 +179,10 @@ fn subject(act: &Act) -> Value {
         return link(format!("Webhook endpoint {id}"), format!("/admin/settings/webhook-endpoints/{id}"));
     }
     if let Some(id) = id("operator_id") {
+        // What somebody did about themselves stands under who.
+        if act.actor == operators::actor(id) {
+            return Value::from(());
+        }
         let email = data.get("operator").and_then(Json::as_str);
         let label = email.map_or_else(|| format!("Operator {id}"), str::to_owned);
         return link(label, format!("/admin/settings/operators/{id}"));
@@ -193,7 +198,7 @@ fn subject(act: &Act) -> Value {
 
 /// What else an event holds, as `name: value`; not what other columns show.
 fn particulars(data: &Json) -> Vec<Value> {
-    const SHOWN: [&str; 12] = [
+    const SHOWN: [&str; 13] = [
         "actor",
         "old",
         "new",
@@ -206,6 +211,7 @@ fn particulars(data: &Json) -> Vec<Value> {
         "change",
         "setting",
         "changed",
+        "added",
     ];
     let members = data.as_object().into_iter().flatten();
     members

@@ -138,9 +138,11 @@ fn of_system(kind: EventType, data: &serde_json::Value) -> Telling {
             "ok",
             "Import of {file_name}: {created} new, {updated} changed, {rejected} rejected",
         ),
-        E::ImportUndone => {
-            ("arrow-back-up", "", "An import was undone by {actor}: {restored} people have their attributes back")
-        }
+        E::ImportUndone => (
+            "arrow-back-up",
+            "",
+            "An import was undone by {actor}: {restored} people have their attributes back",
+        ),
         E::ContentStatusChanged => ("template", "info", "WhatsApp template {sid} is {status} now. {reason}"),
         E::SenderPaused => ("player-pause", "warn", "A sender stands still. {reason}"),
         E::SenderResumed => ("player-play", "info", "A sender goes on, by {actor}"),

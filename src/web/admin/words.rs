@@ -116,7 +116,11 @@ const ROWS: &[(&str, &str, &str)] = &[
         "Its last digits are lost. Format the column as text and export again.",
     ),
     ("several_numbers_in_cell", "Several numbers in one cell", "Split them into rows of their own."),
-    ("no_country", "No country code", "Choose the country of such numbers under Columns, or write it like +14155550101."),
+    (
+        "no_country",
+        "No country code",
+        "Choose the country of such numbers under Columns, or write it like +14155550101.",
+    ),
     ("duplicate_in_file", "Twice in the file, last row wins", "Nothing to do."),
     (
         "too_many_cells",

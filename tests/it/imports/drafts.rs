@@ -13,8 +13,7 @@ impl Shop {
         let file = self.spool(text.as_bytes());
         let survey = import::survey_file(&file.path, None, &[]).unwrap();
         import::keep_survey(&file.path, &survey).unwrap();
-        let new =
-            NewDraft { file_name: name.to_owned(), file, survey, actor: "operator:1".to_owned() };
+        let new = NewDraft { file_name: name.to_owned(), file, survey, actor: "operator:1".to_owned() };
         let id = self.store.write(move |tx| import::draft(tx, &new)).await.unwrap();
         self.row(id).await
     }
@@ -31,7 +30,8 @@ impl Shop {
         let (id, revision) = (draft.id, draft.revision);
         let options = Options::parse(&draft.options).unwrap();
         let path = draft.spool_path.clone().unwrap();
-        let fingerprint = import::load_survey(&path, None, &[]).map_or([0; 32], |survey| survey.fingerprint());
+        let fingerprint =
+            import::load_survey(&path, None, &[]).map_or([0; 32], |survey| survey.fingerprint());
         self.store
             .write(move |tx| import::run_draft(tx, (id, revision), &options, &fingerprint, "operator:2"))
             .await?;
@@ -85,7 +85,8 @@ async fn a_dry_run_shows_what_the_file_would_do_and_the_run_does_it() {
             (6, SampleKind::New, "+94771100005"),
         ]
     );
-    let shift = Shift { name: "city".to_owned(), before: Some("Galle".to_owned()), after: Some("Kandy".to_owned()) };
+    let shift =
+        Shift { name: "city".to_owned(), before: Some("Galle".to_owned()), after: Some("Kandy".to_owned()) };
     assert_eq!(samples[0].shifts, [shift]);
     let kept = &samples[1];
     assert_eq!((kept.consent_before, kept.consent_after), (Some(Consent::Stop), Some(Consent::OptIn)));
@@ -95,7 +96,8 @@ async fn a_dry_run_shows_what_the_file_would_do_and_the_run_does_it() {
     let run = shop.run_draft(&checked).await.unwrap();
     assert_eq!((run.id, run.actor.as_str()), (draft.id, "operator:2"));
     assert_eq!(run.tally.details.changes, 1);
-    let counted = imports::Tally { details: imports::Details { changes: 0, ..run.tally.details }, ..run.tally };
+    let counted =
+        imports::Tally { details: imports::Details { changes: 0, ..run.tally.details }, ..run.tally };
     assert_eq!((run.state, counted), (ImportState::Finished, tally));
     assert_eq!((shop.count_users().await, shop.spooled()), (5, 0));
     assert_eq!(shop.attributes("+94771100004").await["city"], "Jaffna");
@@ -129,7 +131,10 @@ async fn a_dry_run_of_older_options_moves_nothing() {
     let older = shop.row(id).await;
     let options = Options::parse(&json!({"mode": "suppress"})).unwrap();
     shop.store.write(move |tx| import::check(tx, id, &options)).await.unwrap();
-    assert_eq!(import::run_import(&shop.store, &older, &Pace::default()).await.unwrap(), import::Left::Elsewhere);
+    assert_eq!(
+        import::run_import(&shop.store, &older, &Pace::default()).await.unwrap(),
+        import::Left::Elsewhere
+    );
     assert_eq!((shop.row(id).await.state, shop.row(id).await.tally.rows), (ImportState::Checking, 0));
     import::run_checks(&shop.store, &Pace::default()).await.unwrap();
     assert_eq!(shop.row(id).await.tally.rows, 7);

@@ -82,7 +82,10 @@ async fn a_number_that_stands_twice_goes_back_to_where_it_stood_before_the_file(
     let shop = Shop::new();
     shop.add(ANA, Consent::OptIn, json!({"city": "Galle"})).await;
     let row = shop
-        .import("phone,city,plan\n+94771100001,Kandy,\n+94771100001,Jaffna,a\n+94771100003,x,\n+94771100003,y,\n", json!({}))
+        .import(
+            "phone,city,plan\n+94771100001,Kandy,\n+94771100001,Jaffna,a\n+94771100003,x,\n+94771100003,y,\n",
+            json!({}),
+        )
         .await;
     assert_eq!(shop.attributes(ANA).await, json!({"city": "Jaffna", "plan": "a"}));
     assert_eq!(shop.count(CHANGES).await, 1, "nothing to go back to for whom the file brought");

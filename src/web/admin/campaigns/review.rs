@@ -124,7 +124,8 @@ async fn values(
         preview,
         tests => tests.iter().map(test_row).collect::<Vec<_>>(),
         is_triggered,
-        look => seen.as_ref().map(|look| look_value(look, view, page)),
+        // Not `look`: that is what templates ask for the words of a state.
+        found => seen.as_ref().map(|look| look_value(look, view, page)),
         trouble => trouble.filter(|_| !is_triggered),
         form => typed.launch.value(),
         test_form => typed.test.value(),

@@ -138,7 +138,9 @@ fn filled(draft: &ImportRow, survey: &Survey) -> Filled {
         pairs.push(("consent.loosen".to_owned(), "1".to_owned()));
     }
     let joined = draft.options.get("topics").and_then(Value::as_array);
-    pairs.extend(joined.into_iter().flatten().filter_map(Value::as_str).map(|t| ("topics".to_owned(), t.to_owned())));
+    pairs.extend(
+        joined.into_iter().flatten().filter_map(Value::as_str).map(|t| ("topics".to_owned(), t.to_owned())),
+    );
     Filled::with(pairs.iter().map(|(name, value)| (name.as_str(), value.clone())))
 }
 
@@ -246,7 +248,12 @@ pub(in crate::web::admin) async fn save(page: Page, state: Data<State>, id: Path
 }
 
 /// Begins again with what the columns look like, whatever was remembered or said.
-pub(in crate::web::admin) async fn guess(page: Page, state: Data<State>, id: Path<i64>, form: Form) -> Answer {
+pub(in crate::web::admin) async fn guess(
+    page: Page,
+    state: Data<State>,
+    id: Path<i64>,
+    form: Form,
+) -> Answer {
     let draft = find(&state, *id).await?;
     let survey = survey_of(&state, &draft).await?;
     read_as(&page, &state, (&draft, survey), form, "The columns are as they look.").await

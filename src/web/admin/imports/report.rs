@@ -181,8 +181,8 @@ fn lines(
         async move {
             let after = after?;
             let wanted = Wanted { only_rejected: true, reason: None };
-            let read =
-                store.read(move |conn| imports::issues_of(conn, id, &wanted, (after.0, &after.1), SHEET_PAGE));
+            let read = store
+                .read(move |conn| imports::issues_of(conn, id, &wanted, (after.0, &after.1), SHEET_PAGE));
             match read.await {
                 Ok(rows) => {
                     let next = rows.last().filter(|_| rows.len() == SHEET_PAGE);

@@ -123,10 +123,8 @@ async fn rows(
     }
     let (id, from) = (draft.id, look.from);
     let wanted = Wanted { only_rejected: true, reason: None };
-    let issues = state
-        .store
-        .read(move |conn| imports::issues_of(conn, id, &wanted, (from, BEHIND), ROWS + 1))
-        .await?;
+    let issues =
+        state.store.read(move |conn| imports::issues_of(conn, id, &wanted, (from, BEHIND), ROWS + 1)).await?;
     let column = column_of(draft, "phone");
     let next = issues.get(ROWS - 1).filter(|_| issues.len() > ROWS).map(|issue| issue.row);
     let shown: Vec<Value> =
@@ -152,7 +150,8 @@ fn options_of(draft: &ImportRow, form: &Form) -> Result<Options, Problem> {
         && let Some(options) = options.as_object_mut()
     {
         let state = options.get("consent").and_then(|consent| consent.get("state")).cloned();
-        let loosen = options.get("consent").and_then(|consent| consent.get("loosen")) == Some(&Value::Bool(true));
+        let loosen =
+            options.get("consent").and_then(|consent| consent.get("loosen")) == Some(&Value::Bool(true));
         let mut consent = consent_of(form, loosen);
         if let (Some(consent), Some(state)) = (consent.as_object_mut(), state) {
             consent.insert("state".to_owned(), state);
@@ -188,7 +187,9 @@ pub(in crate::web::admin) async fn run(page: Page, state: Data<State>, id: Path<
     };
     match ran {
         Ok(reply) => page.go(&reply, ""),
-        Err(problem) if draft.state != ImportState::Draft || draft.checked_at.is_none() => Err(problem.into()),
+        Err(problem) if draft.state != ImportState::Draft || draft.checked_at.is_none() => {
+            Err(problem.into())
+        }
         Err(problem) => {
             let look = Look { show: "all".to_owned(), from: 0 };
             let filled = Filled::refused(&form, problem)?;
@@ -198,7 +199,12 @@ pub(in crate::web::admin) async fn run(page: Page, state: Data<State>, id: Path<
 }
 
 /// Removes a draft and its file.
-pub(in crate::web::admin) async fn discard(page: Page, state: Data<State>, id: Path<i64>, _form: Form) -> Answer {
+pub(in crate::web::admin) async fn discard(
+    page: Page,
+    state: Data<State>,
+    id: Path<i64>,
+    _form: Form,
+) -> Answer {
     let draft = find(&state, *id).await?;
     if !import::discard_draft(&state.store, &draft).await? {
         let detail = "This file was run already. Its attribute changes can be undone.";

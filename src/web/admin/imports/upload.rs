@@ -90,7 +90,8 @@ impl Upload {
         let spool = self.spool.insert(spool);
         let mut drained = 0;
         while let Some(piece) = field.next().await {
-            let piece = piece.map_err(|_| Problem::unreadable("The upload ended early. Choose the file again."))?;
+            let piece =
+                piece.map_err(|_| Problem::unreadable("The upload ended early. Choose the file again."))?;
             if self.refused.is_some() {
                 drained += piece.len() as u64;
                 if drained > DRAINED {
@@ -105,7 +106,9 @@ impl Upload {
                     let limit = super::super::format::bytes(i64::try_from(limit).unwrap_or(i64::MAX));
                     self.refused = Some(Refused(
                         StatusCode::PAYLOAD_TOO_LARGE,
-                        format!("This file is larger than {limit}. Split it, or raise max_bytes under [import]."),
+                        format!(
+                            "This file is larger than {limit}. Split it, or raise max_bytes under [import]."
+                        ),
                     ));
                 }
                 Err(error) => return Err(unkept(error)),
@@ -127,7 +130,8 @@ fn base_name(name: &str) -> String {
 async fn hidden(field: &mut Field) -> Result<String, Failure> {
     let mut text = Vec::new();
     while let Some(piece) = field.next().await {
-        let piece = piece.map_err(|_| Problem::unreadable("The upload ended early. Choose the file again."))?;
+        let piece =
+            piece.map_err(|_| Problem::unreadable("The upload ended early. Choose the file again."))?;
         if text.len() + piece.len() > MAX_HIDDEN {
             return Err(Problem::unreadable("The form can't be read.").into());
         }
@@ -196,7 +200,13 @@ async fn look_at(state: &State, spool: Spool) -> Result<Result<(Spooled, Survey)
     looked.await.map_err(|error| StoreError::Internal(error.to_string()))?.map_err(unkept)
 }
 
-async fn keep(page: &Page, state: &State, once: Once, new: NewDraft, file: Spooled) -> Result<HttpResponse, Failure> {
+async fn keep(
+    page: &Page,
+    state: &State,
+    once: Once,
+    new: NewDraft,
+    file: Spooled,
+) -> Result<HttpResponse, Failure> {
     let path = file.path.clone();
     let answer = once
         .write(&state.store, move |tx| {

@@ -65,7 +65,7 @@ async fn answer(page: &Page, state: &State, filled: &Filled, which: &str) -> Ans
             password_changed_at => operator.password_changed_at,
             totp_enabled_at => operator.totp_enabled_at,
         },
-        look => form_of("look"),
+        looks => form_of("looks"),
         password => form_of("password"),
         zones => zones(),
         places,
@@ -96,7 +96,7 @@ fn zones() -> Vec<String> {
 pub(super) async fn save(page: Page, state: Data<State>, form: Form) -> Answer {
     let preferences = match read_preferences(&form) {
         Ok(preferences) => preferences,
-        Err(problem) => return answer(&page, &state, &Filled::refused(&form, problem)?, "look").await,
+        Err(problem) => return answer(&page, &state, &Filled::refused(&form, problem)?, "looks").await,
     };
     let id = viewer(&page)?.operator.id;
     let saved = move |tx: &crate::store::Tx<'_>| operators::set_preferences(tx, id, &preferences).map(drop);

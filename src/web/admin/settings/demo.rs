@@ -32,7 +32,8 @@ use crate::web::etag::IfMatch;
 const PEOPLE: &str = include_str!("../../../commands/demo/people.csv");
 /// Fictional, as the numbers of the people are.
 const SENDER: &str = "+18885550100";
-const BODY: &str = "Hi {name|default(\"there\")}, our {city} store opens early on Friday. Reply STOP to opt out.";
+const BODY: &str =
+    "Hi {name|default(\"there\")}, our {city} store opens early on Friday. Reply STOP to opt out.";
 /// How often it is tried: what was under way may be written in the same moment, and counts what is gone.
 const TRIES: usize = 5;
 /// How long messages under way get to come to their end before everything goes.
@@ -175,7 +176,8 @@ async fn empty(state: &State, by: &By, patch: &Patch) -> Result<(), Problem> {
 
 /// As before: the simulator stands in again.
 async fn go_on(state: &State, config: &Config) {
-    let inbound = format!("{}/webhooks/twilio/inbound", config.server.public_base_url.as_str().trim_end_matches('/'));
+    let inbound =
+        format!("{}/webhooks/twilio/inbound", config.server.public_base_url.as_str().trim_end_matches('/'));
     let (port, token) = (config.twilio.api_base.port().unwrap_or_default(), &config.twilio.auth_token);
     if let Err(error) = state.stand_in.start(port, token.expose_secret(), &inbound).await {
         tracing::error!(error = %error, "the simulator of this process did not start again");

@@ -4,11 +4,12 @@
 use minijinja::{Value, context};
 use serde_json::{Map, Value as Json};
 
+use super::super::format;
 use crate::domain::encoding::{self, Count, Encoding};
 use crate::domain::message::Kind;
 use crate::domain::phone::{Channel, Phone};
 use crate::domain::plan::Introduction;
-use crate::domain::price::{Parcel, PriceTable};
+use crate::domain::price::{self, Parcel, PriceTable};
 use crate::domain::template::{Shown, Template};
 
 /// Characters that make a text dear, named at most.
@@ -78,6 +79,8 @@ pub(super) fn look(
     let count = encoding::count(&text);
     let parts = if is_sms { count.parts.max(1) } else { 1 };
     let price = |parts: u32| prices.price(&parcel(message, reader, parts));
+    let currency = prices.currency();
+    let currency = currency.as_str();
     let dear = if is_sms { dear_characters(&text) } else { Vec::new() };
     let plain_parts = if dear.is_empty() { parts } else { encoding::count(&plain(&text)).parts.max(1) };
     context! {
@@ -91,12 +94,13 @@ pub(super) fn look(
         left => is_sms.then(|| left(count)),
         is_empty,
         price => price(parts),
-        currency => prices.currency().as_str(),
+        price_text => price(parts).map(|micros| one_price(micros, currency)),
         has_prices => !prices.is_empty(),
         country => reader.country.clone(),
         dear,
         plain_parts,
         plain_price => price(plain_parts),
+        plain_price_text => price(plain_parts).map(|micros| one_price(micros, currency)),
         variables => template.variables().to_vec(),
     }
 }
@@ -140,6 +144,15 @@ fn parcel<'a>(message: Message<'_>, reader: &'a Reader, parts: u32) -> Parcel<'a
         has_content: message.has_content,
         country: reader.country.as_deref(),
         phone: reader.phone.as_ref(),
+    }
+}
+
+/// What one message costs: below one unit to the last digit, since two prices are compared.
+fn one_price(micros: i64, currency: &str) -> String {
+    let nothing = format::money(0, currency);
+    match nothing.strip_suffix("0.00").filter(|_| micros < 1_000_000) {
+        Some(sign) => format!("{sign}{}", price::amount(micros)),
+        None => format::money(micros, currency),
     }
 }
 
@@ -292,6 +305,7 @@ mod tests {
             (&json!("UCS-2"), &json!(2), &json!(1))
         );
         assert_eq!((&found["price"], &found["plain_price"]), (&json!(20_000), &json!(10_000)));
+        assert_eq!(found["price_text"], json!("$0.02"));
         assert_eq!(found["dear"][0]["plain"], json!("'"));
         assert_eq!(found["dear"][1]["name"], json!("an emoji"));
         assert_eq!(found["dear"][1]["plain"], Json::Null);
@@ -312,6 +326,15 @@ mod tests {
             found["stretches"].as_array().unwrap().iter().map(|one| one["text"].as_str().unwrap()).collect();
         assert_eq!(told(&found), "<added Kettle: >Hi <value Ana><added \nReply STOP to end.>");
         assert_eq!(found["characters"], json!(whole.chars().count()));
+    }
+
+    #[test]
+    fn a_price_below_one_unit_is_told_to_its_last_digit() {
+        for (micros, currency, told) in
+            [(7_900, "USD", "$0.0079"), (15_800, "USD", "$0.0158"), (1_234_567, "EUR", "€1.23"), (80_000, "CHF", "CHF 0.08")]
+        {
+            assert_eq!(one_price(micros, currency), told);
+        }
     }
 
     #[test]

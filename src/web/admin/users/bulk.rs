@@ -134,13 +134,17 @@ fn filter_of(form: &Form) -> Result<PeopleFilter, Problem> {
         .filter_map(|(name, value)| Some((name.strip_prefix("filter.")?.to_owned(), value.to_owned())))
         .collect();
     PeopleFilter::read(&pairs).map_err(|errors| {
-        let named = |error: crate::domain::people::FilterError| FieldError { field: error.field, message: error.message };
+        let named = |error: crate::domain::people::FilterError| FieldError {
+            field: error.field,
+            message: error.message,
+        };
         Problem::fields(errors.into_iter().map(named).collect())
     })
 }
 
 fn action_of(form: &Form) -> Result<BulkAction, FieldError> {
-    let fault = |field: &str, message: &str| FieldError { field: field.to_owned(), message: message.to_owned() };
+    let fault =
+        |field: &str, message: &str| FieldError { field: field.to_owned(), message: message.to_owned() };
     let text = |name: &str, missing: &str| form.text(name).ok_or_else(|| fault(name, missing));
     let action = match form.text("action").unwrap_or_default().as_str() {
         "consent" => {
@@ -149,7 +153,10 @@ fn action_of(form: &Form) -> Result<BulkAction, FieldError> {
         }
         "join" => BulkAction::Join(text("topic", "choose a topic")?),
         "leave" => BulkAction::Leave(text("topic", "choose a topic")?),
-        "set" => BulkAction::Set(text("attribute", "name the attribute")?, value_of(&text("value", "give its value")?)),
+        "set" => BulkAction::Set(
+            text("attribute", "name the attribute")?,
+            value_of(&text("value", "give its value")?),
+        ),
         "remove" => BulkAction::Remove(text("attribute", "name the attribute")?),
         "suppress" => BulkAction::Suppress,
         _ => return Err(fault("action", "choose what to do")),
@@ -173,7 +180,8 @@ fn value_of(text: &str) -> Json {
 /// What the form asks for, every fault named.
 fn read(form: &Form, filter: &PeopleFilter, counted: Counted) -> Result<(BulkAction, String), Problem> {
     let mut faults = Vec::new();
-    let mut fault = |field: &str, message: String| faults.push(FieldError { field: field.to_owned(), message });
+    let mut fault =
+        |field: &str, message: String| faults.push(FieldError { field: field.to_owned(), message });
     if filter.q.is_some() {
         fault("action", "clear the search first: an action goes by filters".to_owned());
     }
@@ -250,8 +258,12 @@ fn refused_words(reason: &str) -> &'static str {
 
 fn row_value(row: &BulkRow, name: Option<&str>) -> Value {
     let filter = PeopleFilter::read(&row.filter).unwrap_or_default();
-    let refused: Vec<Value> =
-        row.tally.refused.iter().map(|(reason, n)| context! { n => *n, said => refused_words(reason) }).collect();
+    let refused: Vec<Value> = row
+        .tally
+        .refused
+        .iter()
+        .map(|(reason, n)| context! { n => *n, said => refused_words(reason) })
+        .collect();
     context! {
         id => row.id,
         state => row.state.clone(),
@@ -286,7 +298,11 @@ pub(in super::super) async fn show(page: Page, state: Data<State>, id: Path<i64>
         section => "users",
         bulk => row_value(&row, name.as_deref()),
     };
-    if page.is_htmx { page.part("users/_bulk.html", values) } else { page.show("users/bulk_done.html", values) }
+    if page.is_htmx {
+        page.part("users/_bulk.html", values)
+    } else {
+        page.show("users/bulk_done.html", values)
+    }
 }
 
 /// `POST /admin/users/bulk/{id}/cancel`.
@@ -310,11 +326,7 @@ pub(in super::super) async fn sheet(page: Page, state: Data<State>, request: Htt
     }
     let (looking, now) = (asked.filter.clone(), page.now());
     // What is not there is said before the first byte.
-    state
-        .store
-        .read(move |conn| Wanted::of(conn, &looking, now).map(drop))
-        .await
-        .map_err(problem_of)?;
+    state.store.read(move |conn| Wanted::of(conn, &looking, now).map(drop)).await.map_err(problem_of)?;
     let sheet = Sheet::new(state.store.clone(), asked.filter);
     let lines = stream::unfold(Some(sheet), |sheet| async move {
         let mut sheet = sheet?;

@@ -17,8 +17,7 @@ use crate::web::error::{FieldError, Problem};
 use crate::web::reply::Reply;
 
 /// Places where people usually say so, to choose from.
-const SOURCES: [&str; 6] =
-    ["paper form", "web form", "at the counter", "by phone", "by e-mail", "contract"];
+const SOURCES: [&str; 6] = ["paper form", "web form", "at the counter", "by phone", "by e-mail", "contract"];
 
 /// The states that an operator may record, the present one marked.
 pub(super) fn states(now: Consent) -> Vec<Value> {

@@ -54,9 +54,13 @@ fn row_of(name: &str, value: &Json) -> Row {
         Json::Null => ("null", String::new()),
         Json::Bool(is_so) => ("yes_no", if *is_so { "yes" } else { "no" }.to_owned()),
         Json::Number(number) => ("number", number.to_string()),
-        Json::String(text) if text.parse::<jiff::civil::Date>().is_ok() && text.len() == 10 => ("date", text.clone()),
+        Json::String(text) if text.parse::<jiff::civil::Date>().is_ok() && text.len() == 10 => {
+            ("date", text.clone())
+        }
         Json::String(text) => ("text", text.clone()),
-        Json::Array(items) if items.iter().all(|item| item.as_str().is_some_and(|text| !text.contains('\n'))) => {
+        Json::Array(items)
+            if items.iter().all(|item| item.as_str().is_some_and(|text| !text.contains('\n'))) =>
+        {
             let lines: Vec<&str> = items.iter().filter_map(Json::as_str).collect();
             ("list", lines.join("\n"))
         }
@@ -187,8 +191,11 @@ fn types() -> Vec<Value> {
 
 /// `GET /admin/users/new`.
 pub(in super::super) async fn new(page: Page, state: Data<State>) -> Answer {
-    let rows = ["first_name", "last_name", "city"]
-        .map(|name| Row { name: name.to_owned(), kind: "text".to_owned(), ..Row::default() });
+    let rows = ["first_name", "last_name", "city"].map(|name| Row {
+        name: name.to_owned(),
+        kind: "text".to_owned(),
+        ..Row::default()
+    });
     new_page(&page, &state, (Filled::default(), rows.to_vec())).await
 }
 
@@ -250,7 +257,8 @@ fn read_new(form: &Form, rows: &[Row], now: i64) -> Result<api::NewPerson, Probl
     if !topics.is_empty() {
         body.insert("topics".to_owned(), json!(topics));
     }
-    let filled: Vec<Row> = rows.iter().filter(|row| !row.text.trim().is_empty() || row.kind == "null").cloned().collect();
+    let filled: Vec<Row> =
+        rows.iter().filter(|row| !row.text.trim().is_empty() || row.kind == "null").cloned().collect();
     let attributes = attributes_of(&filled);
     if let Ok(attributes) = &attributes {
         body.insert("attributes".to_owned(), Json::Object(attributes.clone()));
@@ -275,9 +283,16 @@ pub(in super::super) async fn show(page: Page, state: Data<State>, id: Path<i64>
     edit_page(&page, &state, *id, None).await
 }
 
-async fn edit_page(page: &Page, state: &State, id: i64, refused: Option<(Filled, Vec<Row>, String)>) -> Answer {
-    let (user, names) =
-        state.store.read(move |conn| Ok::<_, super::super::failure::Failure>((find(conn, id)?, suggestions(conn)?))).await?;
+async fn edit_page(
+    page: &Page,
+    state: &State,
+    id: i64,
+    refused: Option<(Filled, Vec<Row>, String)>,
+) -> Answer {
+    let (user, names) = state
+        .store
+        .read(move |conn| Ok::<_, super::super::failure::Failure>((find(conn, id)?, suggestions(conn)?)))
+        .await?;
     let fresh = || user.attributes.iter().map(|(name, value)| row_of(name, value)).collect();
     let (filled, rows, mark) = match refused {
         Some((filled, rows, mark)) => (filled, rows, mark),

@@ -207,11 +207,8 @@ fn values(asked: &Asked, seen: Result<Seen, String>) -> Value {
         Err(fault) => (None, Some(fault)),
     };
     let column = asked.column.clone().unwrap_or_else(|| "city".to_owned());
-    let rows: Vec<Value> = seen
-        .iter()
-        .flat_map(|seen| &seen.rows)
-        .map(|row| row_value(row, &column))
-        .collect();
+    let rows: Vec<Value> =
+        seen.iter().flat_map(|seen| &seen.rows).map(|row| row_value(row, &column)).collect();
     let have = asked.have + rows.len();
     let further = seen.as_ref().and_then(|seen| seen.further).map(|place| {
         context! {
@@ -219,7 +216,8 @@ fn values(asked: &Asked, seen: Result<Seen, String>) -> Value {
             looked => seen.as_ref().map(|seen| looked(asked, seen.highest, place)),
         }
     });
-    let next = seen.as_ref().and_then(|seen| seen.next).map(|place| asked.href(&[("from", place.to_string())]));
+    let next =
+        seen.as_ref().and_then(|seen| seen.next).map(|place| asked.href(&[("from", place.to_string())]));
     let filter = &asked.filter;
     context! {
         title => "People",
@@ -304,12 +302,15 @@ fn row_value(row: &PersonRow, column: &str) -> Value {
 
 fn offers(choices: &Choices) -> Value {
     let pair = |value: &str, label: &str| context! { value, label };
-    let consents: Vec<Value> =
-        Consent::ALL.iter().map(|state| pair(state.as_str(), words::word("consent", state.as_str()))).collect();
+    let consents: Vec<Value> = Consent::ALL
+        .iter()
+        .map(|state| pair(state.as_str(), words::word("consent", state.as_str())))
+        .collect();
     let marks: Vec<Value> = Mark::ALL.iter().map(|(_, value, label)| pair(value, label)).collect();
     let heard: Vec<Value> = Heard::ALL.iter().map(|(_, value, label)| pair(value, label)).collect();
     let topics: Vec<Value> = choices.topics.iter().map(|name| pair(name, name)).collect();
-    let segments: Vec<Value> = choices.segments.iter().map(|(id, name)| pair(&id.to_string(), name)).collect();
+    let segments: Vec<Value> =
+        choices.segments.iter().map(|(id, name)| pair(&id.to_string(), name)).collect();
     context! { consents, marks, heard, topics, segments }
 }
 
@@ -324,9 +325,12 @@ pub(super) fn chips_of(filter: &PeopleFilter, segment: Option<&str>) -> Vec<(Str
                 "consent" => words::word("consent", &value).to_owned(),
                 "topic" => format!("In topic {value}"),
                 "country" => format!("Country {value}"),
-                "mark" => Mark::ALL.iter().find(|(_, w, _)| *w == value).map_or(value.clone(), |f| f.2.to_owned()),
+                "mark" => {
+                    Mark::ALL.iter().find(|(_, w, _)| *w == value).map_or(value.clone(), |f| f.2.to_owned())
+                }
                 "heard" => {
-                    let said = Heard::ALL.iter().find(|(_, word, _)| *word == value).map_or("", |found| found.2);
+                    let said =
+                        Heard::ALL.iter().find(|(_, word, _)| *word == value).map_or("", |found| found.2);
                     format!("Wrote {said}")
                 }
                 "segment" => match segment {
@@ -343,7 +347,11 @@ pub(super) fn chips_of(filter: &PeopleFilter, segment: Option<&str>) -> Vec<(Str
 
 fn chips(asked: &Asked, choices: Option<&Choices>) -> Vec<Value> {
     let segment = choices.and_then(|choices| {
-        choices.segments.iter().find(|(id, _)| Some(*id) == asked.filter.segment_id).map(|(_, name)| name.as_str())
+        choices
+            .segments
+            .iter()
+            .find(|(id, _)| Some(*id) == asked.filter.segment_id)
+            .map(|(_, name)| name.as_str())
     });
     chips_of(&asked.filter, segment)
         .into_iter()

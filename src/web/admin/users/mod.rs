@@ -28,7 +28,9 @@ use crate::web::error::Problem;
 fn find(conn: &Connection, id: i64) -> Result<User, Failure> {
     match users::find(conn, &UserKey::Id(id))? {
         Some(user) if user.erased_at.is_none() => Ok(user),
-        Some(_) => Err(Failure::not_found(format!("Person {id} was erased. Their numbers stay in the counts."))),
+        Some(_) => {
+            Err(Failure::not_found(format!("Person {id} was erased. Their numbers stay in the counts.")))
+        }
         None => Err(Failure::not_found(format!("There is no person {id}."))),
     }
 }

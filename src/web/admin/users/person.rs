@@ -64,7 +64,11 @@ struct Proofs {
     rows: usize,
 }
 
-fn look(conn: &Connection, id: i64, (show, place): (Show, Place)) -> Result<Seen, super::super::failure::Failure> {
+fn look(
+    conn: &Connection,
+    id: i64,
+    (show, place): (Show, Place),
+) -> Result<Seen, super::super::failure::Failure> {
     let user = find(conn, id)?;
     let effective = users::topics(conn, user.id, user.consent)?;
     let mut known = Vec::new();

@@ -62,7 +62,8 @@ pub(in super::super) async fn ask(page: Page, state: Data<State>, id: Path<i64>)
 
 async fn ask_page(page: &Page, state: &State, id: i64, filled: Filled) -> Answer {
     let user = state.store.read(move |conn| find(conn, id)).await?;
-    let reasons: Vec<_> = REASONS.iter().map(|(value, label)| context! { value => *value, label => *label }).collect();
+    let reasons: Vec<_> =
+        REASONS.iter().map(|(value, label)| context! { value => *value, label => *label }).collect();
     page.show_as(
         filled.status(),
         "users/suppress.html",

@@ -154,9 +154,12 @@ fn told_event(event: &Event, actor: Option<&str>) -> Value {
             false => ("bad", "phone", "Number unreachable".to_owned(), reachable(text_of("reason"))),
         },
         "user.updated" => ("", "pencil", "Changed".to_owned(), changes(&event.data, &who)),
-        "hold.changed" if event.data.get("hold").is_some_and(|hold| !hold.is_null()) => {
-            ("warn", "user-question", "Put on review".to_owned(), "No marketing until somebody decides".to_owned())
-        }
+        "hold.changed" if event.data.get("hold").is_some_and(|hold| !hold.is_null()) => (
+            "warn",
+            "user-question",
+            "Put on review".to_owned(),
+            "No marketing until somebody decides".to_owned(),
+        ),
         "hold.changed" => ("ok", "user-check", "Review decided".to_owned(), who),
         "topic.changed" => {
             let verb = if is("subscribed") { "Joined" } else { "Left" };
@@ -166,7 +169,9 @@ fn told_event(event: &Event, actor: Option<&str>) -> Value {
             ("bad", "ban", "Suppressed".to_owned(), format!("{} {who}", suppressed(text_of("reason"))))
         }
         "suppression.changed" => ("ok", "circle-check", "Off the suppression list".to_owned(), who),
-        "trigger.received" => ("", "bolt", format!("Event {}", text_of("trigger_type")), text_of("id").to_owned()),
+        "trigger.received" => {
+            ("", "bolt", format!("Event {}", text_of("trigger_type")), text_of("id").to_owned())
+        }
         "trigger.cancelled" => ("", "bolt", "Event taken back".to_owned(), text_of("id").to_owned()),
         other => ("", "history", other.replace(['.', '_'], " "), who),
     };
