@@ -147,9 +147,11 @@ pub(super) fn note(tx: &Tx<'_>, id: i64, mut data: Value, actor: &str) -> Result
         .prepare_cached("SELECT email FROM operators WHERE id = ?1")?
         .query_row([id], |row| row.get(0))
         .optional()?;
-    data["operator_id"] = json!(id);
-    data["operator"] = json!(email);
-    data["actor"] = json!(actor);
+    if let Value::Object(members) = &mut data {
+        members.insert("operator_id".to_owned(), json!(id));
+        members.insert("operator".to_owned(), json!(email));
+        members.insert("actor".to_owned(), json!(actor));
+    }
     events::append(tx, EventType::AdminChanged, NewEvent { data: Some(data), ..NewEvent::default() })?;
     Ok(())
 }

@@ -20,8 +20,13 @@ async fn add(visitor: &Visitor, phone: &str, attributes: Value, consent: Consent
         .app
         .store
         .write::<_, _, StoreError>(move |tx| {
-            let change =
-                ConsentChange { state: consent, source: "test", actor: "test", evidence: None, obtained_at: None };
+            let change = ConsentChange {
+                state: consent,
+                source: "test",
+                actor: "test",
+                evidence: None,
+                obtained_at: None,
+            };
             let new = NewUser {
                 phone: Some(&phone),
                 channel_address: None,
@@ -46,7 +51,8 @@ async fn run_bulk(visitor: &Visitor) {
 /// The value of one cell.
 async fn value<T: rusqlite::types::FromSql + Send + 'static>(visitor: &Visitor, sql: &str) -> T {
     let sql = sql.to_owned();
-    let read = move |conn: &rusqlite::Connection| Ok::<T, StoreError>(conn.query_row(&sql, [], |row| row.get(0))?);
+    let read =
+        move |conn: &rusqlite::Connection| Ok::<T, StoreError>(conn.query_row(&sql, [], |row| row.get(0))?);
     visitor.app.store.read(read).await.unwrap()
 }
 
@@ -73,8 +79,10 @@ async fn people_are_found_as_one_types_and_every_filter_can_be_taken_off() {
     let visitor = Visitor::operator().await;
     let empty = page(&visitor, "/admin/users").await;
     assert!(empty.contains("Nobody here yet") && empty.contains("/admin/imports/new"));
-    let ana = add(&visitor, "+14155550101", json!({"name": "Ána Perera", "city": "Galle"}), Consent::OptIn).await;
-    let bo = add(&visitor, "+94771234567", json!({"first_name": "Bo", "last_name": "Silva"}), Consent::Stop).await;
+    let ana =
+        add(&visitor, "+14155550101", json!({"name": "Ána Perera", "city": "Galle"}), Consent::OptIn).await;
+    let bo =
+        add(&visitor, "+94771234567", json!({"first_name": "Bo", "last_name": "Silva"}), Consent::Stop).await;
     let (ana, bo) = (format!("/admin/users/{ana}\""), format!("/admin/users/{bo}\""));
     for (query, finds_ana, finds_bo) in [
         ("", true, true),
@@ -125,7 +133,9 @@ async fn a_viewer_sees_no_whole_number_and_changes_nothing() {
     let operator = Visitor::operator().await;
     let id = add(&operator, "+14155550101", json!({"name": "Ana"}), Consent::OptIn).await;
     let viewer = operator.viewer().await;
-    for path in ["/admin/users".to_owned(), format!("/admin/users/{id}"), format!("/admin/users/{id}/explain")] {
+    for path in
+        ["/admin/users".to_owned(), format!("/admin/users/{id}"), format!("/admin/users/{id}/explain")]
+    {
         let seen = page(&viewer, &path).await;
         assert!(seen.contains("+1 415 ··· ··01") || path.ends_with("explain"), "{path}: {seen}");
         for whole in ["555 0101", "5550101"] {
@@ -138,7 +148,11 @@ async fn a_viewer_sees_no_whole_number_and_changes_nothing() {
     for path in ["edit", "consent", "suppress", "erase", "proof", "export"] {
         assert_eq!(viewer.get(&format!("/admin/users/{id}/{path}")).await.status, 403, "{path}");
     }
-    assert_eq!(operator.get(&format!("/admin/users/{id}/erase")).await.status, 403, "an operator does not erase");
+    assert_eq!(
+        operator.get(&format!("/admin/users/{id}/erase")).await.status,
+        403,
+        "an operator does not erase"
+    );
     for path in ["new", "bulk", "export"] {
         assert_eq!(viewer.get(&format!("/admin/users/{path}")).await.status, 403, "{path}");
     }
@@ -193,7 +207,8 @@ async fn what_strangers_wrote_is_text_on_every_page() {
 #[tokio::test]
 async fn a_person_is_added_once_and_nothing_that_was_typed_is_lost() {
     let visitor = Visitor::operator().await;
-    let fields = [("phone", "12"), ("attribute", "city"), ("type", "number"), ("text", "Galle"), ("state", "opt_in")];
+    let fields =
+        [("phone", "12"), ("attribute", "city"), ("type", "number"), ("text", "Galle"), ("state", "opt_in")];
     let seen = send(&visitor, "/admin/users/new", "/admin/users", &fields).await;
     assert_eq!(seen.status, 422);
     assert!(seen.text.contains("value=\"12\"") && seen.text.contains("Galle"), "{}", seen.text);
@@ -213,7 +228,14 @@ async fn a_person_is_added_once_and_nothing_that_was_typed_is_lost() {
     let seen = send(&visitor, "/admin/users/new", "/admin/users", &fields).await;
     let person = seen.location().to_owned();
     let shown = page(&visitor, &person).await;
-    for text in ["+1 415 555 0101", "Galle", "Opted in", "paper form", "Yes, text me.", "Recorded by operator@example.com"] {
+    for text in [
+        "+1 415 555 0101",
+        "Galle",
+        "Opted in",
+        "paper form",
+        "Yes, text me.",
+        "Recorded by operator@example.com",
+    ] {
         assert!(shown.contains(text) || text.starts_with("Recorded"), "{text}: {shown}");
     }
     // The same number again leads to the same person.
@@ -257,7 +279,11 @@ async fn attributes_keep_their_types_and_a_change_in_between_is_not_written_over
     );
     let late = visitor.post(&edit, &second).await;
     assert_eq!(late.status, 409);
-    assert!(late.text.contains("changed this person meanwhile") && late.text.contains("Anabel"), "{}", late.text);
+    assert!(
+        late.text.contains("changed this person meanwhile") && late.text.contains("Anabel"),
+        "{}",
+        late.text
+    );
     // What can't be kept is told beside its field.
     let mut wrong = visitor.get(&edit).await.form_to(&edit);
     set(&mut wrong, "points", "text", "many");
@@ -283,7 +309,10 @@ async fn a_consent_is_recorded_with_its_words_and_a_stop_stays() {
     assert!(told.starts_with("opt_in by phone Yes, text me. operator:"), "{told}");
     // An old page of before the STOP can't undo it.
     let old = visitor.get(&path).await.form_to(&path);
-    assert_eq!(send(&visitor, &path, &path, &[("state", "stop"), ("evidence", "asked by phone")]).await.status, 303);
+    assert_eq!(
+        send(&visitor, &path, &path, &[("state", "stop"), ("evidence", "asked by phone")]).await.status,
+        303
+    );
     let refused = visitor.post(&path, &old).await;
     assert_eq!(refused.status, 409);
     assert!(refused.text.contains("by texting START"), "{}", refused.text);
@@ -310,10 +339,14 @@ async fn topics_suppression_and_a_dead_number_are_changed_with_a_click() {
     assert_eq!(value::<i64>(&visitor, "SELECT reachable FROM users").await, 1);
     let nothing = send(&visitor, &to("suppress"), &to("suppress"), &[("reason", "")]).await;
     assert_eq!(nothing.status, 422);
-    assert_eq!(send(&visitor, &to("suppress"), &to("suppress"), &[("reason", "complaint")]).await.status, 303);
+    assert_eq!(
+        send(&visitor, &to("suppress"), &to("suppress"), &[("reason", "complaint")]).await.status,
+        303
+    );
     assert_eq!(value::<i64>(&visitor, "SELECT suppressed FROM users").await, 1);
     let shown = page(&visitor, &person).await;
-    for text in ["Suppressed", "After a complaint", "Left “general”", "Joined “general”", "Number cleared"] {
+    for text in ["Suppressed", "After a complaint", "Left “general”", "Joined “general”", "Number cleared"]
+    {
         assert!(shown.contains(text), "{text}: {shown}");
     }
     assert_eq!(send(&visitor, &person, &to("unsuppress"), &[]).await.status, 303);
@@ -326,7 +359,8 @@ async fn an_action_on_many_says_how_many_and_leaves_stop_alone() {
     for i in 0..30 {
         let consent = if i % 10 == 0 { Consent::Stop } else { Consent::OptIn };
         let city = if i < 20 { "Galle" } else { "Kandy" };
-        add(&visitor, &format!("+141555501{i:02}"), json!({"name": format!("P{i}"), "city": city}), consent).await;
+        add(&visitor, &format!("+141555501{i:02}"), json!({"name": format!("P{i}"), "city": city}), consent)
+            .await;
     }
     let list = page(&visitor, "/admin/users?attribute.city=Galle").await;
     assert!(list.contains("Do for all 20…"), "{list}");
@@ -383,14 +417,23 @@ async fn from_a_thousand_people_on_their_number_is_typed() {
     let typed = [("action", "remove"), ("attribute", "city"), ("reason", "moved"), ("typed", "1,200")];
     assert_eq!(send(&visitor, ask, "/admin/users/bulk", &typed).await.status, 303);
     run_bulk(&visitor).await;
-    assert_eq!(value::<i64>(&visitor, "SELECT count(*) FROM users WHERE json(attributes) = '{}'").await, 1_200);
+    assert_eq!(
+        value::<i64>(&visitor, "SELECT count(*) FROM users WHERE json(attributes) = '{}'").await,
+        1_200
+    );
     assert_eq!(value::<i64>(&visitor, "SELECT count(*) FROM events WHERE type = 'people.changed'").await, 1);
 }
 
 #[tokio::test]
 async fn a_sheet_of_people_runs_nothing_in_a_spreadsheet() {
     let visitor = Visitor::operator().await;
-    add(&visitor, "+14155550101", json!({"name": "=cmd|'/c calc'!A1", "=key": "-1+1", "n": 5}), Consent::OptIn).await;
+    add(
+        &visitor,
+        "+14155550101",
+        json!({"name": "=cmd|'/c calc'!A1", "=key": "-1+1", "n": 5}),
+        Consent::OptIn,
+    )
+    .await;
     add(&visitor, "+14155550102", json!({"name": "Bo, \"B\""}), Consent::Stop).await;
     let seen = visitor.get("/admin/users/export?consent=opt_in").await;
     assert_eq!(seen.status, 200);
@@ -420,7 +463,8 @@ async fn an_erased_person_is_found_nowhere() {
         let seen = page(&admin, &format!("/admin/users{query}")).await;
         assert!(!seen.contains(&format!("/admin/users/{id}\"")), "{query}");
     }
-    let words: i64 = value(&admin, "SELECT count(*) FROM user_words WHERE user_words MATCH 'xylophina'").await;
+    let words: i64 =
+        value(&admin, "SELECT count(*) FROM user_words WHERE user_words MATCH 'xylophina'").await;
     assert_eq!(words, 0);
 }
 

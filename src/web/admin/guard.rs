@@ -105,7 +105,7 @@ async fn admit(request: &ServiceRequest) -> Result<(), Refusal> {
 
 /// A request that changes something must come from a page of ours. Browsers say so; without the headers the hidden
 /// field of the form decides alone.
-fn refuse_other_sites(request: &ServiceRequest) -> Result<(), Refusal> {
+fn refuse_other_sites(request: &ServiceRequest) -> Result<(), Failure> {
     let header = |name: &HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
     let is_ours = match (header(&SEC_FETCH_SITE), header(&header::ORIGIN)) {
         (Some(site), _) => site == "same-origin" || site == "none",
@@ -117,7 +117,7 @@ fn refuse_other_sites(request: &ServiceRequest) -> Result<(), Refusal> {
         return Ok(());
     }
     let detail = "This form was sent by another site. Open the page here and send it again.";
-    Err(Failure::forbidden(detail).into())
+    Err(Failure::forbidden(detail))
 }
 
 /// Whether an origin is the address under which this request came, or the public one: a proxy may have changed the
