@@ -199,6 +199,15 @@ pub(super) fn decide(ground: &Ground<'_>, job: &Job, reading: &Reading) -> Resul
     Ok(verdict)
 }
 
+/// The consent that a row tells, or the import for all its rows.
+fn said(job: &Job, person: &Person) -> Option<Consent> {
+    match person.consent {
+        Said::Clearly(said) => Some(said),
+        Said::Unclear => None,
+        Said::Nothing => job.options.consent.state,
+    }
+}
+
 /// The person is known: from before, or (`marked`) from an earlier row of this file.
 fn decide_known(
     ground: &Ground<'_>,
@@ -252,12 +261,8 @@ fn decide_known(
         }
         change.topics.push(Membership { topic_id, found, joins });
     }
-    let said = match person.consent {
-        Said::Clearly(said) => Some(said),
-        Said::Unclear => None,
-        Said::Nothing => job.options.consent.state,
-    };
-    let kept = said.filter(|said| change.consent.is_none() && *said < now).map(|said| (now, said));
+    let said = said(job, person).filter(|said| change.consent.is_none() && *said < now);
+    let kept = said.map(|said| (now, said));
     let facts = Facts {
         new_consent: None,
         has_attributes: change.attributes.is_some(),
