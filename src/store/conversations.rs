@@ -364,8 +364,8 @@ mod tests {
         assert_eq!(told, [("closed", "operator:1"), ("assigned", "operator:1")]);
     }
 
-    /// What comes in thousands a second pays for the inbox: by steps of SQLite's machine, less than a third of what
-    /// the row itself and its event cost, and the same however many conversations there are.
+    /// What comes in thousands a second pays for the inbox: by steps of SQLite's machine, about a third of what the row
+    /// itself and its event cost, and the same however many conversations there are.
     #[tokio::test]
     async fn a_message_costs_the_inbox_little_at_any_size() {
         let (_dir, store, user_id) = store().await;
@@ -426,7 +426,6 @@ mod tests {
             .unwrap();
         let (many, _) = store.write(measure(50_000)).await.unwrap();
         assert!(many <= few + 4, "{many} steps among 20,000 conversations, {few} alone");
-        eprintln!("STEPS {few} {many} {rest}");
-        assert!(few * 3 <= rest * 2, "{few} steps beside {rest}");
+        assert!(few * 5 <= rest * 2, "{few} steps beside {rest}");
     }
 }

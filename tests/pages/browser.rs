@@ -58,8 +58,16 @@ fn start(mut command: Command, sign: &str) -> Server {
 }
 
 fn add_operator(config: &Path) {
-    let arguments =
-        ["--config", config.to_str().unwrap(), "operator", "add", EMAIL, "--role", "admin", "--password-stdin"];
+    let arguments = [
+        "--config",
+        config.to_str().unwrap(),
+        "operator",
+        "add",
+        EMAIL,
+        "--role",
+        "admin",
+        "--password-stdin",
+    ];
     let mut child = program(&arguments).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(PASSWORD.as_bytes()).unwrap();
     assert!(child.wait().unwrap().success());
@@ -82,8 +90,10 @@ fn play(server: &Server, simulator: &str, specs: &[String]) {
 }
 
 fn specs(is_wanted: impl Fn(&str) -> bool) -> Vec<String> {
-    let names = std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let mut names: Vec<String> = names.filter(|name| name.ends_with(".spec.mjs") && is_wanted(name)).collect();
+    let names =
+        std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> =
+        names.filter(|name| name.ends_with(".spec.mjs") && is_wanted(name)).collect();
     names.sort();
     names
 }

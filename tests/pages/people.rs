@@ -289,7 +289,11 @@ async fn attributes_keep_their_types_and_a_change_in_between_is_not_written_over
     set(&mut wrong, "points", "text", "many");
     let refused = visitor.post(&edit, &wrong).await;
     assert_eq!(refused.status, 422);
-    assert!(refused.text.contains("is no number") && refused.text.contains("many</textarea>"), "{}", refused.text);
+    assert!(
+        refused.text.contains("is no number") && refused.text.contains("many</textarea>"),
+        "{}",
+        refused.text
+    );
 }
 
 #[tokio::test]

@@ -261,9 +261,9 @@ pub(super) const GROUPS: [(&str, &str, &[&str]); 8] = [
         &["message.failed", "message.undelivered", "message.expired", "message.uncertain"],
     ),
     ("lost", "Lost answers", &["message.uncertain"]),
-    ("replies", "Replies", &["inbound."]),
+    ("replies", "Replies", &["inbound.", "conversation."]),
     ("consent", "Consent", &["consent.", "hold.", "topic.", "suppression."]),
-    ("people", "People and imports", &["user.", "import."]),
+    ("people", "People and imports", &["user.", "people.", "import."]),
     ("campaigns", "Campaigns", &["campaign.", "trigger."]),
     ("system", "System", &["sender.", "account.", "admin.", "webhook.", "alert.", "content."]),
 ];

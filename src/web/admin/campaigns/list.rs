@@ -75,7 +75,7 @@ pub(in crate::web::admin) async fn show(page: Page, state: Data<web::State>, req
         is_any => found.is_any,
         people => found.people,
         has_template => found.has_template,
-        next => next["next_cursor"].as_str(),
+        next => next.get("next_cursor").and_then(|cursor| cursor.as_str()),
         is_first => before == i64::MAX,
     };
     page.show("campaigns/list.html", values)

@@ -113,7 +113,7 @@ pub(in crate::web::admin) async fn show(
         section => "campaigns",
         campaign => shown::row(&found, &page.zone, now),
         rows => shown_rows,
-        next => paged["next_cursor"].as_str(),
+        next => paged.get("next_cursor").and_then(|cursor| cursor.as_str()),
         is_cut,
         statuses => statuses(&found.counts),
         reasons => all_reasons(&found, wish.status),

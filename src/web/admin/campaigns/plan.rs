@@ -380,7 +380,9 @@ pub(super) fn preview_of(
         Some(user) => reports::names(conn, &[user.id])?,
         None => super::Names::new(),
     };
-    let forcing = said["body"].as_str().filter(|_| said["encoding"] == "UCS-2");
+    let word = |name: &str| said.get(name).and_then(Value::as_str);
+    let forcing = word("body").filter(|_| word("encoding") == Some("UCS-2"));
+    let forcing = forcing.and_then(encoding::forcing_character).map(String::from);
     Ok(context! {
         template => context! {
             id => template.id,
@@ -397,7 +399,7 @@ pub(super) fn preview_of(
         wish => wish,
         is_unknown,
         is_sms => template.text.channel == Channel::Sms,
-        forcing => forcing.and_then(encoding::forcing_character).map(String::from),
+        forcing,
         said => Shown::from(minijinja::value::Serde(said)),
     })
 }

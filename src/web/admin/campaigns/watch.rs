@@ -144,7 +144,7 @@ pub(super) fn failures(counts: &[CampaignCount]) -> Vec<Failed> {
             continue;
         }
         let told = api::report::failure(count.error_code, &count.reason, count.n);
-        let word = |name: &str| told[name].as_str().unwrap_or_default().to_owned();
+        let word = |name: &str| told.get(name).and_then(|word| word.as_str()).unwrap_or_default().to_owned();
         rows.push(Failed {
             code: count.error_code,
             text: word("text"),

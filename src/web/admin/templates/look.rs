@@ -330,9 +330,12 @@ mod tests {
 
     #[test]
     fn a_price_below_one_unit_is_told_to_its_last_digit() {
-        for (micros, currency, told) in
-            [(7_900, "USD", "$0.0079"), (15_800, "USD", "$0.0158"), (1_234_567, "EUR", "€1.23"), (80_000, "CHF", "CHF 0.08")]
-        {
+        for (micros, currency, told) in [
+            (7_900, "USD", "$0.0079"),
+            (15_800, "USD", "$0.0158"),
+            (1_234_567, "EUR", "€1.23"),
+            (80_000, "CHF", "CHF 0.08"),
+        ] {
             assert_eq!(one_price(micros, currency), told);
         }
     }
