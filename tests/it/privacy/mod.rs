@@ -63,6 +63,8 @@ async fn full_engine() -> Engine {
              INSERT INTO attribute_values VALUES ('city', '{MARK}', 3);
              INSERT INTO imports (id, state, file_name, options, actor, created_at, finished_at)
                VALUES (7, 'finished', 'a.csv', '{{}}', 'test', 0, 0);
+             INSERT INTO import_changes VALUES (1, 7, '{{\"name\":\"{MARK}\"}}', '{{\"name\":\"Ana\"}}'),
+               (2, 7, '{{\"name\":\"Al\"}}', '{{\"name\":\"Bo\"}}');
              INSERT INTO import_issues VALUES (7, 2, 'consent_unclear', 0, NULL, 'said {local}',
                '{{\"tel\":\"{local}\",\"name\":\"{MARK}\"}}');
              INSERT INTO import_issues VALUES (7, 3, 'consent_unclear', 0, NULL, 'x',
