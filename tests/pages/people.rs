@@ -312,7 +312,8 @@ async fn a_consent_is_recorded_with_its_words_and_a_stop_stays() {
     let told: String = value(&visitor, row).await;
     assert!(told.starts_with("opt_in by phone Yes, text me. operator:"), "{told}");
     // An old page of before the STOP can't undo it.
-    let old = visitor.get(&path).await.form_to(&path);
+    let mut old = visitor.get(&path).await.form_to(&path);
+    old.iter_mut().find(|(name, _)| name == "evidence").unwrap().1 = "on paper".to_owned();
     assert_eq!(
         send(&visitor, &path, &path, &[("state", "stop"), ("evidence", "asked by phone")]).await.status,
         303
