@@ -205,7 +205,7 @@ async fn names_headers_and_cells_of_strangers_are_only_text() {
     let file = format!(
         "phone,\"{evil}\",\"\"\"><img src=x onerror=alert(2)>\",{{{{7*7}}}}\n\
          +94771100001,{evil},=cmd|'/c calc'!A1,{evil}\n\
-         {evil},{evil},x,x\n\
+         {evil},{evil},=cmd|'/c calc'!A1,x\n\
          +94771100009,{evil},x,x\n"
     );
     let answer = upload(&visitor, "..\\..\\<script>alert(1).csv", file.as_bytes()).await;

@@ -136,6 +136,12 @@ async fn a_dry_run_of_older_options_moves_nothing() {
         import::Left::Elsewhere
     );
     assert_eq!((shop.row(id).await.state, shop.row(id).await.tally.rows), (ImportState::Checking, 0));
+    // Who had begun before, and comes with its first rows now.
+    let place = older.place();
+    let advanced = move |tx: &event_stream_engine::store::Tx<'_>| {
+        imports::advance(tx, &place, &imports::Tally { rows: 3, ..imports::Tally::default() }, 9)
+    };
+    assert!(!shop.store.write(advanced).await.unwrap());
     import::run_checks(&shop.store, &Pace::default()).await.unwrap();
     assert_eq!(shop.row(id).await.tally.rows, 7);
 }
