@@ -199,6 +199,15 @@ pub(super) fn decide(ground: &Ground<'_>, job: &Job, reading: &Reading) -> Resul
     Ok(verdict)
 }
 
+/// The consent that a row tells, or the import for all its rows.
+fn said(job: &Job, person: &Person) -> Option<Consent> {
+    match person.consent {
+        Said::Clearly(said) => Some(said),
+        Said::Unclear => None,
+        Said::Nothing => job.options.consent.state,
+    }
+}
+
 /// The person is known: from before, or (`marked`) from an earlier row of this file.
 fn decide_known(
     ground: &Ground<'_>,
@@ -242,14 +251,18 @@ fn decide_known(
     } else {
         consent_of_known(&job.options, person.consent, now)
     };
-    let (memberships, issues) = memberships(ground, job, reading, change.known.id)?;
-    change.topics = memberships;
-    let said = match person.consent {
-        Said::Clearly(said) => Some(said),
-        Said::Unclear => None,
-        Said::Nothing => job.options.consent.state,
-    };
-    let kept = said.filter(|said| change.consent.is_none() && *said < now).map(|said| (now, said));
+    let mut issues = Vec::new();
+    for &topic_id in &person.topics {
+        let found = imports::membership(ground.conn, change.known.id, topic_id)?;
+        let joins = found.is_none() || found == Some(false) && job.options.consent.loosen;
+        if found == Some(false) && !joins {
+            let message = "The person left this topic; an import does not bring them back.".to_owned();
+            issues.push(job.reader.note(reading, "topic_left", message, false));
+        }
+        change.topics.push(Membership { topic_id, found, joins });
+    }
+    let said = said(job, person).filter(|said| change.consent.is_none() && *said < now);
+    let kept = said.map(|said| (now, said));
     let facts = Facts {
         new_consent: None,
         has_attributes: change.attributes.is_some(),
@@ -260,26 +273,6 @@ fn decide_known(
     let is_changed = facts.has_attributes || facts.consent.is_some() || facts.has_topics;
     let outcome = if is_changed { Outcome::Updated } else { Outcome::Unchanged };
     Ok(Verdict { outcome, action: Action::Change(change), facts, issues })
-}
-
-/// The topics of the row, with what is found of each for somebody known, and a note on each that they left.
-fn memberships(
-    ground: &Ground<'_>,
-    job: &Job,
-    reading: &Reading,
-    user_id: i64,
-) -> Result<(Vec<Membership>, Vec<NewIssue>), StoreError> {
-    let (mut memberships, mut issues) = (Vec::new(), Vec::new());
-    for &topic_id in reading.person.iter().flat_map(|person| &person.topics) {
-        let found = imports::membership(ground.conn, user_id, topic_id)?;
-        let joins = found.is_none() || found == Some(false) && job.options.consent.loosen;
-        if found == Some(false) && !joins {
-            let message = "The person left this topic; an import does not bring them back.".to_owned();
-            issues.push(job.reader.note(reading, "topic_left", message, false));
-        }
-        memberships.push(Membership { topic_id, found, joins });
-    }
-    Ok((memberships, issues))
 }
 
 fn decide_suppression(

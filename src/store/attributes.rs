@@ -72,15 +72,14 @@ pub fn mark(conn: &Connection) -> Result<Mark, StoreError> {
         .query_row([], |row| Ok(Mark { changes: row.get(0)?, erasures: row.get(1)? }))?)
 }
 
+/// A person's id, and their attributes.
+pub type Described = (i64, Map<String, Value>);
+
 /// The attributes of the next `limit` people behind id `after`, as they lie: in the order of their ids.
 ///
 /// # Errors
 /// [`StoreError`] from SQLite.
-pub fn people(
-    conn: &Connection,
-    after: i64,
-    limit: usize,
-) -> Result<Vec<(i64, Map<String, Value>)>, StoreError> {
+pub fn people(conn: &Connection, after: i64, limit: usize) -> Result<Vec<Described>, StoreError> {
     let mut statement = conn.prepare_cached(
         "SELECT id, json(attributes) FROM users WHERE id > ?1 AND erased_at IS NULL ORDER BY id LIMIT ?2",
     )?;

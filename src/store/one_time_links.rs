@@ -144,7 +144,7 @@ mod tests {
         let own = make(&store, id).await;
         assert_eq!(looked(&store, &own), Link::Password(id.unwrap()));
         let off = move |tx: &Tx<'_>| operators::set_enabled(tx, id.unwrap(), false, "test");
-        store.write::<_, _, StoreError>(off).await.unwrap();
+        assert!(matches!(store.write::<_, _, StoreError>(off).await.unwrap(), operators::Change::Made));
         assert_eq!(used(&store, &own).await, Link::Unknown, "who is disabled has no link");
     }
 }

@@ -147,9 +147,11 @@ pub(super) fn note(tx: &Tx<'_>, id: i64, mut data: Value, actor: &str) -> Result
         .prepare_cached("SELECT email FROM operators WHERE id = ?1")?
         .query_row([id], |row| row.get(0))
         .optional()?;
-    data["operator_id"] = json!(id);
-    data["operator"] = json!(email);
-    data["actor"] = json!(actor);
+    if let Value::Object(members) = &mut data {
+        members.insert("operator_id".to_owned(), json!(id));
+        members.insert("operator".to_owned(), json!(email));
+        members.insert("actor".to_owned(), json!(actor));
+    }
     events::append(tx, EventType::AdminChanged, NewEvent { data: Some(data), ..NewEvent::default() })?;
     Ok(())
 }
@@ -376,6 +378,18 @@ pub fn note_logout(tx: &Tx<'_>, id: i64) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Those who may do what `least` may and are not disabled, by address.
+///
+/// # Errors
+/// [`StoreError`] from SQLite.
+pub fn able(conn: &Connection, least: Role) -> Result<Vec<Operator>, StoreError> {
+    let found: Vec<Operator> = conn
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM operators WHERE disabled_at IS NULL ORDER BY email"))?
+        .query_map([], from_row)?
+        .collect::<Result<_, _>>()?;
+    Ok(found.into_iter().filter(|operator| operator.role >= least).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::{Store, StorePaths};
@@ -456,16 +470,4 @@ mod tests {
             ]
         );
     }
-}
-
-/// Those who may do what `least` may and are not disabled, by address.
-///
-/// # Errors
-/// [`StoreError`] from SQLite.
-pub fn able(conn: &Connection, least: Role) -> Result<Vec<Operator>, StoreError> {
-    let found: Vec<Operator> = conn
-        .prepare_cached(&format!("SELECT {COLUMNS} FROM operators WHERE disabled_at IS NULL ORDER BY email"))?
-        .query_map([], from_row)?
-        .collect::<Result<_, _>>()?;
-    Ok(found.into_iter().filter(|operator| operator.role >= least).collect())
 }

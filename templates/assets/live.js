@@ -108,6 +108,21 @@
     if (event.detail.status === 401) location.reload();
     else losing();
   });
+  // hx-sse comes back by itself only to a stream that was open once.
+  function again(event) {
+    var at = event.target, href = at.getAttribute && at.getAttribute("hx-sse:connect");
+    if (!href) return;
+    losing();
+    setTimeout(function () { if (at.isConnected) htmx.ajax("GET", href, { source: at, swap: "none" }); }, 3000);
+  }
+  document.addEventListener("htmx:error", again);
+  document.addEventListener("htmx:response:error", again);
+  document.addEventListener("htmx:after:request", function (event) {
+    if (event.detail.ctx.response.status !== 204 || !event.target.getAttribute("hx-sse:connect")) return;
+    clearTimeout(lost);
+    say("Not live: too many pages are open", true);
+  });
+  if (document.querySelector("[hx-sse\\:connect]")) losing();
   document.addEventListener("visibilitychange", function () { if (document.hidden) { clearTimeout(lost); clearTimeout(silent); lost = null; } });
   // The focus is elsewhere only after the event.
   document.addEventListener("focusout", function () { setTimeout(release, 0); });

@@ -171,8 +171,7 @@ async fn codes_that_end_messages_are_counted_by_day_in_the_write_that_ends_them(
         assert_eq!(engine.callback(message, 1, &news).await, 200);
     }
     let ended: i64 = engine.value("SELECT count(*) FROM messages WHERE error_code IS NOT NULL");
-    let counted: Vec<(i64, i64)> =
-        engine.store.read_here(|conn| Ok::<_, StoreError>(figures::errors(conn, 0)?)).unwrap();
+    let counted: Vec<(i64, i64)> = engine.store.read_here(|conn| figures::errors(conn, 0)).unwrap();
     assert_eq!(counted.iter().map(|(_, n)| n).sum::<i64>(), ended);
     assert_eq!(ended, 3);
     engine.check_and_stop().await;

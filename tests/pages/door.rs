@@ -457,7 +457,7 @@ async fn no_form_is_taken_without_the_hidden_field_of_its_session() {
     second.cookies.insert("ese_session".to_owned(), other.expose_secret().to_owned());
     let foreign = second.get("/admin/settings/profile").await.hidden("_csrf");
     let mut looked = 0;
-    let before = app.store.read_here(|conn| events::newest_id(conn)).unwrap();
+    let before = app.store.read_here(events::newest_id).unwrap();
     for route in ROUTES.iter().filter(|route| route.method == "POST") {
         let path = format!("/admin{}", filled(route.path));
         for fields in
@@ -474,7 +474,7 @@ async fn no_form_is_taken_without_the_hidden_field_of_its_session() {
         looked += 1;
     }
     assert!(looked > 20, "the table was walked");
-    let after = app.store.read_here(|conn| events::newest_id(conn)).unwrap();
+    let after = app.store.read_here(events::newest_id).unwrap();
     assert_eq!(before, after, "nothing happened");
     assert!(browser.is_in().await);
 }

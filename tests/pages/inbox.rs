@@ -263,7 +263,6 @@ async fn the_window_of_whatsapp_closes_to_the_millisecond_and_leaves_templates()
 #[actix_web::test]
 async fn sms_has_no_window() {
     let app = TestApp::start().await;
-    let mara = Desk::open(&app, "mara", "operator").await;
     write(&app, ANN, "Hi").await;
     let id = user_id(&app, ANN);
     app.clock.advance(DAY);

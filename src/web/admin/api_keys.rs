@@ -33,7 +33,9 @@ fn state_of(key: &ApiKey, now: Millis) -> &'static str {
 
 fn row(key: &ApiKey, now: Millis) -> Value {
     let mut row = shape(key);
-    row["state"] = json!(state_of(key, now));
+    if let Value::Object(members) = &mut row {
+        members.insert("state".to_owned(), json!(state_of(key, now)));
+    }
     row
 }
 

@@ -47,7 +47,7 @@ pub(super) async fn guard(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let response = match admit(&request).await {
         Ok(()) => next.call(request).await?.map_into_boxed_body(),
-        Err(Refusal::Answer(answer)) => request.into_response(answer),
+        Err(Refusal::Answer(answer)) => request.into_response(*answer),
         Err(Refusal::Failure(failure)) => request.error_response(failure),
     };
     let mut response = with_page(response);
@@ -56,7 +56,7 @@ pub(super) async fn guard(
 }
 
 enum Refusal {
-    Answer(HttpResponse),
+    Answer(Box<HttpResponse>),
     Failure(Failure),
 }
 
@@ -105,7 +105,7 @@ async fn admit(request: &ServiceRequest) -> Result<(), Refusal> {
 
 /// A request that changes something must come from a page of ours. Browsers say so; without the headers the hidden
 /// field of the form decides alone.
-fn refuse_other_sites(request: &ServiceRequest) -> Result<(), Refusal> {
+fn refuse_other_sites(request: &ServiceRequest) -> Result<(), Failure> {
     let header = |name: &HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
     let is_ours = match (header(&SEC_FETCH_SITE), header(&header::ORIGIN)) {
         (Some(site), _) => site == "same-origin" || site == "none",
@@ -117,7 +117,7 @@ fn refuse_other_sites(request: &ServiceRequest) -> Result<(), Refusal> {
         return Ok(());
     }
     let detail = "This form was sent by another site. Open the page here and send it again.";
-    Err(Failure::forbidden(detail).into())
+    Err(Failure::forbidden(detail))
 }
 
 /// Whether an origin is the address under which this request came, or the public one: a proxy may have changed the
@@ -205,9 +205,9 @@ fn to_login(request: &ServiceRequest) -> Refusal {
     if request.headers().contains_key("hx-request") {
         // A part of a page can't hold the login: the browser goes there.
         let answer = HttpResponse::Unauthorized().insert_header(("HX-Redirect", location)).finish();
-        return Refusal::Answer(answer);
+        return Refusal::Answer(Box::new(answer));
     }
-    Refusal::Answer(see_other(&location))
+    Refusal::Answer(Box::new(see_other(&location)))
 }
 
 /// Without https the prefix of the other one is refused by browsers.

@@ -134,7 +134,8 @@ pub(super) async fn revoke(caller: Scoped<Admin>, state: Data<State>, id: Path<i
 /// 404, or 409 for the last one that can make keys.
 pub(in crate::web) fn revoke_key(tx: &Tx<'_>, id: i64, actor: &str) -> Result<Reply, Problem> {
     let key = find(tx.conn(), id)?;
-    if key.revoked_at.is_none() && !others_administer(tx.conn(), id, tx.now())? {
+    let makes_keys = key.is_in_force(tx.now()) && key.scopes.contains(&Scope::Admin);
+    if makes_keys && !others_administer(tx.conn(), id, tx.now())? {
         let detail = "This is the last key with the scope admin that is in force. Make another one first.";
         return Err(Problem::conflict(detail).with_code("last_admin_key"));
     }

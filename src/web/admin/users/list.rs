@@ -248,7 +248,7 @@ fn values(asked: &Asked, seen: Result<Seen, String>) -> Value {
             heard => filter.pairs().into_iter().find(|(name, _)| name == "heard").map(|(_, value)| value),
             segment => filter.segment_id,
         },
-        offers => seen.as_ref().and_then(|seen| seen.choices.as_ref()).map(|choices| offers(choices)),
+        offers => seen.as_ref().and_then(|seen| seen.choices.as_ref()).map(offers),
         bulk => address("/admin/users/bulk", filter.pairs(), &[]),
         sheet => address("/admin/users/export", filter.pairs(), &[]),
     }

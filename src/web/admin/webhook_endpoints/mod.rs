@@ -28,14 +28,17 @@ const LIST: &str = "/admin/settings/webhook-endpoints";
 
 /// An endpoint as its pages show it: as the API does, with its state in a word.
 fn with_state(mut shown: Value) -> Value {
-    let is_enabled = shown["enabled"] == true;
-    let state = match (is_enabled, shown["failing_since"].is_null()) {
+    let is_null = |name: &str| shown.get(name).is_none_or(Value::is_null);
+    let is_enabled = shown.get("enabled") == Some(&Value::Bool(true));
+    let state = match (is_enabled, is_null("failing_since")) {
         (false, _) => "disabled",
         (true, false) => "failing",
-        (true, true) if shown["last_attempt_at"].is_null() => "new",
+        (true, true) if is_null("last_attempt_at") => "new",
         (true, true) => "working",
     };
-    shown["state"] = json!(state);
+    if let Value::Object(members) = &mut shown {
+        members.insert("state".to_owned(), json!(state));
+    }
     shown
 }
 
@@ -149,8 +152,9 @@ async fn one(page: &Page, state: &State, (id, request): (i64, &HttpRequest), fil
         Ok((with_state(api::shape(conn, &endpoint)?), rows))
     });
     let (endpoint, rows) = read.await?;
-    let given: Vec<String> = endpoint["types"]
-        .as_array()
+    let given: Vec<String> = endpoint
+        .get("types")
+        .and_then(Value::as_array)
         .into_iter()
         .flatten()
         .filter_map(|word| word.as_str().map(str::to_owned))
