@@ -12,6 +12,7 @@ const password = process.env.PAGES_PASSWORD ?? "correct horse battery";
 
 async function enter(page) {
   await page.goto(`${base}/admin/login`);
+  if (!page.url().includes("/login")) return;
   await page.getByLabel("E-mail").fill(email);
   await page.getByLabel("Password").fill(password);
   await page.getByRole("button", { name: "Log in" }).click();

@@ -5,10 +5,7 @@ export async function enter(context) {
   const page = await context.newPage();
   const base = process.env.PAGES_URL ?? "http://127.0.0.1:8080";
   await page.goto(new URL("/admin/login", base).href);
-  await page.getByLabel("E-mail").fill(process.env.PAGES_EMAIL ?? "admin@example.com");
-  await page.getByLabel("Password").fill(process.env.PAGES_PASSWORD ?? "correct horse battery");
-  await page.getByRole("button", { name: "Log in" }).click();
-  await page.waitForURL((url) => !url.pathname.startsWith("/admin/login"));
+  if (page.url().includes("/login")) await login(page);
   // Paths alone lead to the same server, whatever the runner's configuration says.
   const goto = page.goto.bind(page);
   page.goto = (path, options) => goto(new URL(path, base).href, options);
@@ -23,4 +20,12 @@ export function quiet(page) {
   });
   page.on("pageerror", (error) => noise.push(error.message));
   return noise;
+}
+
+/// In by the form.
+async function login(page) {
+  await page.getByLabel("E-mail").fill(process.env.PAGES_EMAIL ?? "admin@example.com");
+  await page.getByLabel("Password").fill(process.env.PAGES_PASSWORD ?? "correct horse battery");
+  await page.getByRole("button", { name: "Log in" }).click();
+  await page.waitForURL((url) => !url.pathname.startsWith("/admin/login"));
 }

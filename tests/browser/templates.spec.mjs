@@ -13,6 +13,7 @@ const run = String(Date.now() % 1_000_000);
 
 async function enter(page) {
   await page.goto(`${base}/admin/login`);
+  if (!page.url().includes("/login")) return;
   await page.fill("input[name=email]", email);
   await page.fill("input[name=password]", password);
   await page.keyboard.press("Enter");

@@ -277,7 +277,7 @@ mod tests {
     fn nothing_that_grows_is_walked_to_find_what_needs_somebody() {
         let conn = file();
         for (sql, index) in [
-            ("SELECT 1 FROM users WHERE hold IS NOT NULL LIMIT 1001", "users_held"),
+            ("SELECT 1 FROM users WHERE hold IS NOT NULL LIMIT 1001", "INDEX users_"),
             (
                 "SELECT 1 FROM attempts WHERE outcome IN ('pending', 'uncertain') AND outcome = 'uncertain' LIMIT 1",
                 "attempts_open",

@@ -558,7 +558,7 @@ mod tests {
                     }
                     assert_eq!(seen.len(), total, "{pairs:?} {order:?}");
                     let (mut n, mut place) = (0, i64::MAX);
-                    loop {
+                    while let Order::Newest = order {
                         let counted = count(conn, &wanted, (n, place), 10_000, little)?;
                         n = counted.n;
                         match counted.reached {
@@ -566,7 +566,7 @@ mod tests {
                             None => break,
                         }
                     }
-                    assert_eq!(n, total as i64, "{pairs:?}");
+                    assert!(order != Order::Newest || n == total as i64, "{pairs:?}: {n}");
                 }
                 let wanted = Wanted::of(conn, &filter(&[("country", "LK")]), 0).unwrap();
                 let counted = count(conn, &wanted, (0, i64::MAX), 100, WIDE)?;

@@ -7,8 +7,12 @@ use minijinja::{Value, context};
 use super::Answer;
 use super::page::Page;
 use super::see_other;
-use crate::store::StoreError;
+use crate::clock::Millis;
+use crate::domain::people::PeopleFilter;
+use crate::domain::user::display_name;
 use crate::store::reports::found::{self, Person};
+use crate::store::reports::people::{self, Budget, Order, Wanted};
+use crate::store::{Connection, StoreError};
 use crate::web::State;
 use crate::web::page::Query;
 
@@ -22,13 +26,13 @@ pub(super) async fn show(page: Page, state: Data<State>, request: HttpRequest) -
     let mut query = Query::of(&request)?;
     let sought = query.text("q").unwrap_or_default().trim().to_owned();
     query.finish()?;
-    let (start, part) = (number(&sought), sought.clone());
+    let (start, part, now) = (number(&sought), sought.clone(), page.now());
     let (people, campaigns) = state
         .store
         .read(move |conn| {
             let people = match &start {
                 Some(start) => found::people_by_number(conn, start, MOST + 1)?,
-                None => Vec::new(),
+                None => people_by_name(conn, &part, now)?,
             };
             let campaigns =
                 if part.is_empty() { Vec::new() } else { found::campaigns_by_name(conn, &part, MOST + 1)? };
@@ -54,6 +58,26 @@ pub(super) async fn show(page: Page, state: Data<State>, request: HttpRequest) -
             most => MOST,
         },
     )
+}
+
+/// People with a name that has words which begin so, the newest first.
+fn people_by_name(conn: &Connection, part: &str, now: Millis) -> Result<Vec<Person>, StoreError> {
+    if part.is_empty() {
+        return Ok(Vec::new());
+    }
+    let filter = PeopleFilter { q: Some(part.to_owned()), ..PeopleFilter::default() };
+    let Ok(wanted) = Wanted::of(conn, &filter, now) else {
+        return Ok(Vec::new());
+    };
+    let found = people::walk(conn, &wanted, (Order::default(), i64::MAX), MOST + 1, Budget::PAGE)?;
+    let ids: Vec<i64> = found.people.iter().map(|(_, id)| *id).collect();
+    let shown = people::rows(conn, &ids)?.into_iter().map(|row| Person {
+        id: row.user.id,
+        name: display_name(&row.user.attributes),
+        consent: row.user.consent.as_str().to_owned(),
+        phone: row.user.phone,
+    });
+    Ok(shown.collect())
 }
 
 fn person(person: Person) -> Value {

@@ -32,7 +32,7 @@ async fn after_an_erasure_number_and_name_are_nowhere_in_the_bytes_of_the_file()
         let long = format!("{MARK} {}", "x".repeat(97 * round));
         engine
             .change(&format!(
-                "UPDATE users SET attributes = jsonb('{{\"name\":\"{long}\"}}') WHERE id = 1;
+                "UPDATE users SET attributes = jsonb('{{\"name\":\"{long}\",\"city\":\"{MARK}\"}}') WHERE id = 1;
                  UPDATE messages SET body = '{long}' WHERE user_id = 1;
                  INSERT INTO settings (key, value, version, updated_at) VALUES ('{round}{MARK}', json_quote('{long}'), 1, 0);"
             ))

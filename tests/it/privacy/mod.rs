@@ -57,6 +57,8 @@ async fn full_engine() -> Engine {
              UPDATE messages SET variables = '{{\"name\":\"{MARK}\"}}', reference = 'order {MARK}',
                media_urls = '[\"https://x/{MARK}\"]' WHERE user_id = 1;
              UPDATE attempts SET error_message = 'number +{digits} {MARK}' WHERE message_id = 1;
+             INSERT INTO operators (email, password_hash, role, created_at) VALUES ('o@example.com', 'x', 'viewer', 0);
+             INSERT INTO replies VALUES (1, 1);
              INSERT INTO sender_recipients VALUES (1, 1, 0) ON CONFLICT DO NOTHING;
              UPDATE senders SET recipients_after = 9e15, recipients = 0;
              INSERT INTO attribute_examples VALUES ('name', 1, '{MARK}'), ('name', 2, 'Bo');
@@ -94,6 +96,8 @@ async fn full_engine() -> Engine {
 async fn every_table_is_in_export_and_erasure_or_says_why_not() {
     let engine = Engine::start().await;
     let tables = tables(&engine);
+    // Texts of ours, with placeholders where a person would be named.
+    let of_texts = ["template_versions", "canned_replies"];
     for (table, columns) in &tables {
         let holding = HOLDINGS.iter().find(|holding| holding.table == table);
         let is_impersonal = IMPERSONAL.iter().any(|(name, _)| name == table);
@@ -104,7 +108,10 @@ async fn every_table_is_in_export_and_erasure_or_says_why_not() {
         let names_people = ["user_id", "phone", "from_address", "channel_address", "params", "body", "cells"]
             .iter()
             .any(|name| columns.iter().any(|column| column == name));
-        assert!(!names_people || holding.is_some() || table == "template_versions", "{table} names people");
+        assert!(
+            !names_people || holding.is_some() || of_texts.contains(&table.as_str()),
+            "{table} names people"
+        );
         if let Some(Exported::By(sql)) = holding.map(|holding| holding.exported) {
             for column in columns {
                 let is_named =
