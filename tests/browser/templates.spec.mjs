@@ -79,7 +79,7 @@ test("the phone follows the typing, and what makes a text dear is named and mend
   await expect(page.locator("#look a").first()).not.toHaveText(first);
 
   await page.getByRole("link", { name: "Send a test…" }).click();
-  await page.getByLabel("Number").fill("+1 415 555 0199");
+  await page.locator("#f-to").fill("+1 415 555 0199");
   await page.getByLabel("Type the last four digits").fill("0198");
   await page.getByRole("button", { name: "Send the test" }).click();
   await expect(page.locator("#e-confirm")).toBeVisible();
