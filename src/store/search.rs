@@ -2,7 +2,7 @@
 //! `user_words`, by the beginning of their number through the key of `users`.
 //!
 //! Putting a word into the index costs about as much as writing the person's row, so whoever adds people leaves it
-//! to [`catch_up`], which goes by id: up to [`through`] every person is in the index with exactly their
+//! to [`catch_up`], which goes by id: up to the mark of that run every person is in the index with exactly their
 //! `search_words`, behind it nobody is. What changes or removes words of somebody who is in does it in its own
 //! write, and an erasure takes them out of the bytes of the file.
 

@@ -5,19 +5,7 @@
 // PAGES_EMAIL and PAGES_PASSWORD say where and who.
 import { expect, test } from "@playwright/test";
 import AxeBuilder from "@axe-core/playwright";
-
-const base = process.env.PAGES_URL ?? "http://127.0.0.1:8080";
-const email = process.env.PAGES_EMAIL ?? "admin@example.com";
-const password = process.env.PAGES_PASSWORD ?? "correct horse battery";
-
-async function enter(page) {
-  await page.goto(`${base}/admin/login`);
-  if (!page.url().includes("/login")) return;
-  await page.getByLabel("E-mail").fill(email);
-  await page.getByLabel("Password").fill(password);
-  await page.getByRole("button", { name: "Log in" }).click();
-  await expect(page.getByRole("heading", { level: 1 })).toBeVisible();
-}
+import { base, comeIn as enter } from "./shell.mjs";
 
 function listen(page) {
   const errors = [];

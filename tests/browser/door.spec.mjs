@@ -7,13 +7,11 @@
 import { createHmac } from "node:crypto";
 import { expect, test } from "@playwright/test";
 import AxeBuilder from "@axe-core/playwright";
+import { base, email, password } from "./shell.mjs";
 
 // Who comes in here brings no session along.
 test.use({ storageState: { cookies: [], origins: [] } });
 
-const base = process.env.PAGES_URL ?? "http://127.0.0.1:8080";
-const email = process.env.PAGES_EMAIL ?? "admin@example.com";
-const password = process.env.PAGES_PASSWORD ?? "correct horse battery";
 const settings = `${base}/admin/settings`;
 const pages = ["profile", "operators", "operators/new", "api-keys", "api-keys/new", "webhook-endpoints", "webhook-endpoints/new", "audit", "audit?what=sender"];
 

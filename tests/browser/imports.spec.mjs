@@ -2,8 +2,7 @@
 // changes are undone. By mouse, by keyboard alone, and on three widths in light and dark.
 import { AxeBuilder } from "@axe-core/playwright";
 import { expect, test } from "@playwright/test";
-
-const base = process.env.PAGES_URL ?? "http://127.0.0.1:8080";
+import { base } from "./shell.mjs";
 
 // Numbers of this run alone: the file of the server may be an old one.
 const run = String(Date.now() % 1_000_000).padStart(6, "0");

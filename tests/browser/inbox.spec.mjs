@@ -4,10 +4,8 @@
 import { expect, test } from "@playwright/test";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { base, comeIn as enter } from "./shell.mjs";
 
-const base = process.env.PAGES_URL ?? "http://127.0.0.1:8080";
-const email = process.env.PAGES_EMAIL ?? "admin@example.com";
-const password = process.env.PAGES_PASSWORD ?? "correct horse battery";
 const simulator = process.env.PAGES_SIMULATOR ?? "http://127.0.0.1:9010";
 const sender = process.env.PAGES_SENDER ?? "+18885550100";
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
@@ -24,15 +22,6 @@ async function write(from, body, media = []) {
     body: JSON.stringify({ from, to: sender, body, media }),
   });
   expect(answer.ok).toBe(true);
-}
-
-async function enter(page) {
-  await page.goto(`${base}/admin/login`);
-  if (!page.url().includes("/login")) return;
-  await page.fill("input[name=email]", email);
-  await page.fill("input[name=password]", password);
-  await page.keyboard.press("Enter");
-  await page.waitForURL((url) => !url.pathname.endsWith("/login"));
 }
 
 /// The conversation whose last words are these.

@@ -1,52 +1,19 @@
 // Segments in a real browser: the builder with its live count and suggestions, JSON both ways, by mouse, by keyboard
 // alone, without scripts, and on three widths in light and dark.
 import { test, expect } from "@playwright/test";
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
-
-const base = process.env.PAGES_URL ?? "http://127.0.0.1:8080";
-const email = process.env.PAGES_EMAIL ?? "admin@example.com";
-const password = process.env.PAGES_PASSWORD ?? "correct horse battery";
-const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+import { base, comeIn as enter, quiet, violations } from "./shell.mjs";
 
 // A name of this run alone: the file of the server may be an old one.
 const run = String(Date.now() % 1_000_000);
 
-async function enter(page) {
-  await page.goto(`${base}/admin/login`);
-  if (!page.url().includes("/login")) return;
-  await page.fill("input[name=email]", email);
-  await page.fill("input[name=password]", password);
-  await page.keyboard.press("Enter");
-  await page.waitForURL((url) => !url.pathname.endsWith("/login"));
-}
-
-function watch(page) {
-  page.faults = [];
-  page.on("console", (message) => message.type() === "error" && page.faults.push(message.text()));
-  page.on("pageerror", (error) => page.faults.push(error.message));
-}
-
-// A refused form is an answer of the 400s, which the console of the browser notes by itself.
-const own = (page) => page.faults.filter((text) => !/status of 4(09|12|22)/.test(text));
-
 test.beforeEach(async ({ page }) => {
-  watch(page);
+  page.faults = quiet(page);
   await enter(page);
 });
 
 test.afterEach(async ({ page }) => {
-  expect(own(page)).toEqual([]);
+  expect(page.faults).toEqual([]);
 });
-
-async function violations(page) {
-  // Not by eval, which the policy of the page refuses.
-  await page.evaluate(axe);
-  return page.evaluate(async () => {
-    const found = await window.axe.run(document, { resultTypes: ["violations"] });
-    return found.violations.map((one) => `${one.id}: ${one.nodes.map((node) => node.target.join(" ")).join(", ")}`);
-  });
-}
 
 test("rules are built, counted as they change, turned into JSON and back, and saved", async ({ page }) => {
   await page.goto(`${base}/admin/segments/new`);
@@ -113,7 +80,7 @@ test("by keyboard alone", async ({ page }) => {
 test("without scripts", async ({ browser }) => {
   const context = await browser.newContext({ javaScriptEnabled: false });
   const page = await context.newPage();
-  watch(page);
+  page.faults = quiet(page);
   await enter(page);
   await page.goto(`${base}/admin/segments/new`);
   await page.getByLabel("Name", { exact: true }).fill(`Plain ${run}`);
@@ -127,7 +94,7 @@ test("without scripts", async ({ browser }) => {
   await page.getByLabel("Value, rule 2").selectOption("opt_in");
   await page.getByRole("button", { name: "Save" }).click();
   await expect(page.getByText(`Saved “Plain ${run}”.`)).toBeVisible();
-  expect(own(page)).toEqual([]);
+  expect(page.faults).toEqual([]);
   await context.close();
 });
 

@@ -4,20 +4,9 @@
 // PAGES_URL, PAGES_EMAIL and PAGES_PASSWORD say where and who; the last test wants an empty data file.
 import { expect, test } from "@playwright/test";
 import AxeBuilder from "@axe-core/playwright";
+import { base, comeIn as enter } from "./shell.mjs";
 
-const base = process.env.PAGES_URL ?? "http://127.0.0.1:8080";
-const email = process.env.PAGES_EMAIL ?? "admin@example.com";
-const password = process.env.PAGES_PASSWORD ?? "correct horse battery";
 const sections = ["setup", "twilio", "senders", "topics", "keywords", "first-message", "quiet-hours", "prices", "delivery", "retention", "backup", "demo"];
-
-async function enter(page) {
-  await page.goto(`${base}/admin/login`);
-  if (!page.url().includes("/login")) return;
-  await page.getByLabel("E-mail").fill(email);
-  await page.getByLabel("Password").fill(password);
-  await page.getByRole("button", { name: "Log in" }).click();
-  await expect(page.getByRole("heading", { level: 1 })).toBeVisible();
-}
 
 // Presses Tab until the wanted element has the focus: it can be reached without a mouse.
 async function tabTo(page, locator) {

@@ -1,33 +1,50 @@
-// What the specs of the shell share: somebody logged in, and ears for the console.
+// What the specs share: where the server is, somebody logged in, ears for the console, and axe.
+import AxeBuilder from "@axe-core/playwright";
 
-/// A page of somebody who is logged in. Address and operator come from the environment.
+function needed(name) {
+  // Specs write: they never guess which server they may write to.
+  if (!process.env[name]) throw new Error(`${name} is not set; tests/browser/README.md tells what it is`);
+  return process.env[name];
+}
+
+/// The server under test, and its admin.
+export const base = needed("PAGES_URL");
+export const email = process.env.PAGES_EMAIL ?? "admin@example.com";
+export const password = process.env.PAGES_PASSWORD ?? "correct horse battery";
+
+/// In by the form, unless the session of all specs is there already.
+export async function comeIn(page) {
+  await page.goto(`${base}/admin/login`);
+  if (!page.url().includes("/login")) return;
+  await page.getByLabel("E-mail").fill(email);
+  await page.getByLabel("Password").fill(password);
+  await page.getByRole("button", { name: "Log in" }).click();
+  await page.waitForURL((url) => !url.pathname.startsWith("/admin/login"));
+}
+
+/// A page of somebody who is logged in, for which paths alone lead to the server under test.
 export async function enter(context) {
   const page = await context.newPage();
-  const base = process.env.PAGES_URL ?? "http://127.0.0.1:8080";
-  await page.goto(new URL("/admin/login", base).href);
-  if (page.url().includes("/login")) await login(page);
-  // Paths alone lead to the same server, whatever the runner's configuration says.
+  await comeIn(page);
   const goto = page.goto.bind(page);
   page.goto = (path, options) => goto(new URL(path, base).href, options);
   return page;
 }
 
-/// Everything that the console and the policy complain about from now on.
+/// Everything that the console and the policy complain about from now on. A refused form is an answer of the 400s,
+/// which the console of the browser notes by itself.
 export function quiet(page) {
   const noise = [];
   page.on("console", (message) => {
-    // A refused form is an answer of the 400s, which the console of the browser notes by itself.
-    const isRefusal = /status of 4(09|12|22)/.test(message.text());
+    const isRefusal = /status of 4(09|12|13|22)/.test(message.text());
     if (["error", "warning"].includes(message.type()) && !isRefusal) noise.push(message.text());
   });
   page.on("pageerror", (error) => noise.push(error.message));
   return noise;
 }
 
-/// In by the form.
-async function login(page) {
-  await page.getByLabel("E-mail").fill(process.env.PAGES_EMAIL ?? "admin@example.com");
-  await page.getByLabel("Password").fill(process.env.PAGES_PASSWORD ?? "correct horse battery");
-  await page.getByRole("button", { name: "Log in" }).click();
-  await page.waitForURL((url) => !url.pathname.startsWith("/admin/login"));
+/// What axe finds, with its best practices.
+export async function violations(page) {
+  const found = await new AxeBuilder({ page }).analyze();
+  return found.violations.map((one) => `${one.id}: ${one.nodes.map((node) => node.target.join(" ")).join(", ")}`);
 }

@@ -1,50 +1,18 @@
 // Templates in a real browser: the phone follows the typing, what doubles the price is named and mended, a test is
 // sent; by mouse, by keyboard alone, without scripts, and on three widths in light and dark.
 import { test, expect } from "@playwright/test";
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
-
-const base = process.env.PAGES_URL ?? "http://127.0.0.1:8080";
-const email = process.env.PAGES_EMAIL ?? "admin@example.com";
-const password = process.env.PAGES_PASSWORD ?? "correct horse battery";
-const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+import { base, comeIn as enter, quiet, violations } from "./shell.mjs";
 
 const run = String(Date.now() % 1_000_000);
 
-async function enter(page) {
-  await page.goto(`${base}/admin/login`);
-  if (!page.url().includes("/login")) return;
-  await page.fill("input[name=email]", email);
-  await page.fill("input[name=password]", password);
-  await page.keyboard.press("Enter");
-  await page.waitForURL((url) => !url.pathname.endsWith("/login"));
-}
-
-function watch(page) {
-  page.faults = [];
-  page.on("console", (message) => message.type() === "error" && page.faults.push(message.text()));
-  page.on("pageerror", (error) => page.faults.push(error.message));
-}
-
-const own = (page) => page.faults.filter((text) => !/status of 4(09|12|22)/.test(text));
-
 test.beforeEach(async ({ page }) => {
-  watch(page);
+  page.faults = quiet(page);
   await enter(page);
 });
 
 test.afterEach(async ({ page }) => {
-  expect(own(page)).toEqual([]);
+  expect(page.faults).toEqual([]);
 });
-
-async function violations(page) {
-  // Not by eval, which the policy of the page refuses.
-  await page.evaluate(axe);
-  return page.evaluate(async () => {
-    const found = await window.axe.run(document, { resultTypes: ["violations"] });
-    return found.violations.map((one) => `${one.id}: ${one.nodes.map((node) => node.target.join(" ")).join(", ")}`);
-  });
-}
 
 test("the phone follows the typing, and what makes a text dear is named and mended", async ({ page }) => {
   await page.goto(`${base}/admin/templates/new`);
@@ -108,7 +76,7 @@ test("by keyboard alone, and a channel changes the fields", async ({ page }) => 
 test("without scripts", async ({ browser }) => {
   const context = await browser.newContext({ javaScriptEnabled: false });
   const page = await context.newPage();
-  watch(page);
+  page.faults = quiet(page);
   await enter(page);
   await page.goto(`${base}/admin/templates/new`);
   await page.locator("#f-name").fill(`Plain ${run}`);
@@ -117,7 +85,7 @@ test("without scripts", async ({ browser }) => {
   await expect(page.locator(".phone mark")).toHaveText("☕");
   await page.getByRole("button", { name: "Save" }).click();
   await expect(page.getByText(`Saved “Plain ${run}”.`)).toBeVisible();
-  expect(own(page)).toEqual([]);
+  expect(page.faults).toEqual([]);
   await context.close();
 });
 
