@@ -158,6 +158,12 @@ pub(in crate::web::admin) async fn count(page: Page, state: Data<State>, posted:
 
 /// The count as a template has it; for a draft that is not finished, what it lacks.
 async fn counted(page: &Page, state: &State, draft: &Draft) -> Result<Value, Failure> {
+    let people = state.store.read(|conn| {
+        Ok::<_, StoreError>(crate::store::users::counts(conn)?.into_iter().map(|(_, n)| n).sum::<i64>())
+    });
+    if draft.is_untouched() {
+        return Ok(context! { is_untouched => true, people => people.await? });
+    }
     let definition = match draft.definition() {
         Ok(definition) => definition,
         Err(faults) => return Ok(unfinished(&faults)),
@@ -176,13 +182,7 @@ async fn counted(page: &Page, state: &State, draft: &Draft) -> Result<Value, Fai
         Ok(found) => found,
         Err(problem) => return Ok(unfinished(&draft.refused(problem)?)),
     };
-    let people: i64 = state
-        .store
-        .read(|conn| {
-            Ok::<_, StoreError>(crate::store::users::counts(conn)?.into_iter().map(|(_, n)| n).sum())
-        })
-        .await?;
-    Ok(shown_count(page, &found, (people, elapsed_ms), draft))
+    Ok(shown_count(page, &found, (people.await?, elapsed_ms), draft))
 }
 
 fn shown_count(page: &Page, found: &Preview, (people, elapsed_ms): (i64, u64), draft: &Draft) -> Value {

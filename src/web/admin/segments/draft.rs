@@ -65,6 +65,15 @@ impl Draft {
         Draft { rows, ..Draft::default() }
     }
 
+    /// True while no rule says anything: nothing is wrong with it, it is only not begun.
+    pub(super) fn is_untouched(&self) -> bool {
+        let is_blank = |row: &Row| {
+            row.what.is_group()
+                || row.what == What::Attribute && row.name.trim().is_empty() && row.value.trim().is_empty()
+        };
+        !self.is_json && self.rows.iter().all(is_blank)
+    }
+
     /// As it was posted.
     ///
     /// # Errors
@@ -229,6 +238,17 @@ mod tests {
         draft.act("remove:1");
         draft.act("anything");
         assert_eq!(draft.definition().unwrap(), json!({"all": [leaf]}));
+    }
+
+    #[test]
+    fn a_draft_is_untouched_until_a_rule_says_something() {
+        let mut draft = Draft::fresh(vec![Row::new(0, What::All), Row::new(1, What::Attribute)]);
+        assert!(draft.is_untouched());
+        draft.rows[1].value = "Boston".to_owned();
+        assert!(!draft.is_untouched());
+        let consent = Draft::fresh(vec![Row::new(0, What::All), Row::new(1, What::Consent)]);
+        assert!(!consent.is_untouched());
+        assert!(!Draft { is_json: true, ..Draft::default() }.is_untouched());
     }
 
     #[test]
