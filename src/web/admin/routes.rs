@@ -74,11 +74,11 @@ routes! {
         get Operator => campaigns::plan::schedule_step,
         post Operator => campaigns::plan::save_schedule,
     }
-    "/campaigns/{id}/preview" { get Operator => campaigns::plan::preview }
+    "/campaigns/{id}/preview" { get Operator => campaigns::preview::show }
     "/campaigns/{id}/review" { get Operator => campaigns::review::show }
     "/campaigns/{id}/waterfall" { get Operator => campaigns::review::part }
-    "/campaigns/{id}/launch" { post Operator => campaigns::review::launch }
-    "/campaigns/{id}/test" { post Operator => campaigns::review::test }
+    "/campaigns/{id}/launch" { post Operator => campaigns::launch::launch }
+    "/campaigns/{id}/test" { post Operator => campaigns::launch::test }
     "/campaigns/{id}/pause" { post Operator => campaigns::act::pause }
     "/campaigns/{id}/resume" { post Operator => campaigns::act::resume }
     "/campaigns/{id}/cancel" {
