@@ -36,6 +36,7 @@ pub mod settings;
 mod setup_link;
 mod templates;
 mod users;
+mod uses;
 mod webhook_endpoints;
 mod words;
 
