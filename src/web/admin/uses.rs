@@ -10,7 +10,6 @@ pub(super) const MANY_USES: i64 = 100;
 pub(super) const USES: usize = 20;
 
 /// Those campaigns as a page names them.
-
 pub(super) fn shown_uses(used: &[Use]) -> Vec<Value> {
     let shown = used.iter().map(|one| {
         context! { id => one.campaign_id, name => one.name.clone(), status => one.status.clone(), is_exclusion => one.is_exclusion }
