@@ -25,9 +25,10 @@ use support::{bare, clock, history, people, runtime, webhooks};
 
 /// First names, and beginnings of last names.
 const NAMES: [&str; 40] = [
-    "ann", "omar", "mei", "lucia", "john", "fatima", "pablo", "nina", "kofi", "hana", "ivan", "sara", "ravi", "elena",
-    "tom", "aisha", "lars", "priya", "david", "chloe", "noah", "maria", "ali", "sofia", "james", "yuki", "amir",
-    "laura", "daniel", "grace", "leo", "zoe", "adam", "emma", "hugo", "lina", "felix", "nora", "oscar", "ruth",
+    "ann", "omar", "mei", "lucia", "john", "fatima", "pablo", "nina", "kofi", "hana", "ivan", "sara", "ravi",
+    "elena", "tom", "aisha", "lars", "priya", "david", "chloe", "noah", "maria", "ali", "sofia", "james",
+    "yuki", "amir", "laura", "daniel", "grace", "leo", "zoe", "adam", "emma", "hugo", "lina", "felix",
+    "nora", "oscar", "ruth",
 ];
 /// How long the provider takes for a request, in milliseconds.
 const LATENCY: u64 = 60;
@@ -94,7 +95,10 @@ impl Sending {
                 let template = templates::insert(tx, &name, &text)?;
                 let rule = json!({"attribute": "cohort", "operator": "lt", "value": 10});
                 let segment = segments::insert(tx, &name, &rule)?;
-                campaigns::insert(tx, &CampaignPlan { topic_id: Some(1), ..CampaignPlan::new(&name, segment, template) })
+                campaigns::insert(
+                    tx,
+                    &CampaignPlan { topic_id: Some(1), ..CampaignPlan::new(&name, segment, template) },
+                )
             })
             .await
             .unwrap();
