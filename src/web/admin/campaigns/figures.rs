@@ -181,7 +181,8 @@ pub(super) fn next_fact(view: &CampaignView, zone: &TimeZone, now: Millis) -> St
             None => "Waits for its start".to_owned(),
         },
         State::Paused => {
-            let reason = campaign.pause_reason.as_deref().map_or_else(|| "Stands still.".to_owned(), paused_by);
+            let reason =
+                campaign.pause_reason.as_deref().map_or_else(|| "Stands still.".to_owned(), paused_by);
             match campaign.paused_until {
                 Some(until) => format!("{reason} Goes on {}.", at(until)),
                 None => reason,

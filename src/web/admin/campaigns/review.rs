@@ -280,7 +280,11 @@ fn word(reason: Reason, view: &CampaignView) -> String {
 /// The word of a reason by its code, for other pages.
 pub(super) fn word_of(code: &str, view: &CampaignView) -> String {
     let found = Reason::ALL.iter().find(|reason| reason.as_str() == code);
-    found.map_or_else(|| code.replace('_', " "), |reason| word(*reason, view))
+    match found {
+        Some(reason) => word(*reason, view),
+        None if code == "retry_later" => "Tried again soon".to_owned(),
+        None => code.replace('_', " "),
+    }
 }
 
 /// When those of each zone may have it, on their clocks and on the viewer's.

@@ -8,10 +8,10 @@ use futures_util::stream;
 use minijinja::context;
 use serde_json::Value;
 
-use super::super::happenings;
 use super::super::Answer;
 use super::super::failure::Failure;
 use super::super::form::Form;
+use super::super::happenings;
 use super::super::live::{self, Part, Topic};
 use super::super::page::Page;
 use super::super::render::values;
