@@ -34,7 +34,7 @@ pub(super) async fn run(loaded: Loaded) -> Result<()> {
 }
 
 /// The token of a new link that makes the first admin, while there is no operator.
-async fn setup_link(app: &App) -> Result<Option<SecretString>> {
+pub(super) async fn setup_link(app: &App) -> Result<Option<SecretString>> {
     let made = app.store.write::<_, _, StoreError>(|tx| match operators::is_any(tx.conn())? {
         true => Ok(None),
         false => one_time_links::insert(tx, None).map(Some),
@@ -43,7 +43,7 @@ async fn setup_link(app: &App) -> Result<Option<SecretString>> {
 }
 
 /// Where the pages are reached on this machine.
-fn local(app: &App) -> String {
+pub(super) fn local(app: &App) -> String {
     match app.address.ip().is_unspecified() {
         true => format!("http://localhost:{}", app.address.port()),
         false => format!("http://{}", app.address),

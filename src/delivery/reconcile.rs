@@ -9,7 +9,7 @@ use super::lanes::Settings;
 use super::patience::Patience;
 use crate::clock::Millis;
 use crate::domain::failure::Failure;
-use crate::domain::lookup::{Listed, Next, Sought, after_look, assign, earliest};
+use crate::domain::lookup::{Listed, Next, Place, Sought, after_look, assign, earliest};
 use crate::domain::message::Status;
 use crate::live::Live;
 use crate::metrics::Metrics;
@@ -258,7 +258,9 @@ fn settle(
         sought.started_at = sight.asked_at.saturating_sub(rules.after);
     }
     for (lost, place) in lost.iter().zip(assign(&sought, &listed, sight.ahead)) {
-        if let Some(message) = place.and_then(|place| free.get(place)) {
+        if let Place::At(at) = place
+            && let Some(message) = free.get(at)
+        {
             lookups::found(tx, lost.key, &seen(message), policy)?;
             looked.found += 1;
             continue;
@@ -266,7 +268,7 @@ fn settle(
         looked.not_found += 1;
         match after_look(lost.since, rules.after, sight.asked_at) {
             Next::Look(at) => lookups::look_at(tx, lost.key, Some(at))?,
-            Next::Decide if rules.resends => {
+            Next::Decide if rules.resends && place == Place::Nowhere => {
                 lookups::give_up(tx, lost.key, policy)?;
                 looked.given_up += 1;
             }

@@ -53,13 +53,26 @@ pub fn earliest(started_at: i64, ahead: i64) -> i64 {
     started_at - started_at.rem_euclid(1_000) + ahead.min(0) - TOLERANCE
 }
 
+/// What the list says of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// It made the listed message at this index.
+    At(usize),
+    /// There is a message that it may have made, and nothing that tells: nobody may be sent to again, and nothing
+    /// says that they got it.
+    Unclear,
+    /// Nothing in the list is of it.
+    Nowhere,
+}
+
 /// Which listed message each attempt made, if any: one to one, in order. `sought` is in the order in which
 /// the attempts began, `listed` oldest first.
 ///
 /// Equal texts to one person can't be told apart and need not be: what counts is how many of them arrived.
 /// A Content template is recognised by its text where that is the same as ours; else by sender and time
-/// alone, within a minute of its request.
-pub fn assign(sought: &[Sought<'_>], listed: &[Listed<'_>], ahead: i64) -> Vec<Option<usize>> {
+/// alone, within a minute of its request. A message without an owner that is later than that leaves it unclear:
+/// our clock may have been set right since, or another program wrote to the person.
+pub fn assign(sought: &[Sought<'_>], listed: &[Listed<'_>], ahead: i64) -> Vec<Place> {
     let texts: Vec<String> = listed
         .iter()
         .map(|listed| plain(listed.text.strip_prefix(TRIAL_PREFIX).unwrap_or(listed.text)))
@@ -91,7 +104,12 @@ pub fn assign(sought: &[Sought<'_>], listed: &[Listed<'_>], ahead: i64) -> Vec<O
             *assigned = take(sought, &|_, listed| listed.created_at <= until);
         }
     }
-    assigned
+    let mut place = |(sought, assigned): (&Sought<'_>, Option<usize>)| match assigned {
+        Some(at) => Place::At(at),
+        None if sought.is_content && take(sought, &|_, _| true).is_some() => Place::Unclear,
+        None => Place::Nowhere,
+    };
+    sought.iter().zip(assigned).map(&mut place).collect()
 }
 
 /// Without what Twilio may change on the way: Smart Encoding of a Messaging Service, and spaces.
@@ -176,51 +194,61 @@ mod tests {
             ("a trial account", listed("Sent from your Twilio trial account - Hi", START), 0, true),
         ];
         for (name, listed, ahead, expected) in table {
-            assert_eq!(assign(&[sought("Hi")], &[listed], ahead) == [Some(0)], expected, "{name}");
+            assert_eq!(assign(&[sought("Hi")], &[listed], ahead) == [Place::At(0)], expected, "{name}");
         }
     }
 
     #[test]
     fn what_twilio_changes_in_a_text_makes_it_no_other_text() {
         let ours = "“Hi”\u{a0}there \u{2013} bye\n";
-        assert_eq!(assign(&[sought(ours)], &[listed("\"Hi\" there - bye", START)], 0), [Some(0)]);
-        assert_eq!(assign(&[sought("Hi there")], &[listed("Hithere", START)], 0), [None]);
+        assert_eq!(assign(&[sought(ours)], &[listed("\"Hi\" there - bye", START)], 0), [Place::At(0)]);
+        assert_eq!(assign(&[sought("Hi there")], &[listed("Hithere", START)], 0), [Place::Nowhere]);
     }
 
     #[test]
     fn a_messaging_service_may_pick_any_sender_but_is_no_other_service() {
         let ours = Sought { from: SERVICE, ..sought("Hi") };
         let fits = |from, service| assign(&[ours], &[Listed { from, service, ..listed("Hi", START) }], 0);
-        assert_eq!(fits(None, Some(SERVICE)), [Some(0)]);
-        assert_eq!(fits(Some("+15005550006"), Some(SERVICE)), [Some(0)]);
-        assert_eq!(fits(Some("+15005550006"), None), [Some(0)]);
-        assert_eq!(fits(None, Some("MG00000000000000000000000000000002")), [None]);
+        assert_eq!(fits(None, Some(SERVICE)), [Place::At(0)]);
+        assert_eq!(fits(Some("+15005550006"), Some(SERVICE)), [Place::At(0)]);
+        assert_eq!(fits(Some("+15005550006"), None), [Place::At(0)]);
+        assert_eq!(fits(None, Some("MG00000000000000000000000000000002")), [Place::Nowhere]);
     }
 
     #[test]
     fn of_two_equal_attempts_and_one_message_the_first_gets_it() {
         let second = Sought { started_at: START + 3_000, ..sought("Hi") };
-        assert_eq!(assign(&[sought("Hi"), second], &[listed("Hi", START + 3_000)], 0), [Some(0), None]);
+        assert_eq!(
+            assign(&[sought("Hi"), second], &[listed("Hi", START + 3_000)], 0),
+            [Place::At(0), Place::Nowhere]
+        );
         let both = [listed("Hi", START), listed("Hi", START + 3_000)];
-        assert_eq!(assign(&[sought("Hi"), second], &both, 0), [Some(0), Some(1)]);
+        assert_eq!(assign(&[sought("Hi"), second], &both, 0), [Place::At(0), Place::At(1)]);
     }
 
     #[test]
     fn a_content_template_is_known_by_its_text_or_else_by_sender_and_time() {
         let content = Sought { is_content: true, ..sought("Hi Ann") };
         let table = [
-            (vec![listed("Hello Ann!", START + 3_000)], Some(0)),
-            (vec![listed("Hello Ann!", START), listed("Hi Ann", START + 20_000)], Some(1)),
-            (vec![listed("Hello Ann!", START + 61_000)], None),
-            (vec![listed("Hello Ann!", START - 6_000)], None),
-            (vec![Listed { from: None, ..listed("Hello Ann!", START) }], None),
+            (vec![listed("Hello Ann!", START + 3_000)], Place::At(0)),
+            (vec![listed("Hello Ann!", START), listed("Hi Ann", START + 20_000)], Place::At(1)),
+            (vec![listed("Hello Ann!", START + 61_000)], Place::Unclear),
+            (
+                vec![Listed { from: Some("+14155550111"), ..listed("Hello Ann!", START + 61_000) }],
+                Place::Nowhere,
+            ),
+            (vec![listed("Hello Ann!", START - 6_000)], Place::Nowhere),
+            (vec![Listed { from: None, ..listed("Hello Ann!", START) }], Place::Nowhere),
         ];
         for (listed, expected) in table {
             assert_eq!(assign(&[content], &listed, 0), [expected], "{listed:?}");
         }
         // A plain message of the same minute is recognised first, whoever was earlier.
         let plain = Sought { started_at: START + 1_000, ..sought("Bye") };
-        assert_eq!(assign(&[content, plain], &[listed("Bye", START + 1_000)], 0), [None, Some(0)]);
+        assert_eq!(
+            assign(&[content, plain], &[listed("Bye", START + 1_000)], 0),
+            [Place::Nowhere, Place::At(0)]
+        );
     }
 
     #[test]
@@ -278,7 +306,11 @@ mod tests {
                 ours.text == theirs.text && theirs.created_at >= earliest(ours.started_at, ahead)
             };
             let pairs: Vec<(usize, usize)> =
-                assigned.iter().enumerate().filter_map(|(a, l)| l.map(|l| (a, l))).collect();
+                assigned
+                    .iter()
+                    .enumerate()
+                    .filter_map(|(a, place)| if let Place::At(l) = place { Some((a, *l)) } else { None })
+                    .collect();
             for (number, (a, l)) in pairs.iter().enumerate() {
                 prop_assert!(fits(&sought[*a], &listed[*l]));
                 for (b, m) in &pairs[number + 1..] {

@@ -11,6 +11,7 @@ mod decide;
 mod drafts;
 mod file;
 mod options;
+mod prepare;
 mod rejected;
 mod row;
 mod run;

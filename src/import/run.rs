@@ -1,9 +1,7 @@
-//! The import itself: a survey of the whole file, then chunk after chunk, each with its counters in one
-//! write, so that a restart goes on behind the last one. A dry run begins anew.
+//! The import itself, once `prepare` has surveyed the file: chunk after chunk, each with its counters in one write, so
+//! that a restart goes on behind the last one. A dry run begins anew.
 
-use std::collections::HashMap;
 use std::ops::ControlFlow;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,14 +9,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use super::apply::{Progress, apply, rehearse};
-use super::columns::{self, Field};
 use super::decide::{Ground, Job, Plan, Planned, foresee};
 use super::file::{self, FileError, Layout};
-use super::options::Options;
-use super::row::{Reading, RowReader};
+use super::prepare::{Prepared, prepare};
+use super::row::Reading;
 use super::samples::Samples;
 use crate::store::imports::{self, ImportRow, ImportState, Place, Rehearsal, Tally};
-use crate::store::topics::{self, Topic};
 use crate::store::{Connection, Store, StoreError};
 
 /// A chunk should hold the writer for about so long.
@@ -122,54 +118,6 @@ pub async fn run_import(store: &Store, import: &ImportRow, pace: &Pace) -> Resul
     }
     let mut run = Run::new(store, import, prepared).await?;
     run.go(pace).await
-}
-
-/// A surveyed file and the job that it makes.
-struct Prepared {
-    layout: Layout,
-    job: Job,
-}
-
-async fn prepare(store: &Store, import: &ImportRow) -> Result<Result<Prepared, FileError>, StoreError> {
-    let topics = store.read(topics::list).await?;
-    let import = import.clone();
-    let prepared = tokio::task::spawn_blocking(move || prepare_here(&import, &topics));
-    Ok(prepared.await.unwrap_or_else(|_| Err(FileError::Refused("The file can't be read.".to_owned()))))
-}
-
-fn prepare_here(import: &ImportRow, topics: &[Topic]) -> Result<Prepared, FileError> {
-    let options = Options::parse(&import.options).map_err(|errors| {
-        let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        FileError::Refused(format!("The options no longer hold: {}.", all.join("; ")))
-    })?;
-    let path = import.spool_path.as_deref().unwrap_or(Path::new(""));
-    let layout = file::survey(path, options.encoding.as_deref())?;
-    let fields = columns::assign(&layout, &options)?;
-    let ids: HashMap<String, i64> =
-        topics.iter().map(|topic| (topic.name.to_lowercase(), topic.id)).collect();
-    let mut joined = Vec::new();
-    for name in &options.topics {
-        match ids.get(&name.to_lowercase()) {
-            Some(id) => joined.push(*id),
-            None => return Err(FileError::Refused(format!("There is no topic “{name}”. Make it first."))),
-        }
-    }
-    let reader = RowReader {
-        phone_column: fields.iter().position(|field| *field == Field::Phone).unwrap_or_default(),
-        header: layout.header.clone(),
-        fields,
-        default_region: options.default_region.clone(),
-        topics: ids,
-        joined,
-    };
-    let job = Job {
-        id: import.id,
-        actor: format!("import:{}", import.id),
-        file_name: import.file_name.clone(),
-        options,
-        reader,
-    };
-    Ok(Prepared { layout, job })
 }
 
 /// One import between its first and its last chunk.

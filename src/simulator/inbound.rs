@@ -9,7 +9,7 @@ use super::life::{self, Prospect, is_whatsapp};
 use super::message::{Direction, Message, Sid, Status};
 use super::rest::media;
 use super::state::bare;
-use super::{Inner, lock, now_millis, twiml};
+use super::{Inner, lock, twiml};
 use crate::domain::encoding::count;
 
 /// What a person writes: the JSON of `POST /_control/inbound`.
@@ -158,7 +158,7 @@ fn keyword(inner: &Inner, inbound: &Inbound) -> Option<Keyword> {
 }
 
 fn keep(inner: &Inner, inbound: &Inbound, keyword: Option<Keyword>) -> Sid {
-    let now = inbound.created_ms.unwrap_or_else(now_millis);
+    let now = inbound.created_ms.unwrap_or_else(|| inner.now());
     let mut state = inner.state();
     match keyword {
         Some(Keyword::Stop) => state.block(&inbound.from, &inbound.to),
@@ -284,7 +284,7 @@ fn replies(answer: &Answer) -> (Vec<String>, Option<u32>) {
 
 /// Sends our side's reply to the person. A reply to somebody who is blocked fails.
 fn send_reply(inner: &Arc<Inner>, inbound: &Inbound, body: &str) {
-    let now = now_millis();
+    let now = inner.now();
     let mut state = inner.state();
     let is_blocked = state.is_blocked(&inbound.from, &inbound.to);
     let number = u64::try_from(state.len()).unwrap_or(u64::MAX);

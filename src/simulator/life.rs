@@ -8,13 +8,13 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep_until};
 
+use super::Inner;
 use super::callbacks::{self, News};
 use super::chance;
 use super::faults::CallbackFaults;
 use super::message::Status;
 use super::options::Options;
 use super::state::Change;
-use super::{Inner, now_millis};
 
 /// Codes that a message fails with by chance.
 const SMS_FAILURES: [u32; 5] = [30003, 30005, 30006, 30007, 30008];
@@ -213,7 +213,7 @@ impl Life {
                         return;
                     };
                     let change = step.change.clone();
-                    if !self.inner.state().advance(self.index, change, now_millis()) {
+                    if !self.inner.state().advance(self.index, change, self.inner.now()) {
                         return;
                     }
                 }

@@ -26,7 +26,7 @@ mod twiml;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -165,6 +165,12 @@ impl Simulator {
         content::judge(&self.inner, &judgement)
     }
 
+    /// Sets how far its clock is ahead of this machine's, in milliseconds: what it makes from now on is dated so, and
+    /// so are its answers.
+    pub fn set_clock_ahead(&self, ahead: i64) {
+        self.inner.ahead.store(ahead, Ordering::SeqCst);
+    }
+
     /// Replaces what goes wrong.
     pub fn set_faults(&self, faults: Faults) {
         self.inner.state().faults.replace(faults);
@@ -215,6 +221,8 @@ struct Inner {
     webhooks: AtomicU64,
     requests: AtomicU64,
     concurrent: AtomicUsize,
+    /// How far its clock is ahead of this machine's, in milliseconds.
+    ahead: AtomicI64,
     lives: Arc<Lives>,
     is_stopped: AtomicBool,
 }
@@ -231,6 +239,7 @@ impl Inner {
             webhooks: AtomicU64::new(0),
             requests: AtomicU64::new(0),
             concurrent: AtomicUsize::new(0),
+            ahead: AtomicI64::new(0),
             lives: Arc::default(),
             is_stopped: AtomicBool::new(false),
             identity: options.identity.unwrap_or_else(rand::random),
@@ -240,6 +249,12 @@ impl Inner {
 
     fn state(&self) -> MutexGuard<'_, state::State> {
         lock(&self.state)
+    }
+
+    /// The simulator plays an outside system, so it goes by a clock of its own: this machine's, unless it was set
+    /// otherwise.
+    fn now(&self) -> i64 {
+        now_millis() + self.ahead.load(Ordering::SeqCst)
     }
 
     fn is_stopped(&self) -> bool {
@@ -293,7 +308,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The simulator plays an outside system, so it goes by the real clock.
+/// The real clock, as this machine has it.
 fn now_millis() -> i64 {
     Timestamp::now().as_millisecond()
 }

@@ -1,6 +1,8 @@
 //! SQLite: the only place with SQL. Two doors, [`Store::read`] and [`Store::write`]; then one file per
-//! noun, whose functions take the connection or the [`Tx`] that a door handed out.
+//! noun, whose functions take the connection or the [`Tx`] that a door handed out. Around the doors: `after_commit`
+//! wakes who waits for a change, `upkeep` looks after the file.
 
+mod after_commit;
 pub mod api_keys;
 pub mod attributes;
 pub mod audience;
@@ -53,6 +55,7 @@ pub mod templates;
 pub mod topics;
 pub mod triggers;
 mod tx;
+mod upkeep;
 pub mod users;
 pub mod verify;
 pub mod webhook_deliveries;
@@ -60,12 +63,11 @@ pub mod webhook_endpoints;
 mod writer;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::OpenFlags;
-use tokio::sync::{Notify, watch};
 
 use crate::clock::Clock;
 
@@ -80,8 +82,9 @@ pub use open::StorePaths;
 pub use rusqlite::Connection;
 pub use serving::Serving;
 pub use tx::Tx;
+pub use upkeep::FileWatch;
 
-use effects::Effects;
+use after_commit::Shared;
 use keeper::Keeper;
 use place::Place;
 use writer::Writer;
@@ -94,66 +97,6 @@ pub const WRITE_LIMIT: Duration = Duration::from_secs(10);
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 /// Reading connections. Two cores gain nothing from more than a few.
 const READERS: u32 = 4;
-
-/// Called on the writer's thread after each commit that withdraws something, before anybody is answered.
-type WithdrawHook = Box<dyn Fn(&[Withdrawal]) + Send + Sync>;
-
-/// What the writer tells the rest of the process after a commit.
-#[derive(Clone)]
-struct Shared {
-    clock: Clock,
-    inner: Arc<SharedInner>,
-}
-
-struct SharedInner {
-    withdraw: std::sync::OnceLock<WithdrawHook>,
-    delivery: Notify,
-    import: Notify,
-    import_checks: Notify,
-    campaigns: Notify,
-    triggers: Notify,
-    people: Notify,
-    gaps: Gaps,
-    plan_version: AtomicU64,
-    last_event: watch::Sender<i64>,
-    batches: AtomicU64,
-    closures: AtomicU64,
-    reads: AtomicU64,
-}
-
-impl Shared {
-    fn committed(&self, effects: Effects, closures: usize) {
-        let inner = &self.inner;
-        if !effects.withdrawals.is_empty()
-            && let Some(hook) = inner.withdraw.get()
-        {
-            tracing::trace!(withdrawals = effects.withdrawals.len(), "claims are withdrawn");
-            hook(&effects.withdrawals);
-        }
-        if effects.changes_plan {
-            inner.plan_version.fetch_add(1, Ordering::SeqCst);
-            inner.campaigns.notify_one();
-        }
-        if effects.wakes_triggers {
-            inner.triggers.notify_one();
-        }
-        if effects.wakes_people {
-            inner.people.notify_one();
-        }
-        if effects.wakes_delivery || effects.changes_plan {
-            inner.delivery.notify_one();
-        }
-        if effects.wakes_import {
-            inner.import.notify_one();
-            inner.import_checks.notify_one();
-        }
-        if effects.last_event_id > 0 {
-            inner.last_event.send_replace(effects.last_event_id);
-        }
-        inner.batches.fetch_add(1, Ordering::Relaxed);
-        inner.closures.fetch_add(closures as u64, Ordering::Relaxed);
-    }
-}
 
 /// The data file, open. Clones share it.
 #[derive(Clone)]
@@ -180,25 +123,7 @@ impl Store {
             .map_err(|source| OpenError::Sqlite { path: paths.path.clone(), source })?;
         let keeper = Arc::new(keeper);
         let readers = open_readers(&place).map_err(|error| not_writable(error.to_string()))?;
-        let gaps = Gaps::new(clock.clone());
-        let shared = Shared {
-            clock,
-            inner: Arc::new(SharedInner {
-                withdraw: std::sync::OnceLock::new(),
-                delivery: Notify::new(),
-                import: Notify::new(),
-                import_checks: Notify::new(),
-                campaigns: Notify::new(),
-                triggers: Notify::new(),
-                people: Notify::new(),
-                gaps,
-                plan_version: AtomicU64::new(0),
-                last_event: watch::channel(0).0,
-                batches: AtomicU64::new(0),
-                closures: AtomicU64::new(0),
-                reads: AtomicU64::new(0),
-            }),
-        };
+        let shared = Shared::new(clock);
         let writer =
             Writer::start(conn, Arc::clone(&place), Arc::clone(&keeper), key.clone(), shared.clone());
         Ok(Store { readers, writer, shared, keeper, place, key, paths: Arc::new(paths) })
@@ -268,78 +193,6 @@ impl Store {
         }
     }
 
-    /// Installs what is called after each commit that withdraws claimed messages, before the caller of
-    /// that write is answered. The first call wins.
-    pub fn on_withdraw(&self, hook: impl Fn(&[Withdrawal]) + Send + Sync + 'static) {
-        let _ = self.shared.inner.withdraw.set(Box::new(hook));
-    }
-
-    /// Resolves when a commit left something to deliver.
-    pub async fn delivery_woken(&self) {
-        self.shared.inner.delivery.notified().await;
-    }
-
-    /// Resolves when a commit left a draft whose dry run is to be made.
-    pub async fn import_checks_woken(&self) {
-        self.shared.inner.import_checks.notified().await;
-    }
-
-    /// Resolves when a commit left something to import.
-    pub async fn import_woken(&self) {
-        self.shared.inner.import.notified().await;
-    }
-
-    /// Resolves when a campaign, sender or template changed.
-    pub async fn campaigns_woken(&self) {
-        self.shared.inner.campaigns.notified().await;
-    }
-
-    /// Resolves when an event named a segment, or one that did was taken back.
-    pub async fn triggers_woken(&self) {
-        self.shared.inner.triggers.notified().await;
-    }
-
-    /// Resolves when somebody was added whom the search does not find yet, or an action on many people began.
-    pub async fn people_woken(&self) {
-        self.shared.inner.people.notified().await;
-    }
-
-    /// Times in which messages from people may have been missed.
-    pub fn gaps(&self) -> &Gaps {
-        &self.shared.inner.gaps
-    }
-
-    /// Closes the gap that was looked through, unless another was noticed since `noted`, and lets marketing
-    /// go on. Returns whether it does.
-    pub fn close_gap(&self, noted: u64) -> bool {
-        let is_closed = self.gaps().close(noted);
-        if is_closed {
-            self.shared.inner.delivery.notify_one();
-        }
-        is_closed
-    }
-
-    /// Moves what it can of the log into the file. Writes wait for it only when the log grew long.
-    ///
-    /// # Errors
-    /// [`StoreError`] from SQLite.
-    pub async fn checkpoint(&self) -> Result<(), StoreError> {
-        let keeper = Arc::clone(&self.keeper);
-        on_a_thread(move || keeper.tidy()).await
-    }
-
-    /// Moves the whole log into the file and empties it, so that nothing that was removed stays behind in it.
-    /// Writes wait for readers meanwhile, a quarter of a second at most. Returns whether the log is empty.
-    ///
-    /// # Errors
-    /// [`StoreError`] from SQLite.
-    pub async fn empty_log(&self) -> Result<bool, StoreError> {
-        let keeper = Arc::clone(&self.keeper);
-        tokio::task::spawn_blocking(move || keeper.empty())
-            .await
-            .map_err(|error| StoreError::Internal(error.to_string()))?
-    }
-
     /// At the end of the process: the whole log goes into the file. If this was the last clone, and no other
     /// process has the file open, that one file is left.
     ///
@@ -352,81 +205,6 @@ impl Store {
         drop(self);
         let _ = tokio::time::timeout(CLOSE_LIMIT, ended).await;
         settled
-    }
-
-    /// Bytes that this user may still write on the disk of the data file; `None` where the system doesn't tell.
-    pub fn free_bytes(&self) -> Option<u64> {
-        #[cfg(unix)]
-        {
-            let disk = rustix::fs::statvfs(self.place.path()).ok()?;
-            Some(disk.f_bavail.saturating_mul(disk.f_frsize))
-        }
-        #[cfg(not(unix))]
-        None
-    }
-
-    /// Bytes of the data file and of the log beside it; `None` for what is not there.
-    pub fn sizes(&self) -> (Option<u64>, Option<u64>) {
-        let path = self.place.path();
-        let mut log = path.as_os_str().to_owned();
-        log.push("-wal");
-        let size = |path: &std::path::Path| std::fs::metadata(path).ok().map(|found| found.len());
-        (size(path), size(std::path::Path::new(&log)))
-    }
-
-    /// The log as the last checkpoint found it.
-    pub fn log(&self) -> Log {
-        self.keeper.log()
-    }
-
-    /// Starts the watch for other processes that write to the file.
-    ///
-    /// # Errors
-    /// [`StoreError`] from SQLite.
-    pub fn watch_file(&self) -> Result<FileWatch, StoreError> {
-        let conn = Connection::open_with_flags(
-            self.place.path(),
-            OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-        )?;
-        let seen = data_version(&conn)?;
-        Ok(FileWatch { conn, seen })
-    }
-
-    /// Follows the events: changes after each commit that wrote some, and when another process may have. The
-    /// value says nothing that the file doesn't; whoever is woken looks there.
-    ///
-    /// What is committed becomes visible in the order of the ids: SQLite gives an id inside a write
-    /// transaction, and there is one of those at a time, over all processes. So who read up to an id has
-    /// missed nothing before it.
-    pub fn watch_events(&self) -> watch::Receiver<i64> {
-        self.shared.inner.last_event.subscribe()
-    }
-
-    /// Counts up whenever campaigns, senders, templates or settings change.
-    pub fn plan_version(&self) -> u64 {
-        self.shared.inner.plan_version.load(Ordering::SeqCst)
-    }
-
-    /// Tells everybody to look again, because another process may have written.
-    pub fn plan_changed(&self) {
-        let inner = &self.shared.inner;
-        inner.plan_version.fetch_add(1, Ordering::SeqCst);
-        inner.campaigns.notify_one();
-        inner.delivery.notify_one();
-        inner.import.notify_one();
-        inner.import_checks.notify_one();
-        inner.last_event.send_modify(|_| {});
-    }
-
-    /// Batches and closures committed since the start.
-    pub fn commits(&self) -> (u64, u64) {
-        let inner = &self.shared.inner;
-        (inner.batches.load(Ordering::Relaxed), inner.closures.load(Ordering::Relaxed))
-    }
-
-    /// Snapshots that were asked for by [`Store::read`] since the start.
-    pub fn reads(&self) -> u64 {
-        self.shared.inner.reads.load(Ordering::Relaxed)
     }
 
     /// The key that hashes addresses.
@@ -445,32 +223,6 @@ impl Store {
     }
 }
 
-/// Notices commits, those of other processes among them.
-pub struct FileWatch {
-    conn: Connection,
-    seen: i64,
-}
-
-impl FileWatch {
-    /// Looks once. If anything was committed since, everybody looks again: whose commit it was can't be
-    /// told, and looking is cheap. If the file is not in its place any more, the writer hears of it without
-    /// waiting for somebody who writes.
-    ///
-    /// # Errors
-    /// [`StoreError`] from SQLite.
-    pub fn look(&mut self, store: &Store) -> Result<(), StoreError> {
-        if store.place.check().is_err() {
-            store.writer.nudge();
-        }
-        let version = data_version(&self.conn)?;
-        if version != self.seen {
-            self.seen = version;
-            store.plan_changed();
-        }
-        Ok(())
-    }
-}
-
 /// When the file was made.
 ///
 /// # Errors
@@ -479,10 +231,6 @@ pub fn created_at(conn: &Connection) -> Result<crate::clock::Millis, StoreError>
     Ok(conn
         .prepare_cached("SELECT created_at FROM store_identity WHERE id = 1")?
         .query_row([], |row| row.get(0))?)
-}
-
-fn data_version(conn: &Connection) -> Result<i64, StoreError> {
-    Ok(conn.query_row("PRAGMA data_version", [], |row| row.get(0))?)
 }
 
 /// The reading connections. They stay open: one that is opened later may find another file under the path.

@@ -11,12 +11,13 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::after_commit::Shared;
 use super::effects::Effects;
 use super::keeper::Keeper;
 use super::key::StoreKey;
 use super::place::Place;
 use super::tx::{BEGIN_CLOSURE, END_CLOSURE, UNDO_CLOSURE};
-use super::{Shared, StoreError, Tx, ledger, open};
+use super::{StoreError, Tx, ledger, open};
 
 /// Closures that wait for the writer at most; a caller beyond them waits, and is refused after
 /// [`super::WRITE_LIMIT`].

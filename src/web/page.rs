@@ -188,6 +188,13 @@ impl Page {
         self.limit + 1
     }
 
+    /// Takes away the row that is too many. The cursor of the next page, if there is one.
+    pub fn cut<T>(&self, rows: &mut Vec<T>, id: impl Fn(&T) -> i64) -> Option<String> {
+        let has_more = rows.len() > self.limit;
+        rows.truncate(self.limit);
+        rows.last().filter(|_| has_more).map(|row| encode(self.list, &[json!(id(row))]))
+    }
+
     /// The answer to a list from one row more than fits.
     pub fn answer<T>(&self, rows: Vec<T>, id: impl Fn(&T) -> i64, show: impl Fn(&T) -> Value) -> Value {
         paged(rows, self.limit, |row| encode(self.list, &[json!(id(row))]), show)

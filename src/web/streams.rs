@@ -1,5 +1,5 @@
-//! Answers that stay open: how many at once, in all and with one key, and that all of them end when the process does. A worker that
-//! still has one would keep a stop waiting.
+//! Answers that stay open: how they are sent, how many at once, in all and with one key, and that all of them end when
+//! the process does. A worker that still has one would keep a stop waiting.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -7,7 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use actix_web::HttpResponse;
+use actix_web::http::header;
+use actix_web::web::Bytes;
+use futures_util::stream;
 use tokio::sync::watch;
+
+use super::error::Problem;
 
 /// Open streams at once. Each costs a connection, a page of events, and a read when something happens.
 pub const MOST_STREAMS: usize = 64;
@@ -19,6 +25,27 @@ pub const MOST_OF_KEY: usize = 16;
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How often a stream asks whether its key still holds.
 const KEY_CHECK: Duration = Duration::from_secs(3);
+
+/// What an answer that stays open sends.
+pub(super) trait Follow {
+    /// What is sent next, when there is something. `None`: the stream ends.
+    async fn next(&mut self) -> Option<Bytes>;
+}
+
+/// An answer of server-sent events that stays open for as long as `follower` has something to wait for.
+pub(super) fn server_sent(follower: impl Follow + 'static) -> HttpResponse {
+    let body = stream::unfold(follower, |mut follower| async move {
+        let chunk = follower.next().await?;
+        Some((Ok::<_, Problem>(chunk), follower))
+    });
+    HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, "text/event-stream"))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        // Proxies that collect an answer before they pass it on would show nothing.
+        .insert_header(("X-Accel-Buffering", "no"))
+        .force_close()
+        .streaming(body)
+}
 
 /// The open streams of the process. Clones share them.
 #[derive(Clone, Debug)]

@@ -1,4 +1,4 @@
-// Live parts. A named event of a stream carries the new HTML of the element with that id (src/web/admin/live.rs).
+// Live parts. A named event of a stream carries the new HTML of the element with that id (src/web/admin/live/).
 // The element is morphed, so what did not change stays the same node: focus, scroll and text marked in it too.
 // - a part with the focus inside, or within [data-paused], keeps still; its newest HTML is put in afterwards
 // - parts are made for all who look, so their forms come without CSRF and idempotency fields: filled in here

@@ -1,18 +1,18 @@
 //! `/admin/campaigns`: from a draft to a result by its pages, against the simulator.
 
 use event_stream_engine::domain::consent::Consent;
-use event_stream_engine::store::{StoreError, operators, sessions};
-use reqwest::header::{COOKIE, LOCATION};
-use secrecy::ExposeSecret;
+use event_stream_engine::store::StoreError;
+use reqwest::Response;
+use reqwest::header::LOCATION;
 use serde_json::json;
 
+use crate::session::Session;
 use crate::support::{Engine, Wanted, presets, quick_simulator};
+use crate::visitor::fields_in;
 
-/// Somebody who is logged in, with a browser that follows nothing by itself.
+/// Somebody who is logged in.
 struct Viewer {
-    base: String,
-    client: reqwest::Client,
-    cookie: String,
+    session: Session,
 }
 
 /// An answer.
@@ -52,67 +52,27 @@ impl Seen {
         let text = self.text.replace("&#x2f;", "/");
         let form = text.split("<form").find(|form| form.contains(&head));
         let form = form.unwrap_or_else(|| panic!("no form to {action} in {}", self.main()));
-        fields(form.split("</form>").next().unwrap())
+        fields_in(form.split("</form>").next().unwrap())
     }
-}
-
-fn attribute(tag: &str, name: &str) -> Option<String> {
-    let (_, rest) = tag.split_once(&format!(" {name}=\""))?;
-    let value = rest.split('"').next()?;
-    Some(value.replace("&quot;", "\"").replace("&#x2f;", "/").replace("&#x27;", "'").replace("&amp;", "&"))
-}
-
-fn fields(form: &str) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    let mut select: Option<String> = None;
-    for piece in form.split('<').skip(1) {
-        let tag = piece.split('>').next().unwrap();
-        if tag.starts_with("input") {
-            let kind = attribute(tag, "type").unwrap_or_default();
-            let is_sent = !matches!(kind.as_str(), "checkbox" | "radio") || tag.contains(" checked");
-            if let Some(name) = attribute(tag, "name").filter(|_| is_sent) {
-                found.push((name, attribute(tag, "value").unwrap_or_default()));
-            }
-        } else if tag.starts_with("select") {
-            select = attribute(tag, "name");
-        } else if tag.starts_with("option") && tag.contains(" selected") {
-            let value =
-                attribute(tag, "value").unwrap_or_else(|| piece.split_once('>').unwrap().1.to_owned());
-            found.extend(select.clone().map(|name| (name, value)));
-        }
-    }
-    found
 }
 
 impl Viewer {
     async fn new(engine: &Engine, role: &'static str) -> Viewer {
-        let token = engine
-            .store
-            .write::<_, _, StoreError>(move |tx| {
-                let email = format!("{role}@example.com");
-                operators::insert(tx, &email, "no password", role)?;
-                sessions::begin(tx, operators::find_by_email(tx.conn(), &email)?.unwrap().id)
-            })
-            .await
-            .unwrap();
-        let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        let cookie = format!("ese_session={}", token.expose_secret());
-        Viewer { base: engine.base_url.clone(), client, cookie }
+        Viewer { session: Session::begin(&engine.store, &engine.base_url, (role, role)).await }
     }
 
-    async fn send(&self, request: reqwest::RequestBuilder) -> Seen {
-        let answer = request.header(COOKIE, &self.cookie).send().await.unwrap();
+    async fn seen(answer: Response) -> Seen {
         let status = answer.status().as_u16();
         let location = answer.headers().get(LOCATION).map(|value| value.to_str().unwrap().to_owned());
         Seen { status, location: location.unwrap_or_default(), text: answer.text().await.unwrap() }
     }
 
     async fn get(&self, path: &str) -> Seen {
-        self.send(self.client.get(format!("{}{path}", self.base))).await
+        Viewer::seen(self.session.get(path).await).await
     }
 
     async fn post(&self, path: &str, fields: &[(String, String)]) -> Seen {
-        self.send(self.client.post(format!("{}{path}", self.base)).form(fields)).await
+        Viewer::seen(self.session.post(path, fields).await).await
     }
 
     /// Fills in the form that `page` has for `action`, with some fields otherwise, and sends it.

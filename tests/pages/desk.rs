@@ -1,17 +1,16 @@
-//! An operator at a browser, as far as HTTP goes: a session made in the file, pages as text, forms with their hidden
-//! fields.
+//! An operator at the settings and editors, as far as HTTP goes: pages as text, forms with their hidden fields.
 
 use std::time::Duration;
 
-use event_stream_engine::store::{Store, StoreError, operators, sessions};
-use reqwest::header::{COOKIE, LOCATION};
-use secrecy::ExposeSecret;
+use event_stream_engine::store::Store;
+use reqwest::Response;
+use reqwest::header::LOCATION;
+
+use crate::session::Session;
 
 /// Somebody with this role, in front of the server at `base`.
 pub(crate) struct Desk {
-    base: String,
-    client: reqwest::Client,
-    cookie: String,
+    session: Session,
 }
 
 /// An answer of the server.
@@ -46,35 +45,21 @@ impl Seen {
 
 impl Desk {
     pub(crate) async fn new(store: &Store, base: &str, role: &'static str) -> Desk {
-        let token = store
-            .write::<_, _, StoreError>(move |tx| {
-                let email = format!("{role}@shop.example");
-                if operators::find_by_email(tx.conn(), &email)?.is_none() {
-                    operators::insert(tx, &email, "no password", role)?;
-                }
-                sessions::begin(tx, operators::find_by_email(tx.conn(), &email)?.unwrap().id)
-            })
-            .await
-            .unwrap();
-        let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        let cookie = format!("ese_session={}", token.expose_secret());
-        Desk { base: base.to_owned(), client, cookie }
+        Desk { session: Session::begin(store, base, (role, role)).await }
     }
 
-    async fn send(&self, request: reqwest::RequestBuilder) -> Seen {
-        let answer = request.header(COOKIE, &self.cookie).send().await.unwrap();
+    async fn seen(answer: Response) -> Seen {
         let status = answer.status().as_u16();
         let location = answer.headers().get(LOCATION).map(|value| value.to_str().unwrap().to_owned());
         Seen { status, location: location.unwrap_or_default(), text: answer.text().await.unwrap() }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Seen {
-        self.send(self.client.get(format!("{}/admin{path}", self.base))).await
+        Desk::seen(self.session.get(&format!("/admin{path}")).await).await
     }
 
     pub(crate) async fn bytes(&self, path: &str) -> Vec<u8> {
-        let request = self.client.get(format!("{}/admin{path}", self.base)).header(COOKIE, &self.cookie);
-        request.send().await.unwrap().bytes().await.unwrap().to_vec()
+        self.session.get(&format!("/admin{path}")).await.bytes().await.unwrap().to_vec()
     }
 
     /// Posts a form with the hidden fields of a page of this session.
@@ -87,7 +72,7 @@ impl Desk {
     }
 
     pub(crate) async fn post_bare(&self, path: &str, fields: &[(&str, &str)]) -> Seen {
-        self.send(self.client.post(format!("{}/admin{path}", self.base)).form(fields)).await
+        Desk::seen(self.session.post(&format!("/admin{path}"), fields).await).await
     }
 }
 

@@ -6,12 +6,12 @@ use event_stream_engine::domain::consent::{KeywordTable, Replies};
 use event_stream_engine::inbound::{self, Heard, Source};
 use event_stream_engine::privacy;
 use event_stream_engine::simulator::{Inbound, Options, Simulator};
-use event_stream_engine::store::{StoreError, operators, sessions};
+use event_stream_engine::store::StoreError;
 use event_stream_engine::twilio::client::{Client, Credentials};
 use event_stream_engine::twilio::webhook::InboundForm;
-use secrecy::ExposeSecret;
 use serde_json::json;
 
+use crate::session::Session;
 use crate::support::api::TestApp;
 
 const ANN: &str = "+14155550101";
@@ -20,10 +20,8 @@ const OUR_WHATSAPP: &str = "whatsapp:+14155238886";
 const DAY: i64 = 86_400_000;
 
 /// Somebody at the inbox.
-struct Desk<'a> {
-    app: &'a TestApp,
-    client: reqwest::Client,
-    cookie: String,
+struct Desk {
+    session: Session,
     csrf: String,
 }
 
@@ -34,24 +32,10 @@ struct Seen {
     text: String,
 }
 
-impl<'a> Desk<'a> {
-    async fn open(app: &'a TestApp, name: &str, role: &'static str) -> Desk<'a> {
-        let email = format!("{name}@example.com");
-        let token = app
-            .store
-            .write::<_, _, StoreError>(move |tx| {
-                // Somebody who is there logs in again: a session ends with the day.
-                if operators::find_by_email(tx.conn(), &email)?.is_none() {
-                    operators::insert(tx, &email, "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$AAAA", role)?;
-                }
-                let id = operators::find_by_email(tx.conn(), &email)?.unwrap().id;
-                sessions::begin(tx, id)
-            })
-            .await
-            .unwrap();
-        let cookie = format!("ese_session={}; ese_zone=America%2FLos_Angeles", token.expose_secret());
-        let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        let mut desk = Desk { app, client, cookie, csrf: String::new() };
+impl Desk {
+    async fn open(app: &TestApp, name: &str, role: &'static str) -> Desk {
+        let session = Session::begin(&app.store, &app.base, (name, role)).await;
+        let mut desk = Desk { session: session.in_zone("America/Los_Angeles"), csrf: String::new() };
         let page = desk.get("/admin/inbox").await;
         let at = page.text.split("name=\"_csrf\" value=\"").nth(1).unwrap();
         desk.csrf = at.split('"').next().unwrap().to_owned();
@@ -59,7 +43,7 @@ impl<'a> Desk<'a> {
     }
 
     async fn get(&self, path: &str) -> Seen {
-        self.send(self.client.get(format!("{}{path}", self.app.base))).await
+        Desk::seen(self.session.get(path).await).await
     }
 
     /// A page that is there, within its budget.
@@ -78,11 +62,10 @@ impl<'a> Desk<'a> {
     async fn click(&self, path: &str, fields: &[(&str, &str)], once: &str) -> Seen {
         let mut form = vec![("_csrf", self.csrf.as_str()), ("_once", once)];
         form.extend_from_slice(fields);
-        self.send(self.client.post(format!("{}{path}", self.app.base)).form(&form)).await
+        Desk::seen(self.session.post(path, &form).await).await
     }
 
-    async fn send(&self, request: reqwest::RequestBuilder) -> Seen {
-        let answer = request.header("cookie", &self.cookie).send().await.unwrap();
+    async fn seen(answer: reqwest::Response) -> Seen {
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
         let location = headers.get("location").map(|value| value.to_str().unwrap().to_owned());
         // Templates write a slash so; to a browser it is the same.
@@ -509,8 +492,8 @@ async fn a_new_message_is_on_the_page_within_a_second() {
     let mara = Desk::open(&app, "mara", "operator").await;
     write(&app, ANN, "first").await;
     let id = user_id(&app, ANN);
-    let url = format!("{}/admin/live/inbox?filter=open&person={id}", app.base);
-    let mut stream = mara.client.get(url).header("cookie", &mara.cookie).send().await.unwrap();
+    let url = format!("/admin/live/inbox?filter=open&person={id}");
+    let mut stream = mara.session.get(&url).await;
     assert_eq!(stream.status().as_u16(), 200);
     let mut text = String::new();
     let mut until = async |wanted: &str, parts: &[&str]| {

@@ -23,6 +23,7 @@ mod live;
 mod monitoring;
 mod people;
 mod segments;
+mod session;
 mod settings;
 mod setup;
 mod templates;

@@ -1,16 +1,15 @@
-//! Somebody with a browser, as far as HTTP goes: a session, pages as text, and their forms as they stand.
+//! An operator with files and forms, as far as HTTP goes: pages as text, and their forms as they stand.
 
-use event_stream_engine::store::{StoreError, operators, sessions};
-use reqwest::header::{COOKIE, HeaderMap, LOCATION};
-use secrecy::ExposeSecret;
+use reqwest::header::{HeaderMap, LOCATION};
+use reqwest::{Method, Response};
 
+use crate::session::Session;
 use crate::support::api::TestApp;
 
 /// A logged-in operator, and the server that they look at.
 pub(crate) struct Visitor {
     pub(crate) app: std::sync::Arc<TestApp>,
-    client: reqwest::Client,
-    cookie: String,
+    session: Session,
 }
 
 /// An answer of the server.
@@ -56,31 +55,21 @@ impl Visitor {
     }
 
     pub(crate) async fn enter(app: std::sync::Arc<TestApp>, role: &'static str) -> Visitor {
-        let token = app
-            .store
-            .write::<_, _, StoreError>(move |tx| {
-                let email = format!("{role}@example.com");
-                operators::insert(tx, &email, "no password", role)?;
-                sessions::begin(tx, operators::find_by_email(tx.conn(), &email)?.unwrap().id)
-            })
-            .await
-            .unwrap();
-        let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        Visitor { app, client, cookie: format!("ese_session={}", token.expose_secret()) }
+        let session = Session::begin(&app.store, &app.base, (role, role)).await;
+        Visitor { app, session }
     }
 
-    async fn send(&self, request: reqwest::RequestBuilder) -> Seen {
-        let answer = request.header(COOKIE, &self.cookie).send().await.unwrap();
+    async fn seen(answer: Response) -> Seen {
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
         Seen { status, headers, text: answer.text().await.unwrap() }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Seen {
-        self.send(self.client.get(format!("{}{path}", self.app.base))).await
+        Visitor::seen(self.session.get(path).await).await
     }
 
     pub(crate) async fn post(&self, path: &str, fields: &[(String, String)]) -> Seen {
-        self.send(self.client.post(format!("{}{path}", self.app.base)).form(fields)).await
+        Visitor::seen(self.session.post(path, fields).await).await
     }
 
     pub(crate) async fn post_parts(&self, path: &str, parts: &[Part]) -> Seen {
@@ -91,8 +80,9 @@ impl Visitor {
             body.extend_from_slice(b"\r\n");
         }
         body.extend_from_slice(b"--parts--\r\n");
-        let request = self.client.post(format!("{}{path}", self.app.base));
-        self.send(request.header("content-type", "multipart/form-data; boundary=parts").body(body)).await
+        let request = self.session.request(Method::POST, path).body(body);
+        let request = request.header("content-type", "multipart/form-data; boundary=parts");
+        Visitor::seen(request.send().await.unwrap()).await
     }
 
     /// The same fields as a page that is loaded again would post them: another click.
@@ -148,7 +138,7 @@ impl Seen {
 }
 
 /// The fields of a piece of HTML with the values that a browser would send.
-fn fields_in(html: &str) -> Vec<(String, String)> {
+pub(crate) fn fields_in(html: &str) -> Vec<(String, String)> {
     let mut fields: Vec<(String, String)> = Vec::new();
     let mut select: Option<(String, Option<String>)> = None;
     for piece in html.split('<').skip(1) {
@@ -157,7 +147,8 @@ fn fields_in(html: &str) -> Vec<(String, String)> {
         match (tag.split_whitespace().next().unwrap_or(""), attribute(tag, "name")) {
             ("input", Some(name)) => {
                 let kind = attribute(tag, "type").unwrap_or_default();
-                let is_sent = kind != "file" && (kind != "checkbox" || tag.contains(" checked"));
+                let is_choice = matches!(kind.as_str(), "checkbox" | "radio");
+                let is_sent = kind != "file" && (!is_choice || tag.contains(" checked"));
                 if is_sent {
                     fields.push((name, value));
                 }

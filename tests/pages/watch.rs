@@ -1,18 +1,16 @@
-//! Somebody who looks at pages of the shell: a session made in the file, pages as text, and streams as they come.
+//! Somebody who looks at pages of the shell: pages as text, and streams as they come.
 
 use std::time::Duration;
 
-use event_stream_engine::store::{StoreError, operators, sessions};
-use reqwest::Response;
-use secrecy::ExposeSecret;
+use event_stream_engine::store::StoreError;
+use reqwest::{Method, Response};
 
+use crate::session::Session;
 use crate::support::api::TestApp;
 
 /// A logged-in operator of a server.
 pub(crate) struct Looker {
-    base: String,
-    cookie: String,
-    client: reqwest::Client,
+    session: Session,
 }
 
 /// Runs a change with plain SQL.
@@ -24,41 +22,23 @@ pub(crate) async fn change(app: &TestApp, sql: &str) {
 impl Looker {
     /// Somebody new with this role.
     pub(crate) async fn enter(app: &TestApp, name: &str, role: &'static str) -> Looker {
-        let email = format!("{name}@example.com");
-        let token = app
-            .store
-            .write::<_, _, StoreError>(move |tx| {
-                operators::insert(
-                    tx,
-                    &email,
-                    "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$AAAAAAAAAAAAAAAAAAAAAA",
-                    role,
-                )?;
-                let id = operators::find_by_email(tx.conn(), &email)?.unwrap().id;
-                sessions::begin(tx, id)
-            })
-            .await
-            .unwrap();
-        let cookie = format!("ese_session={}; ese_zone=America%2FLos_Angeles", token.expose_secret());
-        Looker { base: app.base.clone(), cookie, client: reqwest::Client::new() }
+        let session = Session::begin(&app.store, &app.base, (name, role)).await;
+        Looker { session: session.in_zone("America/Los_Angeles") }
     }
 
-    /// Asks for a path; the answer is not read yet.
+    /// Asks for a path as a script of a page does; the answer is not read yet.
     pub(crate) async fn ask(&self, path: &str) -> Response {
-        let request = self.client.get(format!("{}{path}", self.base)).header("cookie", &self.cookie);
-        request.header("hx-request", "true").send().await.unwrap()
+        self.session.request(Method::GET, path).header("hx-request", "true").send().await.unwrap()
     }
 
-    /// The same as a browser that follows no way by itself.
+    /// The same as a browser does.
     pub(crate) async fn ask_plainly(&self, path: &str) -> Response {
-        let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        client.get(format!("{}{path}", self.base)).header("cookie", &self.cookie).send().await.unwrap()
+        self.session.get(path).await
     }
 
     /// A page, 200 and within its budget, as text.
     pub(crate) async fn page(&self, path: &str) -> String {
-        let request = self.client.get(format!("{}{path}", self.base)).header("cookie", &self.cookie);
-        let answer = request.send().await.unwrap();
+        let answer = self.session.get(path).await;
         let status = answer.status().as_u16();
         let text = answer.text().await.unwrap();
         assert_eq!(status, 200, "{text}");

@@ -9,11 +9,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::import::{finish, queue, tell};
-use super::report;
+use super::{report, serve};
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{Config, Loaded};
@@ -74,7 +74,8 @@ pub(super) async fn run(args: Args) -> Result<()> {
         }
         return Ok(());
     }
-    story.say_where(&dir)?;
+    let link = serve::setup_link(&story.app).await?;
+    story.say_where(&dir, link.as_ref())?;
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
@@ -220,14 +221,19 @@ fn say(text: &str) -> Result<()> {
 }
 
 impl Story {
-    fn say_where(&self, dir: &Path) -> Result<()> {
-        let base = format!("http://{}", self.app.address);
+    fn say_where(&self, dir: &Path, link: Option<&SecretString>) -> Result<()> {
+        let base = serve::local(&self.app);
+        let pages = match link {
+            Some(token) => format!("{base}/admin/setup/{}   make your login, once", token.expose_secret()),
+            None => format!("{base}/admin"),
+        };
         let phone = self
             .example
             .as_ref()
             .map_or_else(|| self.simulator.base_url(), |number| self.simulator.phone_url(number));
         say(&format!(
             "\nStill serving, until Ctrl-C:\n  \
+             Pages      {pages}\n  \
              API        {base}/api/v1\n  \
              Phones     {phone}   read what a number received, answer as that person\n  \
              Files      {}\n  \

@@ -11,7 +11,7 @@ use super::super::faults::{After, Instead, LOST_ANSWER_MS, Met};
 use super::super::life::{self, Prospect, is_whatsapp};
 use super::super::message::{Direction, Message, Sid, Status};
 use super::super::state::State;
-use super::super::{Inner, chance, now_millis};
+use super::super::{Inner, chance};
 use super::parameters::{self, Matter, Origin, Request};
 use super::{enter, hang_up};
 use crate::domain::encoding::count;
@@ -27,7 +27,7 @@ pub(super) async fn create(
 ) -> Result<HttpResponse, ApiError> {
     let inner = inner.into_inner();
     let form = parameters::form(&request, &body);
-    let number = inner.state().requests.begin(now_millis(), &form);
+    let number = inner.state().requests.begin(inner.now(), &form);
     let answer = answer(&inner, &request, &form, number).await;
     if let Err(refusal) = &answer {
         inner.state().requests.refused(number, refusal.code());
@@ -81,7 +81,7 @@ struct Accepted {
 
 /// Keeps the message and starts its life.
 fn accept(inner: &Arc<Inner>, wanted: Request, met: &Met) -> Result<Accepted, ApiError> {
-    let now = now_millis();
+    let now = inner.now();
     let mut state = inner.state();
     let rendered = render(&state, &wanted)?;
     let sender = pick_sender(inner, &wanted.to, &wanted.origin);
@@ -131,7 +131,7 @@ fn accept(inner: &Arc<Inner>, wanted: Request, met: &Met) -> Result<Accepted, Ap
 }
 
 fn message(inner: &Inner, state: &State, wanted: Request, body: String, prospect: &Prospect) -> Message {
-    let now = now_millis();
+    let now = inner.now();
     let number = u64::try_from(state.len()).unwrap_or(u64::MAX);
     let status = match (wanted.send_at, prospect.by_service) {
         (Some(_), _) => Status::Scheduled,

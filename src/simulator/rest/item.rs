@@ -2,11 +2,11 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
+use super::super::Inner;
 use super::super::errors::ApiError;
 use super::super::life;
 use super::super::message::{Sid, Status};
 use super::super::state::Change;
-use super::super::{Inner, now_millis};
 use super::{enter, enter_to_read, parameters};
 
 /// Where the message of the path lies.
@@ -71,7 +71,7 @@ fn cancel(inner: &std::sync::Arc<Inner>, index: usize) -> Result<(), ApiError> {
             ));
         }
         let change = Change { status: Status::Canceled, error: None, parts: message.parts, from: None };
-        state.advance(index, change.clone(), now_millis());
+        state.advance(index, change.clone(), inner.now());
         change
     };
     let told = std::sync::Arc::clone(inner);
@@ -86,7 +86,7 @@ fn cancel(inner: &std::sync::Arc<Inner>, index: usize) -> Result<(), ApiError> {
 fn redact(inner: &Inner, index: usize) {
     if let Some(message) = inner.state().get_mut(index) {
         message.body = Box::default();
-        message.updated = now_millis();
+        message.updated = inner.now();
     }
 }
 

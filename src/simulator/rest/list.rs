@@ -6,10 +6,10 @@ use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
+use super::super::Inner;
 use super::super::errors::ApiError;
 use super::super::message::{Resource, Sid};
 use super::super::state::{Filter, Page, Place, State};
-use super::super::{Inner, now_millis};
 use super::enter_to_read;
 
 const USUAL_PAGE: usize = 50;
@@ -35,7 +35,7 @@ pub(super) async fn list(inner: web::Data<Inner>, request: HttpRequest) -> Resul
         form_urlencoded::parse(request.query_string().as_bytes()).into_owned().collect();
     let state = inner.state();
     let mut asked = Asked::read(&query, &state)?;
-    let now = now_millis();
+    let now = inner.now();
     asked.filter.made_until = state.faults.listed_until(now);
     let page = if asked.filter.since.is_some_and(|since| since > now) {
         Page { found: Vec::new(), has_older: false }

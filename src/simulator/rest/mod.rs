@@ -10,10 +10,10 @@ mod parameters;
 use std::any::Any;
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use actix_web::dev::Extensions;
-use actix_web::http::header::AUTHORIZATION;
+use actix_web::http::header::{AUTHORIZATION, Date};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -145,6 +145,8 @@ pub(super) fn add_headers(response: &mut HttpResponseBuilder, pass: Option<&Pass
         response
             .insert_header(("Twilio-Request-Id", format!("RQ{id:032x}")))
             .insert_header(("Twilio-Concurrent-Requests", pass.concurrent.to_string()));
+        let now = u64::try_from(pass.inner.now()).unwrap_or(0);
+        response.insert_header(Date((UNIX_EPOCH + Duration::from_millis(now)).into()));
     }
     response
         .insert_header(("X-Home-Region", "us1"))

@@ -8,10 +8,8 @@
 use std::time::{Duration, Instant};
 
 use actix_web::http::StatusCode;
-use actix_web::http::header;
 use actix_web::web::{Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse};
-use futures_util::stream;
 use tokio::sync::watch;
 
 use super::events::{begin, read_types};
@@ -23,7 +21,7 @@ use crate::web::auth::{Read, Scoped};
 use crate::web::error::Problem;
 use crate::web::openapi::shapes::events as shapes;
 use crate::web::page::Query;
-use crate::web::streams::{Full, MOST_OF_KEY, MOST_STREAMS, Slot};
+use crate::web::streams::{Follow, Full, MOST_OF_KEY, MOST_STREAMS, Slot, server_sent};
 
 /// Events of one page.
 const PAGE: usize = 100;
@@ -71,17 +69,7 @@ pub(super) async fn show(
         greeted: false,
         key_checked: Instant::now(),
     };
-    let body = stream::unfold(follower, |mut follower| async move {
-        let chunk = follower.next().await?;
-        Some((Ok::<_, Problem>(chunk), follower))
-    });
-    Ok(HttpResponse::Ok()
-        .insert_header((header::CONTENT_TYPE, "text/event-stream"))
-        .insert_header((header::CACHE_CONTROL, "no-store"))
-        // Proxies that collect an answer before they pass it on would show nothing.
-        .insert_header(("X-Accel-Buffering", "no"))
-        .force_close()
-        .streaming(body))
+    Ok(server_sent(follower))
 }
 
 fn too_many(full: Full) -> Problem {
@@ -120,8 +108,7 @@ struct Follower {
     key_checked: Instant,
 }
 
-impl Follower {
-    /// What is sent next, when there is something. `None`: the stream ends.
+impl Follow for Follower {
     async fn next(&mut self) -> Option<Bytes> {
         if !self.greeted {
             self.greeted = true;
@@ -160,7 +147,9 @@ impl Follower {
         }
         None
     }
+}
 
+impl Follower {
     /// The next page. `None`: it can't be had, or lies before what is kept; the client comes back and is told.
     async fn page(&mut self) -> Option<Vec<Event>> {
         let (after, types) = (self.after, self.types.clone());

@@ -7,6 +7,7 @@ use futures_util::stream;
 
 use super::users;
 use crate::privacy::Export;
+use crate::store::users::User;
 use crate::web::State;
 use crate::web::auth::{Read, Scoped};
 use crate::web::error::Problem;
@@ -27,8 +28,13 @@ pub(super) async fn show(
 ) -> Result<HttpResponse, Problem> {
     Query::of(&request)?.finish()?;
     let user = state.store.read(move |conn| users::find(conn, &person)).await?;
+    Ok(document(&state, &user))
+}
+
+/// The document about this person, written as it is read.
+pub(in crate::web) fn document(state: &State, user: &User) -> HttpResponse {
     let name = format!("attachment; filename=\"person-{}.json\"", user.id);
-    let export = Export::new(state.store.clone(), &user);
+    let export = Export::new(state.store.clone(), user);
     let parts = stream::unfold(Some(export), |export| async move {
         let mut export = export?;
         match export.next().await {
@@ -40,9 +46,9 @@ pub(super) async fn show(
             }
         }
     });
-    Ok(HttpResponse::Ok()
+    HttpResponse::Ok()
         .content_type("application/json")
         .insert_header(("content-disposition", name))
         .insert_header(("cache-control", "no-store"))
-        .streaming(parts))
+        .streaming(parts)
 }

@@ -3,6 +3,7 @@
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse, Responder};
+use serde_json::Value;
 
 use super::users;
 use crate::privacy;
@@ -62,7 +63,12 @@ pub(super) async fn show(
     if format == Format::Json {
         return Ok(Reply::ok(proof).respond_to(&request).map_into_boxed_body());
     }
-    let page = pages::proof(&proof).map_err(|error| crate::store::StoreError::Internal(error.to_string()))?;
+    to_print(&proof)
+}
+
+/// The proof as a page to print.
+pub(in crate::web) fn to_print(proof: &Value) -> Result<HttpResponse, Problem> {
+    let page = pages::proof(proof).map_err(|error| crate::store::StoreError::Internal(error.to_string()))?;
     Ok(HttpResponse::Ok()
         .content_type("text/html; charset=utf-8")
         .insert_header((

@@ -519,9 +519,12 @@ async fn what_a_messaging_service_took_is_found_whichever_sender_it_picked() {
     engine.check_and_stop().await;
 }
 
-#[tokio::test]
-async fn a_content_template_is_found_though_twilio_words_it_otherwise() {
+/// One person whose message, a Content template, is with Twilio and uncertain here. Our clock is so many milliseconds
+/// behind Twilio's.
+async fn content_lost(behind: i64) -> Engine {
     let mut engine = Engine::start().await;
+    let real = jiff::Timestamp::now().as_millisecond();
+    engine.simulator.set_clock_ahead(engine.clock.now() + behind - real);
     engine.add("+447911123456", Consent::OptIn, json!({"name": "Ann"})).await;
     let variables = json!({"1": "{name}", "2": "A1"}).as_object().unwrap().clone();
     let text = TemplateText {
@@ -535,6 +538,24 @@ async fn a_content_template_is_found_though_twilio_words_it_otherwise() {
     engine.drain().await;
     engine.simulator.wait_until_quiet().await;
     assert_ne!(engine.simulator.messages()[0].body, engine.value::<String>("SELECT body FROM messages"));
+    engine
+}
+
+#[tokio::test]
+async fn after_our_clock_was_set_right_a_content_template_waits_rather_than_goes_twice() {
+    let behind = 3_600_000;
+    let mut engine = content_lost(behind).await;
+    engine.clock.advance(behind);
+    let looked = look_for(&engine, &reconciler(&engine, rules(true)), 1).await;
+    assert_eq!((looked.found, looked.given_up, looked.held), (0, 0, 1));
+    engine.drain().await;
+    assert_eq!(engine.simulator.messages().len(), 1);
+    assert_eq!(engine.value::<String>("SELECT status FROM messages"), "uncertain");
+}
+
+#[tokio::test]
+async fn a_content_template_is_found_though_twilio_words_it_otherwise() {
+    let engine = content_lost(0).await;
     assert_eq!(look_for(&engine, &reconciler(&engine, rules(true)), 2).await.found, 1);
     assert_eq!(engine.simulator.messages().len(), 1);
     let sid: String = engine.value("SELECT sid FROM messages");

@@ -98,9 +98,9 @@ impl World {
                    UNION ALL SELECT look_at FROM attempts WHERE look_at IS NOT NULL)",
             );
             match due[0] {
-                Some(due) if due > self.clock.now() => self.clock.advance(due - self.clock.now()),
+                Some(due) if due > self.clock.now() => self.let_pass(due - self.clock.now()),
                 // What is due and does not go waits for a limit to renew, or for a moment.
-                Some(_) => self.clock.advance(self.until_a_pause_ends().unwrap_or(500)),
+                Some(_) => self.let_pass(self.until_a_pause_ends().unwrap_or(500)),
                 // What was looked up last may have been the last of its campaign.
                 None if has_ended => return self.at_rest(),
                 None => has_ended = true,

@@ -111,7 +111,7 @@ impl World {
                 self.simulator.set_faults(silent());
             }
             Step::Receipts { which, from, many } => self.receipts(*which, *from, *many).await,
-            Step::Clock(seconds) => self.clock.advance(seconds * 1_000),
+            Step::Clock(seconds) => self.let_pass(seconds * 1_000),
             Step::LookAfter => self.look_after().await,
             Step::Crash | Step::CrashDuring(..) => self.crash().await,
         }
@@ -198,7 +198,7 @@ impl World {
         let mut worked = 0;
         for _ in 0..2 {
             // Limiters start empty: the first look makes them.
-            self.clock.advance(25);
+            self.let_pass(25);
             let tick = self.dispatcher().tick().await.unwrap();
             self.dispatcher().settle().await;
             worked += tick.claimed + tick.refused;

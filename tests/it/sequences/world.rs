@@ -69,6 +69,8 @@ pub(super) struct World {
     pub(super) stopped: HashMap<String, Instant>,
     pub(super) setup: Setup,
     pub(super) texts: Cell<u64>,
+    /// Milliseconds that the clock was moved on by.
+    passed: Cell<i64>,
     pub(super) key: String,
     client: Client,
     first_message: i64,
@@ -122,6 +124,7 @@ impl World {
             stopped: HashMap::new(),
             setup: Setup { problem: None, is_simulated: true },
             texts: Cell::new(0),
+            passed: Cell::new(0),
             key: String::new(),
             client: stage.client.clone(),
             first_message: SEQUENCES + CASES.fetch_add(1, Ordering::SeqCst) * 1_000_000,
@@ -130,9 +133,17 @@ impl World {
             dir: tempfile::tempdir().unwrap(),
         };
         world.simulator.set_faults(silent());
+        world.simulator.set_clock_ahead(0);
         world.process = Some(world.open().await);
         world.populate().await;
         world
+    }
+
+    /// Time passes for Twilio as well. A clock that is set back is ours alone.
+    pub(super) fn let_pass(&self, millis: i64) {
+        self.clock.advance(millis);
+        self.passed.set(self.passed.get() + millis.max(0));
+        self.simulator.set_clock_ahead(self.passed.get());
     }
 
     pub(super) fn store(&self) -> &Store {

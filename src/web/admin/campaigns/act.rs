@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::figures::Figures;
 use super::watch::failures;
-use super::{find, home, plan, shown, steps, version_of};
+use super::{find, home, shown, stale, steps, version_of};
 use crate::campaign;
 use crate::domain::campaign::Action;
 use crate::store::reports::campaigns::CampaignView;
@@ -240,7 +240,7 @@ pub(in crate::web::admin) async fn rate(page: Page, state: Data<State>, id: Path
     let version = version_of(&form);
     let outcome = form.once.clone().write(&state.store, move |tx| {
         let campaign = api::campaigns::find(tx.conn(), id)?;
-        version.check(campaign.version).map_err(plan::stale)?;
+        version.check(campaign.version).map_err(stale)?;
         api::campaigns::edit(tx, &config, &campaign, patch, &actor)?;
         Ok(Reply::ok(Value::Null))
     });

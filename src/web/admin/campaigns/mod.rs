@@ -2,21 +2,26 @@
 //! by the readers and flows of the API.
 //!
 //! - `list`, `compare`: many at once
-//! - `plan`: the three steps that say who, what and when; `review`: the fourth, and the launch
+//! - `plan`: the three steps that say who, what and when; `preview`: the text on somebody's phone
+//! - `review`: the fourth step, with the `waterfall` of its audience; `launch`: the launch, and tests before it
 //! - `watch`: one that runs or is over; `act`: what is done with it; `people`: person by person
-//! - `figures` adds up, `shown` puts in words, `look` keeps what the walk over an audience found
+//! - `figures` adds up, `shown` and `reasons` put in words, `look` keeps what the walk over an audience found
 
 pub(super) mod act;
 pub(super) mod compare;
 mod figures;
+pub(super) mod launch;
 pub(super) mod list;
 mod look;
 pub(super) mod people;
 pub(super) mod plan;
+pub(super) mod preview;
+mod reasons;
 pub(super) mod review;
 mod shown;
 mod steps;
 pub(super) mod watch;
+mod waterfall;
 
 use std::collections::HashMap;
 
@@ -65,6 +70,12 @@ fn with_names(conn: &Connection, sentence: &str) -> String {
 /// The version that a form was made from: an edit of an older one is refused with all that was typed kept.
 fn version_of(form: &Form) -> IfMatch {
     IfMatch::of_version(form.text("version").and_then(|text| text.parse().ok()))
+}
+
+/// Somebody else was faster: what was typed stays, and saving it once more is meant.
+fn stale(problem: Problem) -> Problem {
+    let detail = "Somebody changed this campaign while you had it open. Nothing of yours was saved yet: look at it, and save again to keep what stands here.";
+    Problem::new(problem.status(), detail)
 }
 
 /// Where a campaign's page is.

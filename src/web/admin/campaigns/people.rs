@@ -7,7 +7,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use minijinja::{Value as Shown, context};
 
 use super::figures::moment;
-use super::review::word_of;
+use super::reasons::word_of;
 use super::{Names, shown, view};
 use crate::domain::message::Status;
 use crate::domain::phone::Phone;

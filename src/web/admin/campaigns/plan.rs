@@ -7,18 +7,16 @@ use minijinja::{Value as Shown, context};
 use serde_json::{Map, Value, json};
 
 use super::steps::{self, Step, by_field};
-use super::{find, home, shown, version_of};
+use super::{find, home, preview, shown, stale, version_of};
 use crate::campaign::Audience;
 use crate::clock::Millis;
 use crate::domain::campaign::Action;
-use crate::domain::encoding;
 use crate::domain::phone::Channel;
 use crate::store::campaigns::{self, CampaignPlan};
-use crate::store::reports::campaigns::{self as reports, CampaignView};
-use crate::store::segment_sql::compile;
+use crate::store::reports::campaigns::CampaignView;
 use crate::store::templates::TemplateRow;
-use crate::store::users::{self, User};
-use crate::store::{Connection, StoreError, Tx, frequency, segments, senders, templates, topics};
+use crate::store::users;
+use crate::store::{Connection, StoreError, Tx, segments, senders, templates, topics};
 use crate::web::State;
 use crate::web::admin::Answer;
 use crate::web::admin::form::{Filled, Form};
@@ -33,9 +31,6 @@ use crate::web::reply::Reply;
 const OFFERED: usize = 200;
 /// Below this many people are counted exactly while somebody chooses.
 const COUNTED: i64 = 10_000;
-/// People who are looked at to find one whose message is shown.
-const TRIED: usize = 200;
-
 /// What the lists of the forms offer.
 struct Offer {
     segments: Vec<(i64, String)>,
@@ -175,7 +170,7 @@ async fn step_page(
         .store
         .read(move |conn| {
             let reader = match step {
-                Step::Message => preview_of(conn, &plan, None, introduction.as_deref(), now)?,
+                Step::Message => preview::of(conn, &plan, None, introduction.as_deref(), now)?,
                 _ => Shown::UNDEFINED,
             };
             Ok::<_, Problem>((offer(conn)?, reader))
@@ -265,12 +260,6 @@ async fn save(page: &Page, state: &State, (id, step): (i64, Step), form: Form) -
     }
 }
 
-/// Somebody else was faster: what was typed stays, and saving it once more is meant.
-pub(super) fn stale(problem: Problem) -> Problem {
-    let detail = "Somebody changed this campaign while you had it open. Nothing of yours was saved yet: look at it, and save again to keep what stands here.";
-    Problem::new(problem.status(), detail)
-}
-
 /// How many people a choice of segments has, while it is being made.
 pub(in crate::web::admin) async fn people(page: Page, state: Data<State>, request: HttpRequest) -> Answer {
     let mut query = Query::of(&request)?;
@@ -318,107 +307,4 @@ fn count(
     plan.exclude_segment_ids = excluded;
     let (rest, _) = Audience::of_plan(conn, &plan)?;
     Ok(Some((people, users::count_up_to(conn, &rest.predicate(now), COUNTED + 1)?)))
-}
-
-/// The phone of a real person with this text, while it is being chosen.
-pub(in crate::web::admin) async fn preview(
-    page: Page,
-    state: Data<State>,
-    id: Path<i64>,
-    request: HttpRequest,
-) -> Answer {
-    let mut query = Query::of(&request)?;
-    let (template_id, person) = (query.integer("template_id"), query.text("person"));
-    let introduction = state.rules.get().introduction.clone();
-    let (now, id) = (page.now(), *id);
-    let preview = state
-        .store
-        .read(move |conn| {
-            let mut plan = api::campaigns::find(conn, id)?.plan;
-            plan.template_id = template_id.unwrap_or(plan.template_id);
-            preview_of(
-                conn,
-                &plan,
-                person.as_deref().filter(|p| !p.trim().is_empty()),
-                introduction.as_deref(),
-                now,
-            )
-        })
-        .await?;
-    page.part("campaigns/_preview.html", context! { preview, campaign => context! { id } })
-}
-
-/// What one person would read. Without a wish it is somebody of the audience; `None` of it when nobody is there.
-pub(super) fn preview_of(
-    conn: &Connection,
-    plan: &CampaignPlan,
-    wish: Option<&str>,
-    introduction: Option<&crate::domain::plan::Introduction>,
-    now: Millis,
-) -> Result<Shown, Problem> {
-    let Some(template) = templates::find(conn, plan.template_id)? else {
-        return Ok(context! { is_gone => true });
-    };
-    let (reader, is_unknown) = match wish {
-        Some(wish) => {
-            let found = api::users::find(conn, wish.trim()).ok();
-            let is_unknown = found.is_none();
-            (found, is_unknown)
-        }
-        None => (somebody(conn, plan, now)?, false),
-    };
-    let (attributes, is_first) = match &reader {
-        Some(user) => {
-            let mut attributes = user.attributes.clone();
-            attributes.extend(user.phone.as_ref().map(|phone| ("phone".to_owned(), json!(phone))));
-            (attributes, frequency::is_first(conn, user.id)?)
-        }
-        None => (Map::new(), false),
-    };
-    let said = api::templates::rendered(&template.text, &attributes, introduction.filter(|_| is_first))?;
-    let names = match &reader {
-        Some(user) => reports::names(conn, &[user.id])?,
-        None => super::Names::new(),
-    };
-    let word = |name: &str| said.get(name).and_then(Value::as_str);
-    let forcing = word("body").filter(|_| word("encoding") == Some("UCS-2"));
-    let forcing = forcing.and_then(encoding::forcing_character).map(String::from);
-    Ok(context! {
-        template => context! {
-            id => template.id,
-            name => template.name,
-            locale => template.text.locale,
-            channel => shown::channel(template.text.channel),
-            raw => template.text.body,
-        },
-        person => reader.as_ref().map(|user| context! {
-            id => user.id,
-            name => names.get(&user.id),
-            phone => user.phone.clone(),
-        }),
-        wish => wish,
-        is_unknown,
-        is_sms => template.text.channel == Channel::Sms,
-        forcing,
-        said => Shown::from(minijinja::value::Serde(said)),
-    })
-}
-
-/// Somebody of the audience, looked for among those who came last; else whoever came last.
-fn somebody(conn: &Connection, plan: &CampaignPlan, now: Millis) -> Result<Option<User>, Problem> {
-    let everybody = crate::domain::segment::Definition::parse(&json!({"all": []}));
-    let everybody = everybody.map_err(|_| StoreError::Internal("everybody is no segment".to_owned()))?;
-    let newest = users::list(conn, &compile(&everybody, now), i64::MAX, TRIED)?;
-    let wanted = match plan.segment_id {
-        Some(_) => Some(Audience::of_plan(conn, plan)?.0.predicate(now)),
-        None => None,
-    };
-    if let Some(wanted) = wanted {
-        for user in &newest {
-            if users::satisfies(conn, user.id, &wanted)? {
-                return Ok(Some(user.clone()));
-            }
-        }
-    }
-    Ok(newest.into_iter().next())
 }

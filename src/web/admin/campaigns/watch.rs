@@ -7,7 +7,7 @@ use actix_web::web::{Data, Path};
 use minijinja::{Value as Shown, context};
 
 use super::figures::{Figures, points};
-use super::review::{reasons, word_of};
+use super::reasons::{reasons, word_of};
 use super::{find, home, shown};
 use crate::domain::campaign::CampaignStatus;
 use crate::domain::failure::Meaning;

@@ -3,7 +3,8 @@
 use actix_web::web::{Data, Path};
 use serde_json::{Map, Value};
 
-use super::{Tab, View, operator_id, show_thread};
+use super::thread::{View, show_thread};
+use super::{Tab, operator_id};
 use crate::campaign::{self, Answer as Words, CampaignError};
 use crate::domain::gate::Reason;
 use crate::domain::message::Status;

@@ -6,7 +6,7 @@ use actix_web::web::{Data, Path};
 use minijinja::{Value, context};
 use serde_json::Value as Json;
 
-use super::show;
+use super::compose;
 use crate::domain::plan::MAX_BODY;
 use crate::domain::template::Template;
 use crate::store::Tx;
@@ -154,6 +154,6 @@ pub(in crate::web::admin) async fn insertable(state: Data<State>, path: Path<(i6
     let user = state.store.read(move |conn| users::find(conn, &UserKey::Id(user_id))).await?;
     let user = user.ok_or_else(|| Failure::not_found(format!("There is no person {user_id}.")))?;
     let reply = find(&state, id).await?;
-    let (text, _) = show::rendered(&reply.body, &show::values_of(&user));
+    let (text, _) = compose::rendered(&reply.body, &compose::values_of(&user));
     Ok(HttpResponse::Ok().insert_header(ContentType::plaintext()).body(text))
 }

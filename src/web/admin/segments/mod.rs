@@ -15,6 +15,7 @@ use super::Answer;
 use super::failure::Failure;
 use super::form::Form;
 use super::page::Page;
+use super::uses::{MANY_USES, USES, shown_uses};
 use crate::domain::segment::form;
 use crate::store::operators::Role;
 use crate::store::reports::uses::{self, Use};
@@ -25,17 +26,13 @@ use crate::web::api::segments as api;
 use crate::web::body::Fields;
 use crate::web::error::Problem;
 use crate::web::etag::IfMatch;
-use crate::web::page::{Query, encode};
+use crate::web::page::Query;
 use crate::web::reply::Reply;
 
 pub(super) use attributes::{catalogue, fit_for, names, values};
 pub(super) use builder::{build, count};
 
 use draft::{Draft, Faults};
-
-/// Campaigns that a list counts, and that a page names.
-const MANY_USES: i64 = 100;
-const USES: usize = 20;
 
 pub(super) async fn list(page: Page, state: Data<State>, request: HttpRequest) -> Answer {
     let mut query = Query::of(&request)?;
@@ -45,9 +42,7 @@ pub(super) async fn list(page: Page, state: Data<State>, request: HttpRequest) -
         .store
         .read(move |conn| {
             let mut rows = segments::list(conn, paging.before, paging.fetch())?;
-            let has_more = rows.len() > paging.limit;
-            rows.truncate(paging.limit);
-            let next = rows.last().filter(|_| has_more).map(|row| encode("segments", &[json!(row.id)]));
+            let next = paging.cut(&mut rows, |row| row.id);
             let rows: Vec<_> = rows.iter().map(|row| listed(conn, row)).collect::<Result<_, _>>()?;
             Ok::<_, StoreError>((rows, next))
         })
@@ -158,13 +153,6 @@ fn confirm(page: &Page, status: StatusCode, row: &SegmentRow, used: &[Use]) -> A
         uses => shown_uses(used),
     };
     page.show_as(status, "segments/delete.html", values)
-}
-
-pub(super) fn shown_uses(used: &[Use]) -> Vec<minijinja::Value> {
-    let shown = used.iter().map(|one| {
-        context! { id => one.campaign_id, name => one.name.clone(), status => one.status.clone(), is_exclusion => one.is_exclusion }
-    });
-    shown.collect()
 }
 
 pub(super) async fn delete(page: Page, state: Data<State>, id: Path<i64>, form: Form) -> Answer {

@@ -18,7 +18,7 @@ use crate::web::State;
 use crate::web::api::content_templates as api;
 use crate::web::body::Fields;
 use crate::web::error::Problem;
-use crate::web::page::{Query, encode};
+use crate::web::page::Query;
 use crate::web::reply::Reply;
 
 /// Characters of a text in a list.
@@ -35,10 +35,7 @@ pub(in crate::web::admin) async fn list(page: Page, state: Data<State>, request:
         .store
         .read(move |conn| {
             let mut rows = contents::list(conn, status.map(Approval::as_str), paging.before, paging.fetch())?;
-            let has_more = rows.len() > paging.limit;
-            rows.truncate(paging.limit);
-            let next =
-                rows.last().filter(|_| has_more).map(|row| encode("content_templates", &[json!(row.id)]));
+            let next = paging.cut(&mut rows, |row| row.id);
             Ok::<_, StoreError>((rows, next))
         })
         .await?;

@@ -10,13 +10,13 @@ use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path};
 use minijinja::context;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Answer;
 use super::failure::Failure;
 use super::form::{Filled, Form};
 use super::page::Page;
-use super::segments::shown_uses;
+use super::uses::{MANY_USES, USES, shown_uses};
 use crate::domain::encoding;
 use crate::domain::phone::Channel;
 use crate::store::operators::Role;
@@ -28,14 +28,11 @@ use crate::web::api::templates as api;
 use crate::web::body::Fields;
 use crate::web::error::Problem;
 use crate::web::etag::IfMatch;
-use crate::web::page::{Query, encode};
+use crate::web::page::Query;
 use crate::web::reply::Reply;
 
 pub(super) use editor::draft;
 
-/// Campaigns that a list counts, and that a page names.
-const MANY_USES: i64 = 100;
-const USES: usize = 20;
 /// Characters of a text in a list.
 const BEGINNING: usize = 120;
 /// Versions that a page shows.
@@ -49,9 +46,7 @@ pub(super) async fn list(page: Page, state: Data<State>, request: HttpRequest) -
         .store
         .read(move |conn| {
             let mut rows = templates::list(conn, paging.before, paging.fetch())?;
-            let has_more = rows.len() > paging.limit;
-            rows.truncate(paging.limit);
-            let next = rows.last().filter(|_| has_more).map(|row| encode("templates", &[json!(row.id)]));
+            let next = paging.cut(&mut rows, |row| row.id);
             let rows: Vec<_> = rows.iter().map(|row| listed(conn, row)).collect::<Result<_, _>>()?;
             Ok::<_, StoreError>((rows, next))
         })
