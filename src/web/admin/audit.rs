@@ -10,6 +10,7 @@ use minijinja::{Value, context};
 use serde_json::Value as Json;
 
 use super::Answer;
+use super::happenings;
 use super::page::Page;
 use crate::clock::Millis;
 use crate::store::StoreError;
@@ -137,7 +138,7 @@ fn row(act: &Act, names: &HashMap<String, String>) -> Value {
     let who = match names.get(&act.actor) {
         Some(email) => email.clone(),
         None if act.actor.is_empty() => "somebody".to_owned(),
-        None => act.actor.clone(),
+        None => happenings::actor(&act.actor),
     };
     let data = &act.event.data;
     let value = |name: &str| data.get(name).filter(|value| !value.is_null()).map(plain);

@@ -176,6 +176,15 @@ pub(super) fn time(at: Millis, zone: &TimeZone, now: Millis, fineness: Fineness)
     at.strftime(&format).to_string()
 }
 
+/// `2026-12-01T09:00:00` as `Tue 1 Dec 09:00`: what a clock on a wall shows, wherever it hangs.
+pub(super) fn wall_clock(at: &str, zone: &TimeZone, now: Millis) -> String {
+    let (Ok(at), Ok(now)) = (at.parse::<jiff::civil::DateTime>(), Timestamp::from_millisecond(now)) else {
+        return at.replace('T', " ");
+    };
+    let is_this_year = now.to_zoned(zone.clone()).year() == at.year();
+    at.strftime(if is_this_year { "%a %-d %b %H:%M" } else { "%a %-d %b %Y %H:%M" }).to_string()
+}
+
 fn page_value(state: &State<'_, '_>, name: &str) -> Value {
     state.lookup("page").and_then(|page| page.get_attr(name).ok()).unwrap_or_default()
 }

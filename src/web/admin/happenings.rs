@@ -244,6 +244,8 @@ pub(super) fn actor(actor: &str) -> String {
         Some(("operator", id)) => format!("operator {id}"),
         Some(("key", id)) => format!("API key {id}"),
         Some(("import", id)) => format!("import {id}"),
+        Some(("command", "" | "unknown")) => "the command line".to_owned(),
+        Some(("command", name)) => format!("{name}, on the command line"),
         _ => match actor {
             "user" => "themselves".to_owned(),
             "command" => "the command line".to_owned(),

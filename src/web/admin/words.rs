@@ -155,6 +155,9 @@ pub(super) fn look_of<'a>(kind: &str, state: &'a str) -> (&'static str, &'static
 
 /// What a reason says about one person, as a sentence.
 pub(super) fn reason(code: &str) -> Option<&'static str> {
+    if code == "campaign_cancelled" {
+        return Some("The campaign was cancelled.");
+    }
     Reason::ALL.iter().find(|reason| reason.as_str() == code).map(|reason| reason.says())
 }
 

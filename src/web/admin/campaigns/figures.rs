@@ -10,6 +10,7 @@ use crate::store::campaigns::CampaignCount;
 use crate::store::campaigns::pace::Span;
 use crate::store::reports::campaigns::CampaignView;
 use crate::web::admin::format::{self, Fineness};
+use crate::web::admin::happenings;
 
 /// Points of the plot, at most: as many as tell apart on a screen, and a page stays small.
 const MOST_POINTS: i64 = 120;
@@ -174,13 +175,14 @@ pub(super) fn next_fact(view: &CampaignView, zone: &TimeZone, now: Millis) -> St
         State::Scheduled => match campaign.plan.starts_at {
             Some(_) if campaign.plan.is_local_to_recipient => {
                 let (at, _) = campaign.plan.schedule.clone().unwrap_or_default();
-                format!("Starts {} where each person is", at.replace('T', " "))
+                format!("Starts {} where each person is", format::wall_clock(&at, zone, now))
             }
             Some(starts_at) => format!("Starts {}", at(starts_at)),
             None => "Waits for its start".to_owned(),
         },
         State::Paused => {
-            let reason = campaign.pause_reason.clone().unwrap_or_else(|| "Stands still.".to_owned());
+            let reason =
+                campaign.pause_reason.as_deref().map_or_else(|| "Stands still.".to_owned(), paused_by);
             match campaign.paused_until {
                 Some(until) => format!("{reason} Goes on {}.", at(until)),
                 None => reason,
@@ -192,6 +194,14 @@ pub(super) fn next_fact(view: &CampaignView, zone: &TimeZone, now: Millis) -> St
             None => "Finished".to_owned(),
         },
         State::Cancelled => format!("{} not sent", format::number(figures.cancelled + figures.open())),
+    }
+}
+
+/// Why it is paused, with who did it in words.
+fn paused_by(reason: &str) -> String {
+    match reason.strip_prefix("Paused by ").and_then(|rest| rest.strip_suffix('.')) {
+        Some(actor) => format!("Paused by {}.", happenings::actor(actor)),
+        None => reason.to_owned(),
     }
 }
 
@@ -219,6 +229,11 @@ fn running(view: &CampaignView, figures: &Figures, zone: &TimeZone, now: Millis)
     }
 }
 
+/// Messages that a stretch of a plot holds on average, at least: with fewer a line is teeth and no rate.
+const LEAST_EACH: i64 = 5;
+/// Points that a plot keeps however slow a run is, if there are as many seconds.
+const LEAST_POINTS: i64 = 12;
+
 /// Messages a second of a stretch of time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Point {
@@ -235,7 +250,9 @@ pub(super) fn points(spans: &[Span], now: Millis) -> (Vec<Point>, i64) {
     };
     let width = last.seconds.max(1) * 1_000;
     let all = (last.at - first.at) / width + 1;
-    let each = (all + MOST_POINTS - 1) / MOST_POINTS;
+    let sent: i64 = spans.iter().map(|span| span.handed_over).sum();
+    let calm = (all * LEAST_EACH / sent.max(1)).min(all / LEAST_POINTS);
+    let each = calm.max((all + MOST_POINTS - 1) / MOST_POINTS);
     let length = width * each.max(1);
     let mut sums = vec![(0_i64, 0_i64); usize::try_from((last.at - first.at) / length + 1).unwrap_or(0)];
     for span in spans {

@@ -41,7 +41,11 @@ pub(super) fn word(reason: Reason, view: &CampaignView) -> String {
 /// The word of a reason by its code, for other pages.
 pub(super) fn word_of(code: &str, view: &CampaignView) -> String {
     let found = Reason::ALL.iter().find(|reason| reason.as_str() == code);
-    found.map_or_else(|| code.replace('_', " "), |reason| word(*reason, view))
+    match found {
+        Some(reason) => word(*reason, view),
+        None if code == "retry_later" => "Tried again soon".to_owned(),
+        None => code.replace('_', " "),
+    }
 }
 
 /// People who leave at each exit, by reason, of a campaign that runs: where their number is known.

@@ -158,7 +158,7 @@ pub(super) fn starts(plan: &CampaignPlan, zone: &TimeZone, now: Millis) -> Strin
     }
     match (&plan.schedule, plan.starts_at) {
         (Some((at, _)), _) if plan.is_local_to_recipient => {
-            format!("{} on each person’s own clock", at.replace('T', " "))
+            format!("{} on each person’s own clock", format::wall_clock(at, zone, now))
         }
         (Some(_), Some(at)) => format::time(at, zone, now, format::Fineness::Minute),
         _ => "Now, at the launch".to_owned(),

@@ -75,6 +75,8 @@ fn values(page: &Page, seen: &Seen) -> Shown {
     let Seen { view, spans, currency } = seen;
     let (now, zone) = (page.now(), &page.zone);
     let (points, each) = points(spans, now);
+    let is_slow = points.iter().all(|point| point.handed_over.max(point.delivered) < 1.0);
+    let decimals = if is_slow { 2 } else { 1 };
     let skipped = reasons(&view.counts, "skipped");
     let deferred: Vec<(String, i64)> =
         reasons(&view.counts, "queued").into_iter().filter(|(reason, _)| !reason.is_empty()).collect();
@@ -99,8 +101,8 @@ fn values(page: &Page, seen: &Seen) -> Shown {
             .iter()
             .map(|point| context! {
                 at => point.at,
-                handed_over => format!("{:.1}", point.handed_over),
-                delivered => format!("{:.1}", point.delivered),
+                handed_over => format!("{:.decimals$}", point.handed_over),
+                delivered => format!("{:.decimals$}", point.delivered),
             })
             .collect::<Vec<_>>(),
         each,

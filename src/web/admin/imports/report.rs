@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::super::Answer;
 use super::super::failure::Failure;
 use super::super::form::Form;
+use super::super::happenings;
 use super::super::live::{self, Part, Topic};
 use super::super::page::Page;
 use super::super::render::values;
@@ -103,13 +104,7 @@ pub(in crate::web::admin) async fn show(
 /// Who asked for it, in words.
 fn actor_of(page: &Page, import: &ImportRow) -> String {
     let own = page.viewer.as_ref().filter(|_| import.actor == page.actor());
-    match (own, import.actor.split_once(':')) {
-        (Some(viewer), _) => viewer.operator.email.clone(),
-        (None, Some(("key", id))) => format!("API key {id}"),
-        (None, Some((kind, id))) => format!("{kind} {id}"),
-        (None, None) if import.actor == "command" => "the command line".to_owned(),
-        (None, None) => import.actor.clone(),
-    }
+    own.map_or_else(|| happenings::actor(&import.actor), |viewer| viewer.operator.email.clone())
 }
 
 /// How far it is, told to all who look. At its end the part says so, and `imports.js` loads the page again, which

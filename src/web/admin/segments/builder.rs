@@ -187,12 +187,17 @@ async fn counted(page: &Page, state: &State, draft: &Draft) -> Result<Value, Fai
 }
 
 fn shown_count(page: &Page, found: &Preview, (people, elapsed_ms): (i64, u64), draft: &Draft) -> Value {
-    let used: Vec<&str> = draft
+    let mut used: Vec<&str> = Vec::new();
+    let named = draft
         .rows
         .iter()
         .filter(|row| row.what == What::Attribute && !row.name.contains('.'))
-        .map(|row| row.name.as_str())
-        .collect();
+        .map(|row| row.name.as_str());
+    for name in named {
+        if !used.contains(&name) {
+            used.push(name);
+        }
+    }
     let is_masked = page.is_masked();
     let sample: Vec<Value> = found.sample.iter().map(|user| shown_person(user, &used, is_masked)).collect();
     context! {
