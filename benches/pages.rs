@@ -69,7 +69,7 @@ async fn name_people(dir: &Path) {
     let conn = bare::connect(&store.paths().path);
     conn.execute(
         "UPDATE users SET search_words = (SELECT value FROM json_each(?1) WHERE key = users.id % 40)
-           || ' ' || (SELECT value FROM json_each(?1) WHERE key = users.id / 40 % 40) || users.id / 1600 % 7
+           || ' ' || (SELECT value FROM json_each(?1) WHERE key = users.id / 40 % 40) || (users.id / 1600 % 7)
            || ' ' || substr(phone, -4)",
         [serde_json::to_string(&NAMES[..]).unwrap()],
     )

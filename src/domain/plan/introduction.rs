@@ -1,5 +1,8 @@
 //! What the first marketing message to a person says beside its text: who writes, and how to end it.
 
+/// Words that tell how to stop, whatever follows: `Reply STOP to end`, `Text STOP to opt out`.
+const WAYS_OUT: [&str; 4] = ["reply stop", "text stop", "send stop", "reply with stop"];
+
 /// Put around a text. Content templates never get it: their words were approved as they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Introduction {
@@ -20,7 +23,7 @@ impl Introduction {
             whole.push_str(": ");
         }
         whole.push_str(text);
-        if lacks(&self.opt_out_line) {
+        if lacks(&self.opt_out_line) && !WAYS_OUT.iter().any(|way| said.contains(way)) {
             if !whole.trim().is_empty() {
                 whole.truncate(whole.trim_end().len());
                 whole.push('\n');
@@ -54,7 +57,9 @@ mod tests {
                 "ACME here. reply  stop to\nunsubscribe.",
             ),
             ("", line, "Hi \n", "Hi\nReply STOP to unsubscribe."),
-            // Another way to say it is not the line.
+            ("", line, "Hi. Reply STOP to end.", "Hi. Reply STOP to end."),
+            ("", line, "Text  STOP\nto opt out", "Text  STOP\nto opt out"),
+            // The word alone tells nobody what to do.
             ("", line, "STOP by today", "STOP by today\nReply STOP to unsubscribe."),
             // A picture without words.
             ("", line, "", "Reply STOP to unsubscribe."),

@@ -161,6 +161,18 @@ mod tests {
         }
     }
 
+    /// What scrolls by itself has to be reached by the keyboard, and be told apart by who can't see it.
+    #[test]
+    fn what_scrolls_by_itself_takes_the_focus_and_has_a_name() {
+        for path in Templates::iter() {
+            let text = String::from_utf8(Templates::get(&path).unwrap().data.into_owned()).unwrap();
+            for rest in text.split("class=\"scroll\"").skip(1) {
+                let tag = rest.split('>').next().unwrap();
+                assert!(tag.contains("tabindex=\"0\"") && tag.contains("aria-label="), "{path}:{tag}");
+            }
+        }
+    }
+
     #[test]
     fn a_part_brings_its_drawings_and_a_page_one_sprite() {
         let mut pages = environment();
