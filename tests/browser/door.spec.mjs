@@ -7,18 +7,18 @@
 import { createHmac } from "node:crypto";
 import { expect, test } from "@playwright/test";
 import AxeBuilder from "@axe-core/playwright";
-import { base, email, password } from "./shell.mjs";
+import { base, comeIn, email, password } from "./shell.mjs";
 
-// Who comes in here brings no session along.
-test.use({ storageState: { cookies: [], origins: [] } });
+// Who brings no session along. Tries to log in are limited, so only what is about coming in begins like that.
+const nobody = { storageState: { cookies: [], origins: [] } };
 
 const settings = `${base}/admin/settings`;
 const pages = ["profile", "operators", "operators/new", "api-keys", "api-keys/new", "webhook-endpoints", "webhook-endpoints/new", "audit", "audit?what=sender"];
 
-async function enter(page, who = email, secret = password) {
+async function enter(page) {
   await page.goto(`${base}/admin/login`);
-  await page.getByLabel("E-mail").fill(who);
-  await page.getByLabel("Password").fill(secret);
+  await page.getByLabel("E-mail").fill(email);
+  await page.getByLabel("Password").fill(password);
   await page.getByRole("button", { name: "Log in" }).click();
   await page.waitForURL((url) => !url.pathname.startsWith("/admin/login"));
 }
@@ -60,19 +60,24 @@ for (const [width, colorScheme] of [[390, "light"], [768, "dark"], [1440, "light
     const errors = [];
     page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
     page.on("pageerror", (error) => errors.push(error.message));
-    await page.goto(`${base}/admin/login`);
-    await isSound(page, "login");
-    await enter(page);
+    await comeIn(page);
     for (const path of pages) {
       await page.goto(`${settings}/${path}`);
       await isSound(page, path);
     }
     expect(errors).toEqual([]);
     await context.close();
+    const outside = await browser.newContext({ ...nobody, viewport: { width, height: 900 }, colorScheme });
+    const door = await outside.newPage();
+    await door.goto(`${base}/admin/login`);
+    await isSound(door, "login");
+    await outside.close();
   });
 }
 
-test("a wrong password keeps the address and says so once", async ({ page }) => {
+test("a wrong password keeps the address and says so once", async ({ browser }) => {
+  const context = await browser.newContext(nobody);
+  const page = await context.newPage();
   await page.goto(`${base}/admin/login`);
   await page.getByLabel("E-mail").fill(email);
   await page.getByLabel("Password").fill("a wrong password");
@@ -81,11 +86,12 @@ test("a wrong password keeps the address and says so once", async ({ page }) => 
   await expect(page.getByRole("alert")).toHaveText(/do not belong together/);
   await expect(page.getByLabel("E-mail")).toHaveValue(email);
   await expect(page.getByLabel("Password")).toHaveValue("");
+  await context.close();
 });
 
 test("somebody is invited, sets a password and a second factor, and logs in with both, by keyboard alone", async ({ page, browser }) => {
   const invited = `theo-${Date.now()}@example.com`;
-  await enter(page);
+  await comeIn(page);
   await page.goto(`${settings}/operators/new`);
   await tabTo(page, page.getByLabel("E-mail"));
   await page.keyboard.type(invited);
@@ -95,7 +101,7 @@ test("somebody is invited, sets a password and a second factor, and logs in with
   expect(link).toMatch(/\/admin\/setup\/[\w-]{43}$/);
   await isSound(page, "link");
 
-  const context = await browser.newContext({ viewport: { width: 390, height: 844 } });
+  const context = await browser.newContext({ ...nobody, viewport: { width: 390, height: 844 } });
   const theirs = await context.newPage();
   await theirs.goto(`${base}${new URL(link).pathname}`);
   await isSound(theirs, "setup link");
@@ -120,7 +126,7 @@ test("somebody is invited, sets a password and a second factor, and logs in with
   await isSound(theirs, "recovery codes");
   const recovery = await codes.first().innerText();
 
-  const other = await browser.newContext();
+  const other = await browser.newContext(nobody);
   const again = await other.newPage();
   await again.goto(`${settings}/profile`);
   await again.getByLabel("E-mail").fill(invited);
@@ -138,7 +144,7 @@ test("somebody is invited, sets a password and a second factor, and logs in with
 
 test("a key is shown once, can be copied, and is revoked after a question", async ({ page, context }) => {
   await context.grantPermissions(["clipboard-read", "clipboard-write"]);
-  await enter(page);
+  await comeIn(page);
   await page.goto(`${settings}/api-keys/new`);
   const name = `shop ${Date.now()}`;
   await page.getByLabel("Name").fill(name);
@@ -158,7 +164,7 @@ test("a key is shown once, can be copied, and is revoked after a question", asyn
 });
 
 test("without scripts one logs in, works and logs out", async ({ browser }) => {
-  const context = await browser.newContext({ javaScriptEnabled: false });
+  const context = await browser.newContext({ ...nobody, javaScriptEnabled: false });
   const page = await context.newPage();
   await enter(page);
   await page.goto(`${settings}/profile`);
