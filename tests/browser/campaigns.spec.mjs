@@ -5,22 +5,13 @@
 // PAGES_EMAIL and PAGES_PASSWORD say where and who.
 import { expect, test } from "@playwright/test";
 import AxeBuilder from "@axe-core/playwright";
-import { base, comeIn as enter } from "./shell.mjs";
+import { base, comeIn as enter, tabTo } from "./shell.mjs";
 
 function listen(page) {
   const errors = [];
   page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
   page.on("pageerror", (error) => errors.push(error.message));
   return errors;
-}
-
-// Presses Tab until the wanted element has the focus: it can be reached without a mouse.
-async function tabTo(page, locator) {
-  for (let steps = 0; steps < 150; steps += 1) {
-    if (await locator.evaluate((element) => element === document.activeElement)) return;
-    await page.keyboard.press("Tab");
-  }
-  throw new Error("it can't be reached by Tab");
 }
 
 async function press(page, locator, key = "Enter") {

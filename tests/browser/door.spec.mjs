@@ -7,7 +7,7 @@
 import { createHmac } from "node:crypto";
 import { expect, test } from "@playwright/test";
 import AxeBuilder from "@axe-core/playwright";
-import { base, comeIn, email, password } from "./shell.mjs";
+import { base, comeIn, email, password, tabTo } from "./shell.mjs";
 
 // Who brings no session along. Tries to log in are limited, so only what is about coming in begins like that.
 const nobody = { storageState: { cookies: [], origins: [] } };
@@ -39,15 +39,6 @@ async function isSound(page, name) {
   expect(found.violations.map((v) => `${name}: ${v.id} ${v.nodes.map((node) => node.target).join(" | ")}`)).toEqual([]);
   const sideways = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
   expect(sideways, `${name} scrolls sideways`).toBeLessThanOrEqual(0);
-}
-
-// Presses Tab until the wanted element has the focus: it can be reached without a mouse.
-async function tabTo(page, locator) {
-  for (let steps = 0; steps < 120; steps += 1) {
-    if (await locator.evaluate((element) => element === document.activeElement)) return;
-    await page.keyboard.press("Tab");
-  }
-  throw new Error("it can't be reached by Tab");
 }
 
 test.describe.configure({ mode: "serial" });

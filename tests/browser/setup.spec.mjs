@@ -4,18 +4,9 @@
 // PAGES_URL, PAGES_EMAIL and PAGES_PASSWORD say where and who; the last test wants an empty data file.
 import { expect, test } from "@playwright/test";
 import AxeBuilder from "@axe-core/playwright";
-import { base, comeIn as enter } from "./shell.mjs";
+import { base, comeIn as enter, tabTo } from "./shell.mjs";
 
 const sections = ["setup", "twilio", "senders", "topics", "keywords", "first-message", "quiet-hours", "prices", "delivery", "retention", "backup", "demo"];
-
-// Presses Tab until the wanted element has the focus: it can be reached without a mouse.
-async function tabTo(page, locator) {
-  for (let steps = 0; steps < 120; steps += 1) {
-    if (await locator.evaluate((element) => element === document.activeElement)) return;
-    await page.keyboard.press("Tab");
-  }
-  throw new Error("it can't be reached by Tab");
-}
 
 test.describe.configure({ mode: "serial" });
 

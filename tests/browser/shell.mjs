@@ -48,3 +48,12 @@ export async function violations(page) {
   const found = await new AxeBuilder({ page }).analyze();
   return found.violations.map((one) => `${one.id}: ${one.nodes.map((node) => node.target.join(" ")).join(", ")}`);
 }
+
+/// Presses Tab until the wanted element has the focus: it can be reached without a mouse.
+export async function tabTo(page, locator) {
+  for (let steps = 0; steps < 150; steps += 1) {
+    if (await locator.evaluate((element) => element === document.activeElement)) return;
+    await page.keyboard.press("Tab");
+  }
+  throw new Error("it can't be reached by Tab");
+}
